@@ -1,0 +1,123 @@
+//! Clients: the programs that ask for access on somebody's behalf.
+//!
+//! A [`Client`] is what the server knows of one: its identifier, what it
+//! [registered](registration::ClientMetadata), and how it [proves itself](authentication). Of a client's secret
+//! only the digest is kept.
+//!
+//! ```
+//! use mcp_oauth_core::client::ClientId;
+//!
+//! assert!("client_AbC-123".parse::<ClientId>().is_ok());
+//! assert!("no\nnewlines".parse::<ClientId>().is_err());
+//! ```
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::UnixTime;
+use crate::secret::{SecretDigest, random_id};
+
+pub mod authentication;
+pub mod redirect_uri;
+pub mod registration;
+
+use redirect_uri::RedirectUri;
+use registration::ClientMetadata;
+
+/// A client identifier: 1 to 512 printable ASCII characters without space (`client_id`, RFC 6749 Appendix A.1).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ClientId(String);
+
+/// Text that cannot be a client identifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a client_id is 1 to 512 printable ASCII characters without space")]
+pub struct InvalidClientId;
+
+impl ClientId {
+    /// A new identifier for a client that registers itself. It never looks like a URL, so it is never mistaken for
+    /// a client ID metadata document.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(format!("client_{}", random_id()))
+    }
+
+    /// The identifier as it is written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ClientId {
+    type Err = InvalidClientId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidClientId> {
+        let fits = (1..=512).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        fits.then(|| Self(text.to_owned())).ok_or(InvalidClientId)
+    }
+}
+
+impl TryFrom<String> for ClientId {
+    type Error = InvalidClientId;
+
+    fn try_from(text: String) -> Result<Self, InvalidClientId> {
+        text.parse()
+    }
+}
+
+impl From<ClientId> for String {
+    fn from(id: ClientId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for ClientId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// What a client shows to prove who it is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ClientCredential {
+    /// Nothing: a public client, which anybody can claim to be (OAuth 2.1 §2.1).
+    None,
+    /// A secret that this server has given it.
+    Secret {
+        /// What is left of the secret here.
+        digest: SecretDigest,
+    },
+}
+
+/// A client that this server knows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Client {
+    /// Its identifier.
+    pub client_id: ClientId,
+    /// When it was registered.
+    pub client_id_issued_at: UnixTime,
+    /// How it proves itself.
+    pub credential: ClientCredential,
+    /// What it registered.
+    pub metadata: ClientMetadata,
+}
+
+impl Client {
+    /// Its name for people: what it calls itself, or its identifier. Nobody has checked it.
+    #[must_use]
+    pub fn display_name(&self) -> &str {
+        self.metadata.client_name.as_deref().unwrap_or(self.client_id.as_str())
+    }
+
+    /// Where a code for this client may be sent.
+    #[must_use]
+    pub fn redirect_uris(&self) -> &[RedirectUri] {
+        &self.metadata.redirect_uris
+    }
+}

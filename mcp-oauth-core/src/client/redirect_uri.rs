@@ -1,0 +1,349 @@
+//! Redirect URIs: where a code may be sent.
+//!
+//! What can be registered: `https`, `http` on a loopback host, a private-use scheme in reverse-domain form
+//! (`com.example.app:/callback`, RFC 8252 §7.1), `urn:ietf:wg:oauth:2.0:oob`, and what the operator allows word for
+//! word. What a request names is compared character by character (OAuth 2.1 §2.3.1), but for the port of a loopback
+//! host, which the client's machine chooses at run time (RFC 8252 §7.3).
+//!
+//! ```
+//! use mcp_oauth_core::client::redirect_uri::RedirectUri;
+//!
+//! let registered = RedirectUri::register("http://127.0.0.1/callback", &[])?;
+//! assert!(registered.matches("http://127.0.0.1:49152/callback"));
+//! assert!(!registered.matches("http://127.0.0.1:49152/callback/x"));
+//! assert!(RedirectUri::register("javascript:alert(1)", &[]).is_err());
+//! # Ok::<_, mcp_oauth_core::client::redirect_uri::InvalidRedirectUri>(())
+//! ```
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::issuer::is_loopback;
+
+/// The redirect URI for clients that let people copy the code by hand.
+pub const OUT_OF_BAND: &str = "urn:ietf:wg:oauth:2.0:oob";
+
+/// At most this many characters.
+pub const MAXIMUM_LENGTH: usize = 2048;
+
+/// A redirect URI that may be used, exactly as it was registered or requested.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RedirectUri(String);
+
+/// Why a redirect URI cannot be registered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidRedirectUri {
+    /// It does not parse, is too long, or holds spaces or control characters.
+    #[error("{0} is not an absolute URI")]
+    NotAUri(String),
+    /// OAuth 2.1 §2.3: no fragment. A user name is refused too: it makes one host look like another.
+    #[error("{0} has a fragment or a user name, and a redirect URI must have neither")]
+    Superfluous(String),
+    /// `http` is for the client's own machine.
+    #[error("{0} must use https: http redirect URIs are only allowed for localhost, 127.0.0.1 and [::1]")]
+    Insecure(String),
+    /// A private-use scheme has to be a domain name read backwards, or be allowed by the operator.
+    #[error(
+        "{0} has a scheme that is not allowed here: use https, http on a loopback host, or a reverse-domain scheme"
+    )]
+    Scheme(String),
+}
+
+/// The URI as it may stand in an error message: bounded, and nothing that could be taken for more than text.
+fn shown(text: &str) -> String {
+    text.chars()
+        .take(120)
+        .map(|character| if character.is_ascii_graphic() { character } else { '?' })
+        .collect()
+}
+
+impl RedirectUri {
+    /// Checks a redirect URI that a client wants to register; `allowed` are the ones that the operator lets through
+    /// word for word, whatever their scheme.
+    ///
+    /// # Errors
+    ///
+    /// When codes must not be sent there.
+    pub fn register(text: &str, allowed: &[String]) -> Result<Self, InvalidRedirectUri> {
+        // The URL parser strips tabs and newlines and reads a backslash as a slash; a browser may not. So none may
+        // be there.
+        let plain = text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !br#"\"<>^`{|}"#.contains(&byte));
+        if text.len() > MAXIMUM_LENGTH || !plain {
+            return Err(InvalidRedirectUri::NotAUri(shown(text)));
+        }
+        let url = Url::parse(text).map_err(|_| InvalidRedirectUri::NotAUri(shown(text)))?;
+        let user_name = !url.username().is_empty() || url.password().is_some() || authority(text).contains('@');
+        if url.fragment().is_some() || user_name {
+            return Err(InvalidRedirectUri::Superfluous(shown(text)));
+        }
+        if text == OUT_OF_BAND || allowed.iter().any(|known| known == text) {
+            return Ok(Self(text.to_owned()));
+        }
+        // `https:/x` and `https:x` parse as if the slashes were there: what is registered must be what is meant.
+        let written_out = text.starts_with(&format!("{}://", url.scheme()));
+        match url.scheme() {
+            "https" | "http" if !written_out => Err(InvalidRedirectUri::NotAUri(shown(text))),
+            "https" => Ok(Self(text.to_owned())),
+            "http" if is_loopback(&url) => Ok(Self(text.to_owned())),
+            "http" => Err(InvalidRedirectUri::Insecure(shown(text))),
+            scheme if scheme.contains('.') => Ok(Self(text.to_owned())),
+            _ => Err(InvalidRedirectUri::Scheme(shown(text))),
+        }
+    }
+
+    /// The URI, exactly as it was registered.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether a request that names `requested` means this registered URI: the same characters, or, on a loopback
+    /// host, the same but for the port.
+    #[must_use]
+    pub fn matches(&self, requested: &str) -> bool {
+        if self.0 == requested {
+            return true;
+        }
+        let (Some(registered), Some(requested)) = (without_loopback_port(&self.0), without_loopback_port(requested))
+        else {
+            return false;
+        };
+        registered == requested
+    }
+
+    /// The redirect URI of a request, if one of `registered` allows it.
+    #[must_use]
+    pub fn select(registered: &[Self], requested: &str) -> Option<Self> {
+        registered
+            .iter()
+            .any(|uri| uri.matches(requested))
+            .then(|| Self(requested.to_owned()))
+    }
+
+    /// Where people are sent, in a form they can judge: the host, or the scheme of an app.
+    #[must_use]
+    pub fn destination(&self) -> String {
+        match Url::parse(&self.0) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") => url.host_str().unwrap_or_default().to_owned(),
+            Ok(url) => format!("{}:", url.scheme()),
+            Err(_) => self.0.clone(),
+        }
+    }
+
+    /// Whether the code goes to the person's own machine, where any program may listen.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        Url::parse(&self.0).is_ok_and(|url| url.scheme() == "http" && is_loopback(&url))
+    }
+
+    /// The URL that carries `parameters` back to the client; a query that was registered stays (OAuth 2.1 §2.3).
+    #[must_use]
+    pub fn with_parameters(&self, parameters: &[(&str, &str)]) -> String {
+        let mut encoded = form_urlencoded::Serializer::new(String::new());
+        encoded.extend_pairs(parameters);
+        let separator = match self.0.split_once('?') {
+            None => "?",
+            Some((_, "")) => "",
+            Some((_, query)) if query.ends_with('&') => "",
+            Some(_) => "&",
+        };
+        format!("{}{separator}{}", self.0, encoded.finish())
+    }
+}
+
+/// What stands between `//` and the next delimiter.
+fn authority(text: &str) -> &str {
+    let rest = text.split_once("//").map_or("", |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().unwrap_or_default()
+}
+
+/// For `http` on a loopback host: the URI without its port, in two parts, otherwise as it was written.
+fn without_loopback_port(text: &str) -> Option<(&str, &str)> {
+    let rest = text.strip_prefix("http://")?;
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let (host, port) = match authority.rfind(':') {
+        Some(colon) if !authority.ends_with(']') => (&authority[..colon], &authority[colon + 1..]),
+        _ => (authority, ""),
+    };
+    let port_fits = port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit());
+    let host_fits = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
+    // A path of nothing and a path of one slash are the same (RFC 3986 §6.2.3).
+    (port_fits && host_fits).then_some((host, if path.is_empty() { "/" } else { path }))
+}
+
+impl fmt::Debug for RedirectUri {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, formatter)
+    }
+}
+
+impl fmt::Display for RedirectUri {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn register(text: &str) -> Result<RedirectUri, InvalidRedirectUri> {
+        RedirectUri::register(text, &[])
+    }
+
+    #[test]
+    fn hosts_that_only_begin_like_localhost_are_not_loopback() {
+        for text in [
+            "http://localhost.evil.example/cb",
+            "http://127.0.0.1.evil.example/cb",
+            "HTTP://evil.example/cb",
+            "http://localhost:80@evil.example/cb",
+            "http://localhost\\@evil.example/cb",
+        ] {
+            assert!(register(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn schemes_that_run_or_read_something_are_refused_in_any_spelling() {
+        for text in [
+            "javascript:alert(1)",
+            "JaVaScRiPt:alert(1)",
+            "java\tscript:alert(1)",
+            "\u{1}javascript:alert(1)",
+            " javascript:alert(1)",
+            "data:text/html,x",
+            "vbscript:x",
+            "file:///etc/passwd",
+            "blob:https://a.example/x",
+            "about:blank",
+            "view-source:https://a.example",
+        ] {
+            assert!(register(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_real_clients_register_is_accepted() {
+        for text in [
+            "https://claude.ai/api/mcp/auth_callback",
+            "http://localhost/callback",
+            "http://127.0.0.1:33418/",
+            "http://[::1]:1/cb",
+            "com.example.app:/callback",
+            "https://a.example/cb?x=1",
+            OUT_OF_BAND,
+        ] {
+            assert_eq!(register(text).unwrap().as_str(), text);
+        }
+    }
+
+    #[test]
+    fn a_scheme_without_a_dot_needs_the_operators_word_for_exactly_this_uri() {
+        let cursor = "cursor://anysphere.cursor-mcp/oauth/callback";
+        assert!(matches!(register(cursor), Err(InvalidRedirectUri::Scheme(_))));
+        assert!(RedirectUri::register(cursor, &[cursor.to_owned()]).is_ok());
+        assert!(RedirectUri::register("cursor://other", &[cursor.to_owned()]).is_err());
+    }
+
+    #[test]
+    fn fragments_and_user_names_are_refused() {
+        for text in [
+            "https://a.example/cb#x",
+            "https://a.example/cb#",
+            "https://good.example@evil.example/",
+            "https://@a.example/",
+        ] {
+            assert!(
+                matches!(register(text), Err(InvalidRedirectUri::Superfluous(_))),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_request_has_to_name_the_very_same_characters() {
+        let registered = register("https://a.example/cb").unwrap();
+        for text in [
+            "https://a.example/c",
+            "https://a.example/cb/",
+            "https://a.example/cb?x",
+            "https://a.example/cb#x",
+            "https://A.example/cb",
+            "https://a.example:443/cb",
+            "https://a.example./cb",
+            "https://a.example/%63b",
+            "https://a.example\\cb",
+        ] {
+            assert!(!registered.matches(text), "{text}");
+        }
+        assert!(registered.matches("https://a.example/cb"));
+    }
+
+    #[test]
+    fn a_loopback_host_may_use_any_port_but_not_another_name_or_path() {
+        let registered = register("http://localhost:3000/cb").unwrap();
+        assert!(registered.matches("http://localhost:49152/cb"));
+        assert!(registered.matches("http://localhost/cb"));
+        for text in [
+            "http://127.0.0.1:3000/cb",
+            "http://localhost:3000/cb2",
+            "http://localhost:3000@evil.example/cb",
+            "http://localhost:x/cb",
+            "https://localhost:3000/cb",
+            "http://localhost.evil.example/cb",
+        ] {
+            assert!(!registered.matches(text), "{text}");
+        }
+        assert!(
+            register("http://127.0.0.1:8080/")
+                .unwrap()
+                .matches("http://127.0.0.1:9")
+        );
+    }
+
+    #[test]
+    fn a_registered_query_stays_and_values_are_encoded() {
+        let with = |uri: &str| register(uri).unwrap().with_parameters(&[("state", "a&b=c d")]);
+        assert_eq!(with("https://a.example/cb"), "https://a.example/cb?state=a%26b%3Dc+d");
+        assert_eq!(
+            with("https://a.example/cb?x=1"),
+            "https://a.example/cb?x=1&state=a%26b%3Dc+d"
+        );
+        assert_eq!(with("https://a.example/cb?"), "https://a.example/cb?state=a%26b%3Dc+d");
+    }
+
+    proptest! {
+        #[test]
+        fn no_character_put_into_javascript_makes_it_pass(position in 0_usize..11, character in 0_u8..128) {
+            let mut text = String::from("javascript:alert(1)");
+            text.insert(position, char::from(character));
+            // A dot makes it another, reverse-domain, scheme, which no browser runs.
+            prop_assume!(character != b'.');
+            prop_assert!(register(&text).is_err(), "{:?}", text);
+        }
+
+        #[test]
+        fn checking_never_panics(registered in ".*", requested in ".*") {
+            let _ = register(&registered);
+            let _ = RedirectUri(registered).matches(&requested);
+        }
+
+        #[test]
+        fn what_matches_goes_to_the_registered_host(requested in "http://(localhost|127.0.0.1)[a-z0-9.:@/?#]{0,12}") {
+            let registered = register("http://localhost/cb").unwrap();
+            if registered.matches(&requested) {
+                let url = Url::parse(&requested).unwrap();
+                prop_assert_eq!(url.host_str(), Some("localhost"));
+            }
+        }
+    }
+}

@@ -1,0 +1,442 @@
+//! What clients say of themselves when they register (RFC 7591 §2).
+//!
+//! [`RegistrationRequest`] is the JSON as it comes; [`ClientMetadata`] is what was registered, in full and with
+//! every default filled in, which is also what the answer echoes (RFC 7591 §3.2.1). Real clients send `null`, empty
+//! strings, grant types that nobody knows and no authentication method at all; each of these has one answer here,
+//! and none of them reaches the record.
+//!
+//! ```
+//! use mcp_oauth_core::client::registration::RegistrationRequest;
+//!
+//! let request = RegistrationRequest::parse(br#"{"redirect_uris":["http://localhost/cb"],"client_name":"Ada's client"}"#)?;
+//! let metadata = request.accept(&[])?;
+//! assert_eq!(metadata.response_types, ["code"]);
+//! # Ok::<_, mcp_oauth_core::client::registration::InvalidRegistration>(())
+//! ```
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::redirect_uri::{InvalidRedirectUri, RedirectUri};
+use crate::error::{ErrorCode, OAuthError};
+use crate::scope::{Scope, ScopeSet};
+
+/// At most this many redirect URIs, contacts and the like in one registration.
+pub const MAXIMUM_ENTRIES: usize = 20;
+
+/// At most this many characters in one registered text.
+pub const MAXIMUM_TEXT: usize = 2048;
+
+/// How a client proves itself at the token endpoint (RFC 7591 §2, `token_endpoint_auth_method`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum TokenEndpointAuthMethod {
+    /// It does not: a public client.
+    None,
+    /// Its secret in the `Authorization` header.
+    ClientSecretBasic,
+    /// Its secret in the form.
+    ClientSecretPost,
+}
+
+impl TokenEndpointAuthMethod {
+    /// The methods of this server, in the order in which the metadata lists them. Some clients take the first.
+    pub const SUPPORTED: [Self; 3] = [Self::None, Self::ClientSecretBasic, Self::ClientSecretPost];
+}
+
+/// The grant types that a client can register here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum GrantType {
+    /// RFC 6749 §4.1.
+    AuthorizationCode,
+    /// RFC 6749 §6.
+    RefreshToken,
+}
+
+impl GrantType {
+    /// The grant types of this server.
+    pub const SUPPORTED: [Self; 2] = [Self::AuthorizationCode, Self::RefreshToken];
+
+    fn from_text(text: &str) -> Option<Self> {
+        match text {
+            "authorization_code" => Some(Self::AuthorizationCode),
+            "refresh_token" => Some(Self::RefreshToken),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a client is a program on a device or on a server (OpenID Connect Dynamic Client Registration §2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ApplicationType {
+    /// On a server.
+    Web,
+    /// On the person's device.
+    Native,
+}
+
+/// What a client has registered. Members that were not given are left out, never `null`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ClientMetadata {
+    /// Where codes may be sent: at least one.
+    pub redirect_uris: Vec<RedirectUri>,
+    /// How it proves itself at the token endpoint.
+    pub token_endpoint_auth_method: TokenEndpointAuthMethod,
+    /// The grant types that it may use.
+    pub grant_types: Vec<GrantType>,
+    /// Always `code`.
+    pub response_types: Vec<String>,
+    /// On a device or on a server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub application_type: Option<ApplicationType>,
+    /// What it calls itself. Nobody has checked it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_name: Option<String>,
+    /// The scopes it expects to ask for. They limit nothing: what a person approves counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<ScopeSet>,
+    /// `client_uri`, `logo_uri`, `tos_uri` and `policy_uri`, as far as they were given.
+    #[serde(flatten)]
+    pub links: ClientLinks,
+    /// How to reach its developers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contacts: Vec<String>,
+    /// Which software it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub software_id: Option<String>,
+    /// Which version of that software.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub software_version: Option<String>,
+}
+
+/// The web pages of a client. Each is an `https` URL: nothing else is registered, so nothing else can be shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ClientLinks {
+    /// Its home page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_uri: Option<String>,
+    /// Its logo. Pages of this project never load it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logo_uri: Option<String>,
+    /// Its terms of service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tos_uri: Option<String>,
+    /// Its privacy policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy_uri: Option<String>,
+}
+
+/// Why a registration is refused (RFC 7591 §3.2.2).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidRegistration {
+    /// A redirect URI cannot be registered.
+    #[error(transparent)]
+    RedirectUri(#[from] InvalidRedirectUri),
+    /// Another member is not good.
+    #[error("{0}")]
+    Metadata(String),
+}
+
+impl From<InvalidRegistration> for OAuthError {
+    fn from(error: InvalidRegistration) -> Self {
+        let code = match error {
+            InvalidRegistration::RedirectUri(_) => ErrorCode::InvalidRedirectUri,
+            InvalidRegistration::Metadata(_) => ErrorCode::InvalidClientMetadata,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+/// Takes a member that has the right type, or nothing where it is absent, `null` or an empty string.
+fn filled<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty()))
+}
+
+/// A client registration request (RFC 7591 §3.1) whose members have the right JSON types.
+///
+/// Members that this server does not understand are ignored, as RFC 7591 §2 asks; a software statement is one of
+/// them (§3.1.1 lets a server ignore it). Keys (`jwks`, `jwks_uri`) are not kept, since no method of this server
+/// uses them.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct RegistrationRequest {
+    redirect_uris: Option<Vec<String>>,
+    #[serde(deserialize_with = "filled")]
+    token_endpoint_auth_method: Option<String>,
+    grant_types: Option<Vec<String>>,
+    response_types: Option<Vec<String>>,
+    #[serde(deserialize_with = "filled")]
+    application_type: Option<String>,
+    #[serde(deserialize_with = "filled")]
+    client_name: Option<String>,
+    #[serde(deserialize_with = "filled")]
+    scope: Option<String>,
+    #[serde(deserialize_with = "filled")]
+    client_uri: Option<String>,
+    #[serde(deserialize_with = "filled")]
+    logo_uri: Option<String>,
+    #[serde(deserialize_with = "filled")]
+    tos_uri: Option<String>,
+    #[serde(deserialize_with = "filled")]
+    policy_uri: Option<String>,
+    contacts: Option<Vec<String>>,
+    #[serde(deserialize_with = "filled")]
+    software_id: Option<String>,
+    #[serde(deserialize_with = "filled")]
+    software_version: Option<String>,
+}
+
+impl RegistrationRequest {
+    /// Reads the body of a registration request.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_client_metadata` when it is no JSON object, or when a member has the wrong type or is there twice.
+    pub fn parse(body: &[u8]) -> Result<Self, InvalidRegistration> {
+        // Through a map first: serde_json's own structs would also accept an array in place of the object.
+        let _: Map<String, Value> = serde_json::from_slice(body)
+            .map_err(|_| InvalidRegistration::Metadata("the request must be a JSON object".to_owned()))?;
+        serde_json::from_slice(body).map_err(|error| {
+            InvalidRegistration::Metadata(format!("the request has a member of the wrong type: {error}"))
+        })
+    }
+
+    /// Checks every member and fills in the defaults. `allowed` are redirect URIs that the operator lets through
+    /// word for word.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_redirect_uri` names the first redirect URI that is not good; anything else is
+    /// `invalid_client_metadata`.
+    pub fn accept(self, allowed: &[String]) -> Result<ClientMetadata, InvalidRegistration> {
+        let redirect_uris = self.redirect_uris.unwrap_or_default();
+        if redirect_uris.is_empty() {
+            return refuse("redirect_uris is required: it lists where codes may be sent");
+        }
+        if redirect_uris.len() > MAXIMUM_ENTRIES {
+            return refuse("redirect_uris has more than 20 entries");
+        }
+        let redirect_uris = redirect_uris
+            .iter()
+            .map(|uri| RedirectUri::register(uri, allowed))
+            .collect::<Result<_, _>>()?;
+
+        let links = ClientLinks {
+            client_uri: link("client_uri", self.client_uri)?,
+            logo_uri: link("logo_uri", self.logo_uri)?,
+            tos_uri: link("tos_uri", self.tos_uri)?,
+            policy_uri: link("policy_uri", self.policy_uri)?,
+        };
+        Ok(ClientMetadata {
+            redirect_uris,
+            token_endpoint_auth_method: auth_method(self.token_endpoint_auth_method.as_deref())?,
+            grant_types: grant_types(self.grant_types)?,
+            response_types: response_types(self.response_types)?,
+            application_type: application_type(self.application_type.as_deref())?,
+            client_name: text("client_name", self.client_name)?,
+            scope: scope(self.scope)?,
+            links,
+            contacts: contacts(self.contacts.unwrap_or_default())?,
+            software_id: text("software_id", self.software_id)?,
+            software_version: text("software_version", self.software_version)?,
+        })
+    }
+}
+
+fn refuse<T>(reason: impl Into<String>) -> Result<T, InvalidRegistration> {
+    Err(InvalidRegistration::Metadata(reason.into()))
+}
+
+fn text(member: &str, value: Option<String>) -> Result<Option<String>, InvalidRegistration> {
+    match value {
+        Some(value) if value.chars().count() > MAXIMUM_TEXT || value.chars().any(char::is_control) => refuse(format!(
+            "{member} is longer than {MAXIMUM_TEXT} characters or holds control characters"
+        )),
+        value => Ok(value),
+    }
+}
+
+fn link(member: &str, value: Option<String>) -> Result<Option<String>, InvalidRegistration> {
+    let Some(value) = text(member, value)? else {
+        return Ok(None);
+    };
+    let good = Url::parse(&value)
+        .is_ok_and(|url| url.scheme() == "https" && url.username().is_empty() && url.password().is_none());
+    if good {
+        Ok(Some(value))
+    } else {
+        refuse(format!("{member} must be an https URL"))
+    }
+}
+
+/// RFC 7591 §2: who names no method gets `client_secret_basic`.
+fn auth_method(value: Option<&str>) -> Result<TokenEndpointAuthMethod, InvalidRegistration> {
+    match value {
+        None | Some("client_secret_basic") => Ok(TokenEndpointAuthMethod::ClientSecretBasic),
+        Some("client_secret_post") => Ok(TokenEndpointAuthMethod::ClientSecretPost),
+        Some("none") => Ok(TokenEndpointAuthMethod::None),
+        Some(_) => refuse("token_endpoint_auth_method must be none, client_secret_basic or client_secret_post"),
+    }
+}
+
+/// Unknown grant types are left out, as RFC 7591 §3.2.1 allows; who names none gets all, so that a client which
+/// forgot `refresh_token` does not send its people to sign in every hour.
+fn grant_types(value: Option<Vec<String>>) -> Result<Vec<GrantType>, InvalidRegistration> {
+    let Some(asked) = value.filter(|asked| !asked.is_empty()) else {
+        return Ok(GrantType::SUPPORTED.to_vec());
+    };
+    let known = GrantType::SUPPORTED
+        .into_iter()
+        .filter(|known| asked.iter().any(|asked| GrantType::from_text(asked) == Some(*known)))
+        .collect::<Vec<_>>();
+    if known.contains(&GrantType::AuthorizationCode) {
+        Ok(known)
+    } else {
+        refuse("grant_types must include authorization_code, the only way to a token here")
+    }
+}
+
+fn response_types(value: Option<Vec<String>>) -> Result<Vec<String>, InvalidRegistration> {
+    let asked = value.unwrap_or_default();
+    if asked.is_empty() || asked.iter().any(|asked| asked == "code") {
+        Ok(vec!["code".to_owned()])
+    } else {
+        refuse("response_types must include code, the only response type here")
+    }
+}
+
+fn application_type(value: Option<&str>) -> Result<Option<ApplicationType>, InvalidRegistration> {
+    match value {
+        None => Ok(None),
+        Some("web") => Ok(Some(ApplicationType::Web)),
+        Some("native") => Ok(Some(ApplicationType::Native)),
+        Some(_) => refuse("application_type must be web or native"),
+    }
+}
+
+/// Words that are no scopes are left out; the registered scope limits nothing, so nothing is lost.
+fn scope(value: Option<String>) -> Result<Option<ScopeSet>, InvalidRegistration> {
+    let Some(value) = text("scope", value)? else {
+        return Ok(None);
+    };
+    let scopes: ScopeSet = value.split(' ').filter_map(|word| word.parse::<Scope>().ok()).collect();
+    Ok(Some(scopes).filter(|scopes| !scopes.is_empty()))
+}
+
+fn contacts(value: Vec<String>) -> Result<Vec<String>, InvalidRegistration> {
+    if value.len() > MAXIMUM_ENTRIES {
+        return refuse("contacts has more than 20 entries");
+    }
+    value
+        .into_iter()
+        .map(|contact| text("contacts", Some(contact)).map(Option::unwrap_or_default))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn accept(request: &Value) -> Result<ClientMetadata, InvalidRegistration> {
+        RegistrationRequest::parse(request.to_string().as_bytes())?.accept(&[])
+    }
+
+    fn code(request: &Value) -> ErrorCode {
+        OAuthError::from(accept(request).unwrap_err()).code()
+    }
+
+    #[test]
+    fn every_member_that_was_registered_is_echoed() {
+        let request = json!({
+            "redirect_uris": ["http://127.0.0.1/cb", "https://a.example/cb"],
+            "token_endpoint_auth_method": "none",
+            "grant_types": ["authorization_code", "refresh_token"],
+            "response_types": ["code"],
+            "application_type": "native",
+            "client_name": "Ünïcödé \u{202e}client",
+            "client_uri": "https://a.example",
+            "logo_uri": "https://a.example/logo.png",
+            "tos_uri": "https://a.example/tos",
+            "policy_uri": "https://a.example/policy",
+            "scope": "a b",
+            "contacts": ["ada@a.example"],
+            "software_id": "4NRB1-0XZABZI9E6-5SM3R",
+            "software_version": "2.1",
+        });
+        assert_eq!(serde_json::to_value(accept(&request).unwrap()).unwrap(), request);
+    }
+
+    #[test]
+    fn absent_null_and_empty_members_are_the_same_and_none_is_echoed() {
+        let request = json!({"redirect_uris": ["http://127.0.0.1/cb"], "client_name": null, "scope": "", "contacts": null,
+            "client_uri": "", "grant_types": null, "response_types": [], "software_id": null});
+        let echoed = serde_json::to_value(accept(&request).unwrap()).unwrap();
+        assert_eq!(
+            echoed,
+            json!({"redirect_uris": ["http://127.0.0.1/cb"], "token_endpoint_auth_method": "client_secret_basic",
+                "grant_types": ["authorization_code", "refresh_token"], "response_types": ["code"]})
+        );
+    }
+
+    #[test]
+    fn unknown_members_and_unknown_grant_types_are_ignored() {
+        let request = json!({"redirect_uris": ["http://127.0.0.1/cb"], "x": {"y": [1]}, "software_statement": "x.y.z",
+            "grant_types": ["authorization_code", "urn:ietf:params:oauth:grant-type:device_code"]});
+        assert_eq!(accept(&request).unwrap().grant_types, [GrantType::AuthorizationCode]);
+    }
+
+    #[test]
+    fn wrong_types_and_wrong_values_are_invalid_client_metadata() {
+        let uri = "http://127.0.0.1/cb";
+        for request in [
+            json!([]),
+            json!("x"),
+            json!({}),
+            json!({"redirect_uris": []}),
+            json!({"redirect_uris": uri}),
+            json!({"redirect_uris": [1]}),
+            json!({"redirect_uris": [uri], "client_name": 5}),
+            json!({"redirect_uris": [uri], "client_name": "a\u{0}b"}),
+            json!({"redirect_uris": [uri], "client_name": "x".repeat(MAXIMUM_TEXT + 1)}),
+            json!({"redirect_uris": [uri], "token_endpoint_auth_method": "private_key_jwt"}),
+            json!({"redirect_uris": [uri], "grant_types": ["password"]}),
+            json!({"redirect_uris": [uri], "response_types": ["token"]}),
+            json!({"redirect_uris": [uri], "application_type": "x"}),
+            json!({"redirect_uris": [uri], "logo_uri": "javascript:alert(1)"}),
+            json!({"redirect_uris": [uri], "policy_uri": "http://a.example"}),
+            json!({"redirect_uris": vec![uri; MAXIMUM_ENTRIES + 1]}),
+        ] {
+            assert_eq!(code(&request), ErrorCode::InvalidClientMetadata, "{request}");
+        }
+    }
+
+    #[test]
+    fn one_bad_redirect_uri_is_named_in_the_error() {
+        let request = json!({"redirect_uris": ["https://a.example/cb", "http://evil.example/cb"]});
+        let error = OAuthError::from(accept(&request).unwrap_err());
+        assert_eq!(error.code(), ErrorCode::InvalidRedirectUri);
+        assert!(error.description().contains("http://evil.example/cb"), "{error}");
+        assert!(error.description().contains("localhost"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            if let Ok(request) = RegistrationRequest::parse(&bytes) {
+                let _ = request.accept(&[]);
+            }
+        }
+    }
+}

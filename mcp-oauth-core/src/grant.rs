@@ -1,0 +1,229 @@
+//! The grant: everything that one approval by a person leads to.
+//!
+//! A [`Grant`] is one record under one key. It owns its authorization code and its chain of refresh tokens, and it
+//! ends as a whole. Codes and refresh tokens are written `<grant>.<secret>`, so the grant is found without an
+//! index, and of each secret only the digest is kept.
+//!
+//! The transitions here are pure: they take what was read and the time, and say what to write. Storing it is one
+//! compare-and-set, so of two requests that meet, one finds the other's work and decides again.
+//!
+//! | transition | first time | again | with something wrong |
+//! |---|---|---|---|
+//! | redeem the code | tokens | the grant ends | nothing changes |
+//! | use a refresh token | tokens, and a successor | the same successor within the window, after it the grant ends | nothing changes |
+//!
+//! ```
+//! use mcp_oauth_core::grant::GrantId;
+//!
+//! let id = GrantId::random();
+//! assert_eq!(id.as_str().parse::<GrantId>()?, id);
+//! # Ok::<_, mcp_oauth_core::grant::InvalidGrantId>(())
+//! ```
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::client::ClientId;
+use crate::clock::UnixTime;
+use crate::identity::Identity;
+use crate::resource::ResourceUri;
+use crate::scope::ScopeSet;
+use crate::secret::{Secret, random_id};
+
+mod code;
+mod refresh;
+
+pub(crate) use code::Redemption;
+pub use code::{AuthorizationCode, CodeBinding, RedemptionRefused};
+pub use refresh::{RefreshRefused, RefreshToken};
+
+use code::CodeState;
+use refresh::RefreshChain;
+
+/// The random identifier of a grant: 128 bits in 22 characters of base64url. Not a secret: access tokens carry it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct GrantId(String);
+
+/// Text that cannot be the identifier of a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a grant's identifier is 22 characters of base64url")]
+pub struct InvalidGrantId;
+
+impl GrantId {
+    /// A new identifier.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(random_id())
+    }
+
+    /// The identifier as it is written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for GrantId {
+    type Err = InvalidGrantId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidGrantId> {
+        let fits = text.len() == 22
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+        fits.then(|| Self(text.to_owned())).ok_or(InvalidGrantId)
+    }
+}
+
+impl TryFrom<String> for GrantId {
+    type Error = InvalidGrantId;
+
+    fn try_from(text: String) -> Result<Self, InvalidGrantId> {
+        text.parse()
+    }
+}
+
+impl From<GrantId> for String {
+    fn from(id: GrantId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for GrantId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// What a person approved for a client.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Grant {
+    /// Its identifier.
+    pub id: GrantId,
+    /// Who may use it.
+    pub client_id: ClientId,
+    /// On whose behalf.
+    pub identity: Identity,
+    /// For which protected resources.
+    pub resources: Vec<ResourceUri>,
+    /// How far.
+    pub scopes: ScopeSet,
+    /// When it was approved.
+    pub approved_at: UnixTime,
+    /// When tokens were last issued under it.
+    pub last_used_at: UnixTime,
+    code: CodeState,
+    refresh: Option<RefreshChain>,
+}
+
+/// What a person has approved, before there is a grant.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Approval {
+    /// The client that asked.
+    pub client_id: ClientId,
+    /// The person who approved.
+    pub identity: Identity,
+    /// The resources that were asked for.
+    pub resources: Vec<ResourceUri>,
+    /// The scopes that were approved.
+    pub scopes: ScopeSet,
+}
+
+impl Approval {
+    /// Puts the four together.
+    #[must_use]
+    pub fn new(client_id: ClientId, identity: Identity, resources: Vec<ResourceUri>, scopes: ScopeSet) -> Self {
+        Self {
+            client_id,
+            identity,
+            resources,
+            scopes,
+        }
+    }
+}
+
+/// How long the parts of a grant live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GrantLifetimes {
+    /// An authorization code, from its issue to its redemption (60 s; RFC 6749 §4.1.2 allows ten minutes).
+    pub authorization_code: Duration,
+    /// A refresh token that is not used (30 days).
+    pub refresh_token: Duration,
+    /// How long the last refresh token that was rotated out still gets the same successor (60 s), so that parallel
+    /// refreshes and lost answers cost nobody their session.
+    pub refresh_window: Duration,
+}
+
+impl Default for GrantLifetimes {
+    fn default() -> Self {
+        Self {
+            authorization_code: Duration::from_secs(60),
+            refresh_token: Duration::from_secs(30 * 24 * 60 * 60),
+            refresh_window: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What a transition asks to be done.
+#[derive(Debug)]
+pub enum Transition<T, R> {
+    /// Write the grant in this state, then answer with this.
+    Store(Box<Grant>, T),
+    /// Nothing to write: answer with this.
+    Answer(T),
+    /// End the grant: somebody used again what may be used once.
+    End,
+    /// Change nothing and refuse.
+    Refuse(R),
+}
+
+impl Grant {
+    /// A new grant with its code.
+    #[must_use]
+    pub fn issue(
+        approval: Approval,
+        binding: CodeBinding,
+        now: UnixTime,
+        lifetimes: &GrantLifetimes,
+    ) -> (Self, AuthorizationCode) {
+        let id = GrantId::random();
+        let secret = Secret::random();
+        let code = CodeState::new(secret.digest(), binding, now + lifetimes.authorization_code);
+        let Approval {
+            client_id,
+            identity,
+            resources,
+            scopes,
+        } = approval;
+        let grant = Self {
+            id: id.clone(),
+            client_id,
+            identity,
+            resources,
+            scopes,
+            approved_at: now,
+            last_used_at: now,
+            code,
+            refresh: None,
+        };
+        (grant, AuthorizationCode { grant: id, secret })
+    }
+
+    /// How long the record has to be kept from now on.
+    #[must_use]
+    pub fn time_to_live(&self, now: UnixTime, access_token: Duration, lifetimes: &GrantLifetimes) -> Duration {
+        match (&self.refresh, self.code.is_redeemed()) {
+            (Some(_), _) => lifetimes.refresh_token,
+            // Kept as long as there are tokens to end if the code is used again.
+            (None, true) => access_token,
+            (None, false) => self.code.expires_at().since(now),
+        }
+    }
+}

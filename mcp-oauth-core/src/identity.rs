@@ -1,0 +1,190 @@
+//! Who people are, as somebody else can tell.
+//!
+//! This server does not keep accounts. An [`IdentityProvider`] sends the person somewhere to sign in and, when they
+//! come back, says who they are: an [`Identity`]. What the provider's own tokens allow is no concern of this
+//! server; they are used to learn the identity and then dropped.
+//!
+//! ```
+//! use mcp_oauth_core::identity::Identity;
+//!
+//! // The subject is the provider's unchangeable identifier, never a login or an e-mail address: those get reassigned.
+//! let ada = Identity::new("github", "583231").with_login("ada");
+//! assert_eq!(ada.subject(), "github:583231");
+//! ```
+
+use std::error::Error;
+use std::fmt::Debug;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::issuer::Issuer;
+use crate::parameters::Parameters;
+use crate::pkce::CodeVerifier;
+use crate::secret::Secret;
+
+pub mod development;
+#[cfg(feature = "github")]
+pub mod github;
+
+/// A person, as an identity provider knows them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Identity {
+    /// Which provider says so.
+    pub provider: String,
+    /// The provider's identifier of the person, which never changes.
+    pub id: String,
+    /// The name they sign in with. It can change, and can then be somebody else's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login: Option<String>,
+    /// What they are called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// An e-mail address that the provider has verified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+}
+
+impl Identity {
+    /// The person whom `provider` knows as `id`.
+    #[must_use]
+    pub fn new(provider: impl Into<String>, id: impl Into<String>) -> Self {
+        Self {
+            provider: provider.into(),
+            id: id.into(),
+            login: None,
+            name: None,
+            email: None,
+        }
+    }
+
+    /// Adds the name they sign in with.
+    #[must_use]
+    pub fn with_login(mut self, login: impl Into<String>) -> Self {
+        self.login = Some(login.into());
+        self
+    }
+
+    /// Adds what they are called.
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Adds an e-mail address that the provider has verified.
+    #[must_use]
+    pub fn with_verified_email(mut self, email: impl Into<String>) -> Self {
+        self.email = Some(email.into());
+        self
+    }
+
+    /// The `sub` of tokens: provider and identifier, so that two providers never name the same person by chance.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        format!("{}:{}", self.provider, self.id)
+    }
+}
+
+/// What a provider needs to send somebody away to sign in.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct SignIn<'a> {
+    /// Comes back unchanged with the person.
+    pub state: &'a Secret,
+    /// Where the person comes back to.
+    pub callback: &'a Url,
+    /// The secret behind the PKCE challenge of this sign-in.
+    pub code_verifier: &'a CodeVerifier,
+}
+
+impl<'a> SignIn<'a> {
+    /// Puts the three together, for tests of a provider.
+    #[must_use]
+    pub fn new(state: &'a Secret, callback: &'a Url, code_verifier: &'a CodeVerifier) -> Self {
+        Self {
+            state,
+            callback,
+            code_verifier,
+        }
+    }
+}
+
+/// What came back with a person.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct SignInReturn<'a> {
+    /// The parameters of the callback.
+    pub parameters: &'a Parameters,
+    /// Where the person came back to.
+    pub callback: &'a Url,
+    /// The secret behind the PKCE challenge of this sign-in.
+    pub code_verifier: &'a CodeVerifier,
+}
+
+impl<'a> SignInReturn<'a> {
+    /// Puts the three together, for tests of a provider.
+    #[must_use]
+    pub fn new(parameters: &'a Parameters, callback: &'a Url, code_verifier: &'a CodeVerifier) -> Self {
+        Self {
+            parameters,
+            callback,
+            code_verifier,
+        }
+    }
+}
+
+/// Why nobody can be identified.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IdentityError {
+    /// The person declined at the provider.
+    #[error("the person declined to sign in")]
+    Denied,
+    /// The provider does not answer, or not now. Trying again may help.
+    #[error("the identity provider does not answer")]
+    Unavailable {
+        /// After how long it may be asked again, if it said so.
+        retry_after: Option<Duration>,
+        /// What happened.
+        #[source]
+        source: Option<Box<dyn Error + Send + Sync>>,
+    },
+    /// The provider refused the code, or answered what nobody can read. Signing in anew may help.
+    #[error("the identity provider's answer cannot be used: {0}")]
+    Unusable(String),
+}
+
+/// Somebody who can tell who a person is.
+#[async_trait]
+pub trait IdentityProvider: Debug + Send + Sync + 'static {
+    /// A short name that stands in front of every subject. It must never change.
+    fn id(&self) -> &str;
+
+    /// The name for people.
+    fn display_name(&self) -> &str;
+
+    /// Whether this provider may be used by a server with this issuer; asked once, when the server is built.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that says what to change.
+    fn check(&self, issuer: &Issuer) -> Result<(), String> {
+        let _ = issuer;
+        Ok(())
+    }
+
+    /// Where to send somebody to sign in.
+    fn sign_in_url(&self, sign_in: &SignIn<'_>) -> Url;
+
+    /// Learns who came back.
+    async fn identify(&self, returned: &SignInReturn<'_>) -> Result<Identity, IdentityError>;
+
+    /// The made-up people to choose from, if this provider is for development.
+    fn development_users(&self) -> Option<&[Identity]> {
+        None
+    }
+}

@@ -1,0 +1,428 @@
+//! Sign in with GitHub, or with a GitHub Enterprise Server.
+//!
+//! GitHub is OAuth 2.0 with habits of its own: it is no OpenID Connect provider, so there is no ID token to verify, and who
+//! somebody is has to be asked of its REST API. A sign-in is four steps, of which the last two take place at the same time:
+//!
+//! | step | who asks | where |
+//! |---|---|---|
+//! | the person signs in | the browser | `/login/oauth/authorize` |
+//! | the code becomes a token | this server | `/login/oauth/access_token` |
+//! | whose token it is | this server | the API's `/user` |
+//! | which address is verified | this server | the API's `/user/emails` |
+//!
+//! The token is then dropped: it is neither stored nor logged, and nobody else ever sees it.
+//!
+//! # What to set up at GitHub
+//!
+//! An OAuth app (<https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/creating-an-oauth-app>) whose *authorization
+//! callback URL* is the issuer followed by `/callback`. A GitHub App does as well, if it may read e-mail addresses; without
+//! that permission, people have none.
+//!
+//! # Who a person is
+//!
+//! The subject is the account's number, which GitHub never gives to anybody else. A login can be given up and taken by somebody
+//! else, and so can an e-mail address; neither ever identifies a person here. The address is the one that GitHub calls primary,
+//! if GitHub says that it has verified it, with the JSON value `true` and nothing like it; an account without one is a good
+//! account.
+//!
+//! Numbers are per installation. So the people of an Enterprise Server get its host in front of their number rather than
+//! `github`: see [`GitHub::provider_id`].
+//!
+//! # What is bounded
+//!
+//! Every call to GitHub has ten seconds from connecting to the last byte ([`GitHub::timeout`]), and one mebibyte for its
+//! answer. No redirect is followed, so neither the code nor the token goes to anybody but the configured hosts. The proxy variables of the
+//! environment (`HTTPS_PROXY`, `NO_PROXY`) are honoured, and certificates are held against those that the operating system
+//! trusts: the private authority of an Enterprise Server belongs there. Calls need a Tokio runtime with time and I/O enabled.
+//!
+//! # Example
+//!
+//! ```
+//! use mcp_oauth_core::identity::IdentityProvider;
+//! use mcp_oauth_core::identity::github::GitHub;
+//! use mcp_oauth_core::policy::AllowList;
+//! use mcp_oauth_core::resource::Resource;
+//! use mcp_oauth_core::server::{AuthorizationServer, ConfigurationError};
+//!
+//! # fn example(store: impl mcp_oauth_core::store::Store, client_secret: String) -> Result<(), ConfigurationError> {
+//! let server = AuthorizationServer::builder("https://auth.example.com")
+//!     .resource(Resource::new("https://mcp.example.com/mcp")?)
+//!     .identity(GitHub::new("Ov23liExample", client_secret))
+//!     .allow(AllowList::parse("ada, github:583231"))
+//!     .store(store)
+//!     .build()?;
+//! # Ok(())
+//! # }
+//! let corporate = GitHub::new("Ov23liExample", "a secret").enterprise("https://github.corp.example")?;
+//! assert_eq!(corporate.id(), "github.corp.example");
+//! # Ok::<_, mcp_oauth_core::identity::github::InvalidBaseUrl>(())
+//! ```
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::try_join;
+use http::{HeaderValue, StatusCode, header};
+use oauth2::basic::{BasicClient, BasicErrorResponse, BasicErrorResponseType, BasicTokenType};
+use oauth2::{
+    AccessToken, AuthType, AuthUrl, AuthorizationCode, ClientId, ClientSecret, CsrfToken, EndpointNotSet, EndpointSet,
+    HttpResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RequestTokenError, Scope, TokenResponse, TokenUrl,
+};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use url::Url;
+
+use self::base_url::BaseUrl;
+pub use self::base_url::InvalidBaseUrl;
+use self::upstream::Upstream;
+use super::{Identity, IdentityError, IdentityProvider, SignIn, SignInReturn};
+use crate::clock::Clock;
+use crate::issuer::Issuer;
+use crate::secret::Secret;
+
+mod base_url;
+mod upstream;
+
+/// What is asked of the person: to read the profile, and to read the e-mail addresses
+/// (<https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/scopes-for-oauth-apps>). Neither lets anybody change
+/// anything.
+const SCOPES: [&str; 2] = ["read:user", "user:email"];
+
+/// The version of the REST API that github.com and every supported Enterprise Server know
+/// (<https://docs.github.com/en/rest/about-the-rest-api/api-versions>).
+const API_VERSION: (&str, &str) = ("x-github-api-version", "2022-11-28");
+
+/// The identity provider GitHub.
+///
+/// Cheap to clone; clones share their connections once the first call, or [`check`](IdentityProvider::check), has taken place.
+/// `Debug` does not show the client secret.
+#[derive(Clone, Debug)]
+pub struct GitHub {
+    client_id: String,
+    client_secret: Secret,
+    web: BaseUrl,
+    api: BaseUrl,
+    provider_id: Option<String>,
+    /// `github`, or the host of an Enterprise Server.
+    default_id: String,
+    display_name: String,
+    upstream: Upstream,
+}
+
+impl GitHub {
+    /// github.com, for the OAuth app with this client ID and client secret.
+    ///
+    /// Nothing is contacted, and whether GitHub knows the app shows at the first sign-in; what can be told beforehand is told
+    /// by [`check`](IdentityProvider::check).
+    #[must_use]
+    pub fn new(client_id: impl Into<String>, client_secret: impl Into<Secret>) -> Self {
+        Self {
+            client_id: client_id.into(),
+            client_secret: client_secret.into(),
+            web: BaseUrl::constant("https://github.com"),
+            api: BaseUrl::constant("https://api.github.com"),
+            provider_id: None,
+            default_id: "github".to_owned(),
+            display_name: "GitHub".to_owned(),
+            upstream: Upstream::default(),
+        }
+    }
+
+    /// A GitHub Enterprise Server in place of github.com: `https://github.corp.example`.
+    ///
+    /// People sign in below `/login/oauth` of it, and its API is at `/api/v3`
+    /// (<https://docs.github.com/en/enterprise-server@latest/rest/enterprise-admin>). The provider is then called by its host;
+    /// see [`provider_id`](Self::provider_id).
+    ///
+    /// # Errors
+    ///
+    /// When `url` is not an absolute https URL (http is for loopback hosts alone), or has a user name, a query or a fragment.
+    pub fn enterprise(self, url: &str) -> Result<Self, InvalidBaseUrl> {
+        let web: BaseUrl = url.parse()?;
+        let api = web.join("/api/v3");
+        Ok(self.at(web, api))
+    }
+
+    /// Any other place: `web` is what `/login/oauth/authorize` and `/login/oauth/access_token` come after, and `api` is what
+    /// `/user` comes after.
+    ///
+    /// That is for GitHub Enterprise Cloud with data residency (`https://acme.ghe.com` and `https://api.acme.ghe.com`), and
+    /// for tests. As with [`enterprise`](Self::enterprise), the provider is called by the host, and the port if it has one of its
+    /// own, of `web`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`enterprise`](Self::enterprise), for either URL.
+    pub fn base_urls(self, web: &str, api: &str) -> Result<Self, InvalidBaseUrl> {
+        Ok(self.at(web.parse()?, api.parse()?))
+    }
+
+    fn at(self, web: BaseUrl, api: BaseUrl) -> Self {
+        let default_id = web.authority().to_owned();
+        let display_name = format!("GitHub at {default_id}");
+        Self {
+            web,
+            api,
+            default_id,
+            display_name,
+            ..self
+        }
+    }
+
+    /// What stands in front of every subject: `github` for github.com and the host for anything else, unless said otherwise.
+    ///
+    /// It must never change, and it must not be shared by installations, because each of them has an account with the number 1.
+    /// Say it before the first person signs in if the host of an Enterprise Server may ever change.
+    #[must_use]
+    pub fn provider_id(mut self, id: impl Into<String>) -> Self {
+        self.provider_id = Some(id.into());
+        self
+    }
+
+    /// How long one call to GitHub may take, from connecting to the last byte of the answer: 10 seconds unless said otherwise.
+    ///
+    /// A sign-in takes at most twice that: one call for the token, then two at the same time for the person.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.upstream.timeout = timeout;
+        self
+    }
+
+    /// What tells the time, which counts when GitHub names the moment at which it may be asked again; the operating system
+    /// unless said otherwise.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.upstream.clock = Arc::new(clock);
+        self
+    }
+
+    fn oauth_client(&self) -> OAuthClient {
+        BasicClient::new(ClientId::new(self.client_id.clone()))
+            .set_client_secret(ClientSecret::new(self.client_secret.expose().to_owned()))
+            // GitHub documents the credentials as parameters of the form, not as HTTP Basic.
+            .set_auth_type(AuthType::RequestBody)
+            .set_auth_uri(AuthUrl::from_url(self.web.join("/login/oauth/authorize").into()))
+            .set_token_uri(TokenUrl::from_url(self.web.join("/login/oauth/access_token").into()))
+    }
+
+    /// Redeems the code.
+    async fn token(&self, returned: &SignInReturn<'_>) -> Result<AccessToken, IdentityError> {
+        let code = returned
+            .parameters
+            .require("code")
+            .map_err(|_| unusable("the person came back without exactly one code; sign in again"))?;
+        let client = self.oauth_client();
+        let request = client
+            .exchange_code(AuthorizationCode::new(code.to_owned()))
+            .set_pkce_verifier(PkceCodeVerifier::new(returned.code_verifier.expose().to_owned()))
+            .set_redirect_uri(Cow::Owned(RedirectUrl::from_url(returned.callback.clone())));
+        let token = request.request_async(&self.upstream).await.map_err(not_a_token)?;
+        if *token.token_type() != BasicTokenType::Bearer {
+            return Err(unusable(
+                "the token is not a bearer token; check that the base URLs are those of GitHub",
+            ));
+        }
+        Ok(token.access_token().clone())
+    }
+
+    async fn get(&self, path: &str, token: &AccessToken) -> Result<HttpResponse, IdentityError> {
+        let (version_header, version) = API_VERSION;
+        let request = self
+            .upstream
+            .client()?
+            .get(Url::from(self.api.join(path)))
+            .bearer_auth(token.secret())
+            .header(header::ACCEPT, HeaderValue::from_static("application/json"))
+            .header(version_header, HeaderValue::from_static(version))
+            .build()
+            .map_err(|_| {
+                unusable("the token cannot stand in a header; check that the base URLs are those of GitHub")
+            })?;
+        self.upstream.send(request).await
+    }
+
+    /// Whose token it is.
+    async fn account(&self, token: &AccessToken) -> Result<Account, IdentityError> {
+        let response = self.get("/user", token).await?;
+        match response.status() {
+            StatusCode::OK => object(response.body())
+                .filter(|account: &Account| !account.login.is_empty())
+                .ok_or_else(|| {
+                    unusable("the account has no readable number and login; check that the API's base URL is GitHub's")
+                }),
+            StatusCode::UNAUTHORIZED => Err(unusable(
+                "the API does not accept the token that was just issued; sign in again",
+            )),
+            StatusCode::FORBIDDEN => Err(unusable(
+                "the API forbids to read the account; check at GitHub that neither the account nor the app is restricted",
+            )),
+            status => Err(unusable(format!(
+                "the API answered with status {}; check that the API's base URL is GitHub's",
+                status.as_u16()
+            ))),
+        }
+    }
+
+    /// The verified primary address. To have none is no reason to turn somebody away, whatever it is that went wrong.
+    async fn email(&self, token: &AccessToken) -> Option<String> {
+        match self.get("/user/emails", token).await {
+            Ok(response) if response.status() == StatusCode::OK => verified_primary(response.body()),
+            Ok(response) => {
+                tracing::debug!(
+                    status = response.status().as_u16(),
+                    "GitHub keeps the e-mail addresses to itself"
+                );
+                None
+            }
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn Error,
+                    "GitHub did not tell the e-mail addresses; the sign-in goes on without"
+                );
+                None
+            }
+        }
+    }
+}
+
+type OAuthClient = BasicClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointSet>;
+
+#[async_trait]
+impl IdentityProvider for GitHub {
+    fn id(&self) -> &str {
+        self.provider_id.as_deref().unwrap_or(&self.default_id)
+    }
+
+    fn display_name(&self) -> &str {
+        &self.display_name
+    }
+
+    fn check(&self, _issuer: &Issuer) -> Result<(), String> {
+        let bare = |text: &str| !text.is_empty() && !text.contains(char::is_whitespace);
+        if !bare(&self.client_id) {
+            return Err("GitHub needs the client ID of an OAuth app, without white space".to_owned());
+        }
+        if !bare(self.client_secret.expose()) {
+            return Err("GitHub needs a client secret of the OAuth app, without white space or a line end".to_owned());
+        }
+        // A comma or white space would set apart what is one entry of an allow-list.
+        if !bare(self.id()) || self.id().contains(',') {
+            return Err("the provider ID of GitHub must be a word without white space and commas".to_owned());
+        }
+        self.upstream.client().map(drop).map_err(|error| {
+            let causes = std::iter::successors(Some(&error as &dyn Error), |cause| (*cause).source());
+            let cause = causes.last().map(ToString::to_string).unwrap_or_default();
+            format!(
+                "no HTTPS connection to GitHub can be made ({cause}): \
+                 install the certificates that the operating system trusts (often a package called ca-certificates)"
+            )
+        })
+    }
+
+    fn sign_in_url(&self, sign_in: &SignIn<'_>) -> Url {
+        // `from_code_verifier_sha256` panics unless the verifier has 43 to 128 characters, which those of a sign-in have.
+        let verifier = PkceCodeVerifier::new(sign_in.code_verifier.expose().to_owned());
+        self.oauth_client()
+            .authorize_url(|| CsrfToken::new(sign_in.state.expose().to_owned()))
+            .set_redirect_uri(Cow::Owned(RedirectUrl::from_url(sign_in.callback.clone())))
+            .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier))
+            .add_scopes(SCOPES.map(|scope| Scope::new(scope.to_owned())))
+            .url()
+            .0
+    }
+
+    /// Asks GitHub who came back.
+    ///
+    /// # Errors
+    ///
+    /// * [`Unavailable`](IdentityError::Unavailable) when GitHub cannot be reached, takes too long, answers with a status of
+    ///   500 or above, or limits the rate of requests
+    ///   (<https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api>); `retry_after` is what GitHub says,
+    ///   but no more than an hour.
+    /// * [`Unusable`](IdentityError::Unusable) when GitHub refuses the code or the app
+    ///   (<https://docs.github.com/en/apps/oauth-apps/maintaining-oauth-apps/troubleshooting-oauth-app-access-token-request-errors>),
+    ///   and when an answer is too long, a redirect, or not what GitHub documents.
+    ///
+    /// No error holds the code, a token, the client secret or any text of GitHub's.
+    async fn identify(&self, returned: &SignInReturn<'_>) -> Result<Identity, IdentityError> {
+        let token = self.token(returned).await?;
+        let email = async { Ok(self.email(&token).await) };
+        let (account, email) = try_join(self.account(&token), email).await?;
+        let mut identity = Identity::new(self.id(), account.id.to_string()).with_login(account.login);
+        identity.name = account.name.filter(|name| !name.is_empty());
+        identity.email = email;
+        Ok(identity)
+    }
+}
+
+/// What this crate reads of <https://docs.github.com/en/rest/users/users#get-the-authenticated-user>.
+#[derive(Deserialize)]
+struct Account {
+    id: NonZeroU64,
+    login: String,
+    name: Option<String>,
+}
+
+/// Looks through <https://docs.github.com/en/rest/users/emails#list-email-addresses-for-the-authenticated-user>.
+///
+/// The entries are looked at one by one, so that what is wrong with one of them spoils no other.
+fn verified_primary(body: &[u8]) -> Option<String> {
+    let entries: Vec<Value> = serde_json::from_slice(body).ok()?;
+    let entry = entries
+        .iter()
+        .find(|entry| entry["primary"] == true && entry["verified"] == true)?;
+    entry["email"]
+        .as_str()
+        .filter(|email| !email.is_empty())
+        .map(str::to_owned)
+}
+
+/// Why there is no token. What GitHub wrote is looked at and left behind: it may hold anything, a token included.
+fn not_a_token(error: RequestTokenError<IdentityError, BasicErrorResponse>) -> IdentityError {
+    let refusal = match error {
+        RequestTokenError::Request(error) => return error,
+        RequestTokenError::ServerResponse(response) => Some(response),
+        // GitHub refuses with status 200, so its errors come as tokens that cannot be read.
+        RequestTokenError::Parse(_, body) => object(&body),
+        RequestTokenError::Other(_) => None,
+    };
+    match refusal
+        .as_ref()
+        .map(BasicErrorResponse::error)
+        .map(BasicErrorResponseType::as_ref)
+    {
+        Some("access_denied") => IdentityError::Denied,
+        Some("bad_verification_code" | "invalid_grant") => {
+            unusable("the code has expired, was used before or is somebody else's; sign in again")
+        }
+        // An unknown client ID is "Not Found".
+        Some("incorrect_client_credentials" | "invalid_client" | "unauthorized_client" | "Not Found") => {
+            unusable("the client ID or the client secret is wrong; compare them with the OAuth app at GitHub")
+        }
+        Some("redirect_uri_mismatch") => unusable(
+            "the OAuth app at GitHub has another callback URL; enter the issuer of this server followed by /callback there",
+        ),
+        Some("unverified_user_email") => unusable(
+            "the account has no verified e-mail address; verify the primary address at GitHub and sign in again",
+        ),
+        Some(_) => {
+            unusable("the code was refused; sign in again, and if that does not help, look at the OAuth app at GitHub")
+        }
+        None => unusable("the token endpoint did not answer as GitHub does; sign in again, and check the base URLs"),
+    }
+}
+
+/// Reads a JSON object. Without the look at its first character, an array whose elements happen to fit would do as well.
+fn object<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
+    let is_object = body.trim_ascii_start().starts_with(b"{");
+    is_object.then(|| serde_json::from_slice(body).ok()).flatten()
+}
+
+fn unusable(what: impl Into<String>) -> IdentityError {
+    IdentityError::Unusable(what.into())
+}

@@ -1,0 +1,72 @@
+//! OAuth 2.1 for MCP servers, as state machines.
+//!
+//! This crate is the protocol and nothing else: it knows no HTTP framework, no database and no HTML. An
+//! [`AuthorizationServer`](server::AuthorizationServer) takes typed requests and gives typed answers; between the
+//! two it reads and writes records of a [`Store`](store::Store) and asks an
+//! [`IdentityProvider`](identity::IdentityProvider) who people are. To serve it over HTTP, use `mcp-oauth-tower`;
+//! for places to keep records, `mcp-oauth-store`.
+//!
+//! # What it does
+//!
+//! The authorization code grant with PKCE (OAuth 2.1, RFC 7636), for clients that register themselves (RFC 7591),
+//! for tokens that are bound to a resource (RFC 8707, RFC 9068), with consent before anybody is asked to sign in,
+//! with the issuer in every answer (RFC 9207), and with metadata for all of it (RFC 8414, RFC 9728).
+//!
+//! # The map
+//!
+//! | to find | look in |
+//! |---|---|
+//! | the endpoints, and the server they share | [`server`] |
+//! | what one approval leads to: code and refresh tokens | [`grant`] |
+//! | an authorization request on its way | [`transaction`] |
+//! | clients: registration, redirect URIs, authentication | [`client`] |
+//! | access tokens: keys, claims, verification | [`token`] |
+//! | which grants have ended | [`revocation`] |
+//! | who people are, and who may sign in | [`identity`], [`policy`] |
+//! | where records are kept | [`store`] |
+//! | the vocabulary | [`issuer`], [`resource`], [`scope`], [`pkce`], [`secret`], [`parameters`], [`error`], [`clock`] |
+//!
+//! # A server
+//!
+//! ```
+//! use mcp_oauth_core::identity::development::DevIdentity;
+//! use mcp_oauth_core::policy::AllowList;
+//! use mcp_oauth_core::resource::Resource;
+//! use mcp_oauth_core::server::{AuthorizationServer, ConfigurationError};
+//!
+//! # fn example(store: impl mcp_oauth_core::store::Store) -> Result<AuthorizationServer, ConfigurationError> {
+//! AuthorizationServer::builder("http://127.0.0.1:8080")
+//!     .resource(Resource::new("http://127.0.0.1:8080/mcp")?.scope("mcp", "use its tools")?)
+//!     .identity(DevIdentity::default())
+//!     .allow(AllowList::everybody())
+//!     .store(store)
+//!     .build()
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `github` | `identity::github`: sign in with GitHub or GitHub Enterprise Server |
+//! | `test-util` | `clock::ManualClock`, a clock that tests turn by hand |
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod client;
+pub mod clock;
+pub mod error;
+pub mod grant;
+pub mod identity;
+pub mod issuer;
+pub mod parameters;
+pub mod pkce;
+pub mod policy;
+pub mod resource;
+pub mod revocation;
+pub mod scope;
+pub mod secret;
+pub mod server;
+pub mod store;
+pub mod token;
+pub mod transaction;

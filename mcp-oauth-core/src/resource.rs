@@ -1,0 +1,285 @@
+//! Protected resources: the MCP servers that access tokens are for.
+//!
+//! Each resource is configured with its canonical URI (RFC 8707 §2, MCP *Canonical Server URI*), which becomes the
+//! audience of tokens for it, the `resource` of its metadata (RFC 9728 §2) and the URL that people type into a
+//! client.
+//!
+//! ```
+//! use mcp_oauth_core::resource::Resource;
+//!
+//! let notes = Resource::new("https://mcp.example.com/notes/mcp")?.name("Notes").scope("notes:read", "read your notes")?;
+//! assert_eq!(
+//!     notes.metadata_url().as_str(),
+//!     "https://mcp.example.com/.well-known/oauth-protected-resource/notes/mcp",
+//! );
+//! # Ok::<_, mcp_oauth_core::resource::InvalidResource>(())
+//! ```
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::issuer::is_loopback;
+use crate::scope::{InvalidScope, Scope, ScopeSet};
+
+/// The canonical URI of a protected resource, kept exactly as it was configured.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ResourceUri {
+    text: String,
+    url: Url,
+}
+
+/// What cannot be a protected resource.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidResource {
+    /// RFC 8707 §2 asks for an absolute URI; tokens travel to it, so it has to be https or loopback.
+    #[error("the resource {0:?} must be an absolute https URL (http is for loopback hosts only)")]
+    NotAUrl(String),
+    /// RFC 8707 §2: no fragment. A query or a user name is refused as well.
+    #[error("the resource {0:?} must have no fragment, query or user name")]
+    Superfluous(String),
+    /// One of its scopes is none.
+    #[error(transparent)]
+    Scope(#[from] InvalidScope),
+}
+
+impl ResourceUri {
+    /// The URI, exactly as configured.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether a client that wrote `asked` meant this resource.
+    ///
+    /// Scheme and host count in any case (RFC 3986 §6.2.2.1), the default port is no port, and a URI without a path
+    /// has two spellings, with and without a slash. Nothing else is the same: `/mcp` is not `/mcp/`.
+    #[must_use]
+    pub fn is(&self, asked: &str) -> bool {
+        comparable(asked).is_some_and(|asked| comparable(&self.text) == Some(asked))
+    }
+
+    /// The URI as a URL.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+}
+
+/// Splits a URL into what is compared after normalisation (the origin) and what is compared byte for byte (the rest).
+fn comparable(text: &str) -> Option<(String, &str)> {
+    let url = Url::parse(text)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https"))?;
+    if url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+        return None;
+    }
+    let after_scheme = text.get(url.scheme().len()..)?.strip_prefix("://")?;
+    let rest = after_scheme
+        .find(['/', '?', '\\'])
+        .map_or("", |start| &after_scheme[start..]);
+    Some((url.origin().ascii_serialization(), if rest == "/" { "" } else { rest }))
+}
+
+impl FromStr for ResourceUri {
+    type Err = InvalidResource;
+
+    fn from_str(text: &str) -> Result<Self, InvalidResource> {
+        let url = Url::parse(text).map_err(|_| InvalidResource::NotAUrl(text.to_owned()))?;
+        let secure = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url));
+        if !secure || !text.starts_with(&format!("{}://", url.scheme())) {
+            return Err(InvalidResource::NotAUrl(text.to_owned()));
+        }
+        let superfluous = url.fragment().is_some() || url.query().is_some() || !url.username().is_empty();
+        // What the URL crate would write differently, two parties could read differently.
+        if superfluous || (url.as_str() != text && url.as_str().trim_end_matches('/') != text) {
+            return Err(InvalidResource::Superfluous(text.to_owned()));
+        }
+        Ok(Self {
+            text: text.to_owned(),
+            url,
+        })
+    }
+}
+
+impl TryFrom<String> for ResourceUri {
+    type Error = InvalidResource;
+
+    fn try_from(text: String) -> Result<Self, InvalidResource> {
+        text.parse()
+    }
+}
+
+impl From<ResourceUri> for String {
+    fn from(uri: ResourceUri) -> Self {
+        uri.text
+    }
+}
+
+impl fmt::Display for ResourceUri {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
+
+/// A protected resource: where it is, what it is called, and which scopes it knows.
+#[derive(Clone, Debug)]
+pub struct Resource {
+    uri: ResourceUri,
+    name: String,
+    scopes: Vec<(Scope, String)>,
+}
+
+impl Resource {
+    /// The resource at `uri`, named after its host until [`name`](Self::name) says better, without scopes.
+    ///
+    /// # Errors
+    ///
+    /// When `uri` is no canonical URI.
+    pub fn new(uri: &str) -> Result<Self, InvalidResource> {
+        let uri: ResourceUri = uri.parse()?;
+        let name = uri.url().host_str().unwrap_or_default().to_owned();
+        Ok(Self {
+            uri,
+            name,
+            scopes: Vec::new(),
+        })
+    }
+
+    /// What people read on the consent page, and clients in `resource_name` (RFC 9728 §2).
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Adds a scope that every caller of this resource needs, with what it allows in words (continuing "it may …").
+    ///
+    /// All scopes together are the default: a client that asks for none is offered these.
+    ///
+    /// # Errors
+    ///
+    /// When `scope` is not written as RFC 6749 §3.3 asks.
+    pub fn scope(mut self, scope: &str, meaning: impl Into<String>) -> Result<Self, InvalidResource> {
+        self.scopes.push((scope.parse()?, meaning.into()));
+        Ok(self)
+    }
+
+    /// The canonical URI.
+    #[must_use]
+    pub fn uri(&self) -> &ResourceUri {
+        &self.uri
+    }
+
+    /// The name for people.
+    #[must_use]
+    pub fn display_name(&self) -> &str {
+        &self.name
+    }
+
+    /// Every scope of this resource, in the order in which they were added.
+    #[must_use]
+    pub fn scopes(&self) -> ScopeSet {
+        self.scopes.iter().map(|(scope, _)| scope.clone()).collect()
+    }
+
+    /// What `scope` allows, in words.
+    #[must_use]
+    pub fn meaning(&self, scope: &Scope) -> Option<&str> {
+        self.scopes
+            .iter()
+            .find(|(known, _)| known == scope)
+            .map(|(_, meaning)| meaning.as_str())
+    }
+
+    /// Where the metadata of this resource is: the well-known segment goes between host and path (RFC 9728 §3.1).
+    #[must_use]
+    pub fn metadata_url(&self) -> Url {
+        let mut url = self.uri.url().clone();
+        let path = format!(
+            "/.well-known/oauth-protected-resource{}",
+            url.path().trim_end_matches('/')
+        );
+        url.set_path(&path);
+        url
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn uri(text: &str) -> ResourceUri {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_resource_without_a_path_has_two_spellings_and_no_more() {
+        for canonical in ["https://a.example", "https://a.example/"] {
+            assert!(uri(canonical).is("https://a.example"));
+            assert!(uri(canonical).is("https://a.example/"));
+            assert!(!uri(canonical).is("https://a.example//"));
+            assert!(!uri(canonical).is("https://a.example/mcp"));
+        }
+        assert!(!uri("https://a.example/mcp").is("https://a.example/mcp/"));
+        assert!(!uri("https://a.example/mcp").is("https://a.example/x/../mcp"));
+        assert!(!uri("https://a.example/mcp").is("https://a.example/%6dcp"));
+        assert!(!uri("https://a.example/mcp").is("https://a.example\\mcp"));
+    }
+
+    #[test]
+    fn scheme_and_host_count_in_any_case() {
+        assert!(uri("https://a.example/mcp").is("HTTPS://A.EXAMPLE:443/mcp"));
+        assert!(!uri("https://a.example/mcp").is("http://a.example/mcp"));
+        assert!(!uri("https://a.example/mcp").is("https://a.example/MCP"));
+        assert!(!uri("https://a.example/mcp").is("https://a.example/mcp#x"));
+        assert!(!uri("https://a.example/mcp").is("https://a.example@evil.example/mcp"));
+    }
+
+    #[test]
+    fn what_is_no_canonical_uri_is_refused() {
+        for text in [
+            "",
+            "mcp",
+            "http://a.example/mcp",
+            "https://a.example/#x",
+            "https://a.example/?x",
+            "urn:a:b",
+        ] {
+            assert!(text.parse::<ResourceUri>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn metadata_lies_between_host_and_path() {
+        let at = |uri| Resource::new(uri).unwrap().metadata_url().to_string();
+        assert_eq!(
+            at("https://a.example"),
+            "https://a.example/.well-known/oauth-protected-resource"
+        );
+        assert_eq!(
+            at("https://a.example/x/"),
+            "https://a.example/.well-known/oauth-protected-resource/x"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn comparing_never_panics(asked in ".*") {
+            let _ = uri("https://a.example/mcp").is(&asked);
+            let _ = asked.parse::<ResourceUri>();
+        }
+
+        #[test]
+        fn only_the_path_itself_names_the_resource(path in "/[a-zA-Z0-9/._~%-]{0,20}") {
+            let asked = format!("https://a.example{path}");
+            prop_assert_eq!(uri("https://a.example/mcp").is(&asked), path == "/mcp");
+        }
+    }
+}

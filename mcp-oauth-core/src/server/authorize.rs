@@ -1,0 +1,372 @@
+//! The authorization endpoint (OAuth 2.1 §4.1.1, RFC 7636, RFC 8707): a request is checked and put before a person.
+//!
+//! Until client and redirect URI are known to belong together, an error goes to the person and never to a redirect;
+//! after that it goes to the client. The two are different types, so one cannot be taken for the other.
+//!
+//! ```
+//! use mcp_oauth_core::server::authorize::AuthorizeError;
+//!
+//! fn location(error: &AuthorizeError) -> Option<&str> {
+//!     match error {
+//!         AuthorizeError::Page(_) => None,
+//!         AuthorizeError::Redirect(redirect) => Some(redirect.location()),
+//!         _ => None,
+//!     }
+//! }
+//! ```
+
+use url::Url;
+
+use super::AuthorizationServer;
+use crate::client::redirect_uri::RedirectUri;
+use crate::client::{Client, ClientId};
+use crate::error::{ErrorCode, OAuthError};
+use crate::parameters::Parameters;
+use crate::pkce::CodeChallenge;
+use crate::resource::ResourceUri;
+use crate::scope::{Scope, ScopeSet};
+use crate::secret::Secret;
+use crate::store;
+use crate::transaction::{AuthorizationRequest, BrowserSecret, ClientState, Transaction, TransactionId};
+
+/// At most this many characters in a client's `state`.
+pub const MAXIMUM_STATE: usize = 2048;
+
+/// At most this many resources in one request.
+pub const MAXIMUM_RESOURCES: usize = 8;
+
+/// A redirect back to the client. Only made where the redirect URI was checked against the client's registration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientRedirect {
+    location: String,
+}
+
+impl ClientRedirect {
+    /// Where to go: a `Location` of a `303`.
+    #[must_use]
+    pub fn location(&self) -> &str {
+        &self.location
+    }
+
+    pub(super) fn error(server: &AuthorizationServer, to: &ReturnAddress<'_>, error: &OAuthError) -> Self {
+        let pairs = [
+            ("error", error.code().as_str()),
+            ("error_description", error.description()),
+        ];
+        Self::new(server, to, &pairs)
+    }
+
+    pub(super) fn code(server: &AuthorizationServer, to: &ReturnAddress<'_>, code: &Secret) -> Self {
+        Self::new(server, to, &[("code", code.expose())])
+    }
+
+    /// `state` exactly as it came, and `iss` on success and on error (RFC 9207 §2).
+    fn new(server: &AuthorizationServer, to: &ReturnAddress<'_>, outcome: &[(&str, &str)]) -> Self {
+        let mut pairs = outcome.to_vec();
+        if let Some(state) = to.state {
+            pairs.push(("state", state));
+        }
+        pairs.push(("iss", server.issuer().as_str()));
+        if to.redirect_uri.as_str() == crate::client::redirect_uri::OUT_OF_BAND {
+            let mut page = server.issuer().endpoint("/success");
+            page.query_pairs_mut().extend_pairs(pairs);
+            return Self { location: page.into() };
+        }
+        Self {
+            location: to.redirect_uri.with_parameters(&pairs),
+        }
+    }
+}
+
+/// Where the answer to an authorization request goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ReturnAddress<'a> {
+    redirect_uri: &'a RedirectUri,
+    state: Option<&'a str>,
+}
+
+impl AuthorizationRequest {
+    pub(super) fn return_address(&self) -> ReturnAddress<'_> {
+        ReturnAddress {
+            redirect_uri: &self.redirect_uri,
+            state: self.state.as_ref().map(|state| state.0.as_str()),
+        }
+    }
+}
+
+/// Why a request is not put before a person.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuthorizeError {
+    /// The client or the redirect URI is not known: the person is told, and nobody is redirected.
+    #[error(transparent)]
+    Page(OAuthError),
+    /// Anything else: the client is told, by redirect.
+    #[error("the request is refused by a redirect to the client")]
+    Redirect(ClientRedirect),
+}
+
+/// What the consent page shows, and what it has to send back.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ConsentPrompt {
+    /// Names the transaction in the form.
+    pub transaction: TransactionId,
+    /// For the browser's cookie.
+    pub browser: BrowserSecret,
+    /// What the client calls itself. Nobody has checked it.
+    pub client_name: String,
+    /// The host of the client's home page, if it named one. Nobody has checked it.
+    pub client_host: Option<String>,
+    /// Where the code goes: a host, or the scheme of an app.
+    pub redirect_destination: String,
+    /// Whether the code goes to the person's own machine.
+    pub redirect_is_loopback: bool,
+    /// What the client wants to reach: name and URI of each resource.
+    pub resources: Vec<(String, ResourceUri)>,
+    /// How far: each scope, and what it allows in words if that is known.
+    pub scopes: Vec<(Scope, Option<String>)>,
+    /// Where the person will sign in.
+    pub identity_provider: String,
+}
+
+impl AuthorizationServer {
+    /// Checks an authorization request and begins a transaction for it. `browser` is the value of the browser's
+    /// cookie, if it sent one.
+    ///
+    /// May be called any number of times for the same request: nothing is used up before the person decides.
+    ///
+    /// # Errors
+    ///
+    /// See [`AuthorizeError`].
+    pub async fn authorize(
+        &self,
+        parameters: &Parameters,
+        browser: Option<&str>,
+    ) -> Result<ConsentPrompt, AuthorizeError> {
+        let client = self.requesting_client(parameters).await.map_err(AuthorizeError::Page)?;
+        let redirect_uri = redirect_uri(&client, parameters).map_err(AuthorizeError::Page)?;
+
+        // From here on the client gets to know. A state that cannot be returned exactly is not returned at all.
+        let state = state(parameters);
+        let returned = state.as_ref().ok().and_then(Option::clone);
+        let to = ReturnAddress {
+            redirect_uri: &redirect_uri,
+            state: returned.as_deref(),
+        };
+        let request = state
+            .and_then(|state| self.checked_request(parameters, &client, redirect_uri.clone(), state))
+            .map_err(|error| AuthorizeError::Redirect(ClientRedirect::error(self, &to, &error)))?;
+
+        let browser = BrowserSecret::from_cookie(browser);
+        let transaction = Transaction::begin(request, &browser);
+        let time_to_live = Some(self.0.lifetimes.transaction);
+        store::insert(
+            self.store(),
+            &super::transaction_key(&transaction.id),
+            &transaction,
+            time_to_live,
+        )
+        .await
+        .map_err(|error| AuthorizeError::Redirect(ClientRedirect::error(self, &to, &error.into())))?;
+        Ok(self.prompt(&client, transaction, browser))
+    }
+
+    async fn requesting_client(&self, parameters: &Parameters) -> Result<Client, OAuthError> {
+        let client_id = parameters.require("client_id")?;
+        let unknown = || {
+            OAuthError::new(
+                ErrorCode::InvalidClient,
+                "this server does not know the client: it was never registered here, or its registration has expired",
+            )
+        };
+        let client_id: ClientId = client_id.parse().map_err(|_| unknown())?;
+        self.load_client(&client_id).await?.ok_or_else(unknown)
+    }
+
+    fn checked_request(
+        &self,
+        parameters: &Parameters,
+        client: &Client,
+        redirect_uri: RedirectUri,
+        state: Option<String>,
+    ) -> Result<AuthorizationRequest, OAuthError> {
+        if parameters.require("response_type")? != "code" {
+            return Err(OAuthError::new(
+                ErrorCode::UnsupportedResponseType,
+                "response_type must be code",
+            ));
+        }
+        if let Some("fragment") = parameters.get("response_mode")? {
+            return Err(OAuthError::new(
+                ErrorCode::InvalidRequest,
+                "response_mode must be query",
+            ));
+        }
+        let code_challenge = code_challenge(parameters)?;
+        let resources = self.wanted_resources(parameters)?.unwrap_or_default();
+        let resources = if resources.is_empty() {
+            vec![self.default_resource()?]
+        } else {
+            resources
+        };
+        let scopes = self.wanted_scopes(parameters, &resources)?;
+        Ok(AuthorizationRequest {
+            client_id: client.client_id.clone(),
+            redirect_uri,
+            state: state.map(ClientState),
+            code_challenge,
+            resources,
+            scopes,
+        })
+    }
+
+    fn default_resource(&self) -> Result<ResourceUri, OAuthError> {
+        self.0.default_resource.clone().ok_or_else(|| {
+            OAuthError::new(
+                ErrorCode::InvalidTarget,
+                "this server protects several resources: name one of them in the parameter resource",
+            )
+        })
+    }
+
+    /// The resources that a request names, in their canonical spelling; `None` if it names none.
+    pub(super) fn wanted_resources(&self, parameters: &Parameters) -> Result<Option<Vec<ResourceUri>>, OAuthError> {
+        let mut resources: Vec<ResourceUri> = Vec::new();
+        for asked in parameters.all("resource").take(MAXIMUM_RESOURCES + 1) {
+            let known = self.resource(asked).ok_or_else(|| {
+                OAuthError::new(
+                    ErrorCode::InvalidTarget,
+                    "the resource is not one that this server issues tokens for",
+                )
+            })?;
+            if !resources.contains(known.uri()) {
+                resources.push(known.uri().clone());
+            }
+        }
+        if resources.len() > MAXIMUM_RESOURCES {
+            return Err(OAuthError::new(
+                ErrorCode::InvalidTarget,
+                "the request names too many resources",
+            ));
+        }
+        Ok(Some(resources).filter(|resources| !resources.is_empty()))
+    }
+
+    /// The scopes to ask the person for: what the client asked for, as far as it exists; all of the resources' if
+    /// it asked for none. Never more than was asked for.
+    fn wanted_scopes(&self, parameters: &Parameters, resources: &[ResourceUri]) -> Result<ScopeSet, OAuthError> {
+        let of_resources: ScopeSet = resources
+            .iter()
+            .filter_map(|uri| self.resource(uri.as_str()))
+            .flat_map(|resource| resource.scopes().iter().cloned().collect::<Vec<_>>())
+            .collect();
+        let asked: Vec<&str> = parameters
+            .get("scope")?
+            .unwrap_or_default()
+            .split(' ')
+            .filter(|word| !word.is_empty())
+            .collect();
+        let offline = asked.contains(&Scope::OFFLINE_ACCESS);
+        let asks_for_more = asked.iter().any(|word| *word != Scope::OFFLINE_ACCESS);
+        let mut scopes: ScopeSet = if asks_for_more {
+            of_resources
+                .iter()
+                .filter(|scope| asked.contains(&scope.as_str()))
+                .cloned()
+                .collect()
+        } else {
+            of_resources.clone()
+        };
+        if scopes.is_empty() && !of_resources.is_empty() {
+            return Err(OAuthError::new(
+                ErrorCode::InvalidScope,
+                format!("none of the scopes exists for this resource, which has: {of_resources}"),
+            ));
+        }
+        if offline && let Ok(scope) = Scope::OFFLINE_ACCESS.parse() {
+            scopes.insert(scope);
+        }
+        Ok(scopes)
+    }
+
+    fn prompt(&self, client: &Client, transaction: Transaction, browser: BrowserSecret) -> ConsentPrompt {
+        let request = &transaction.request;
+        let resources: Vec<_> = request
+            .resources
+            .iter()
+            .filter_map(|uri| self.resource(uri.as_str()))
+            .collect();
+        let meaning = |scope: &Scope| {
+            if scope.as_str() == Scope::OFFLINE_ACCESS {
+                return Some("stay signed in while you are away".to_owned());
+            }
+            resources
+                .iter()
+                .find_map(|resource| resource.meaning(scope))
+                .map(str::to_owned)
+        };
+        let client_uri = client.metadata.links.client_uri.as_deref();
+        ConsentPrompt {
+            client_name: client.display_name().to_owned(),
+            client_host: client_uri
+                .and_then(|uri| Url::parse(uri).ok())
+                .and_then(|url| url.host_str().map(str::to_owned)),
+            redirect_destination: request.redirect_uri.destination(),
+            redirect_is_loopback: request.redirect_uri.is_loopback(),
+            resources: resources
+                .iter()
+                .map(|resource| (resource.display_name().to_owned(), resource.uri().clone()))
+                .collect(),
+            scopes: request
+                .scopes
+                .iter()
+                .map(|scope| (scope.clone(), meaning(scope)))
+                .collect(),
+            identity_provider: self.identity().display_name().to_owned(),
+            transaction: transaction.id,
+            browser,
+        }
+    }
+}
+
+fn redirect_uri(client: &Client, parameters: &Parameters) -> Result<RedirectUri, OAuthError> {
+    match (parameters.get("redirect_uri")?, client.redirect_uris()) {
+        (Some(requested), registered) => RedirectUri::select(registered, requested).ok_or_else(|| {
+            OAuthError::new(
+                ErrorCode::InvalidRedirectUri,
+                "the redirect_uri is not one that the client has registered, character by character",
+            )
+        }),
+        // OAuth 2.1 §2.3.2: with a single registered URI the parameter may be left out.
+        (None, [only]) => Ok(only.clone()),
+        (None, _) => Err(OAuthError::new(
+            ErrorCode::InvalidRequest,
+            "redirect_uri is missing, and the client has registered several",
+        )),
+    }
+}
+
+fn state(parameters: &Parameters) -> Result<Option<String>, OAuthError> {
+    match parameters.get("state")? {
+        Some(state) if state.len() > MAXIMUM_STATE => Err(OAuthError::new(
+            ErrorCode::InvalidRequest,
+            "state is longer than 2048 bytes",
+        )),
+        state => Ok(state.map(str::to_owned)),
+    }
+}
+
+fn code_challenge(parameters: &Parameters) -> Result<CodeChallenge, OAuthError> {
+    let invalid = |description: String| OAuthError::new(ErrorCode::InvalidRequest, description);
+    let challenge = parameters.get("code_challenge")?.ok_or_else(|| {
+        invalid("code_challenge is missing: this server requires PKCE with the method S256".to_owned())
+    })?;
+    // RFC 7636 §4.3: a request without a method means plain, which is refused here.
+    if parameters.get("code_challenge_method")? != Some("S256") {
+        return Err(invalid("code_challenge_method must be S256".to_owned()));
+    }
+    challenge
+        .parse()
+        .map_err(|error: crate::pkce::InvalidPkce| invalid(error.to_string()))
+}

@@ -1,0 +1,152 @@
+//! The way back from the identity provider: who the person is, whether they may, and the code.
+//!
+//! The callback has to come from the browser that gave consent: it shows the state that went out and the cookie
+//! that was set with it. A person who finishes a sign-in that somebody else began gets a page, and the one who
+//! began it gets nothing.
+//!
+//! ```
+//! use mcp_oauth_core::transaction::SignInState;
+//!
+//! assert!("made-up".parse::<SignInState>().is_err());
+//! ```
+
+use futures_util::future::join;
+
+use super::authorize::ClientRedirect;
+use super::consent::TransactionError;
+use super::{AuthorizationServer, grant_key};
+use crate::error::{ErrorCode, OAuthError};
+use crate::grant::{Approval, CodeBinding, Grant};
+use crate::identity::{Identity, IdentityError, SignInReturn};
+use crate::parameters::Parameters;
+use crate::store::{self, Loaded};
+use crate::transaction::{SignInSecret, SignInState, Transaction, TransactionId, TransactionRefused};
+
+/// Where the person goes next.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum CallbackOutcome {
+    /// Back to the client, with a code or with an error.
+    Client(ClientRedirect),
+    /// Nowhere yet: the identity provider failed in a way that may pass. The transaction waits, and approving it
+    /// again sends the person to the identity provider again.
+    Retry {
+        /// The transaction to approve again.
+        transaction: TransactionId,
+        /// What happened.
+        error: IdentityError,
+    },
+}
+
+impl AuthorizationServer {
+    /// Takes the person back from the identity provider. `state` is the parameter of that name; `sign_in` is the
+    /// value of this sign-in's cookie.
+    ///
+    /// # Errors
+    ///
+    /// When the transaction is unknown, over, or was begun in another browser; when the store does not answer.
+    pub async fn callback(
+        &self,
+        state: &SignInState,
+        parameters: &Parameters,
+        sign_in: Option<&SignInSecret>,
+    ) -> Result<CallbackOutcome, TransactionError> {
+        let loaded = self
+            .load_transaction(state.transaction())
+            .await?
+            .ok_or(TransactionRefused::Unknown)?;
+        loaded.record.returned(state, sign_in)?;
+        let sign_in = sign_in.ok_or(TransactionRefused::OtherBrowser)?;
+        let identified = if let Some(error) = self.provider_error(parameters) {
+            Err(error)
+        } else {
+            let code_verifier = sign_in.code_verifier();
+            let returned = SignInReturn {
+                parameters,
+                callback: &self.0.callback,
+                code_verifier: &code_verifier,
+            };
+            self.identity().identify(&returned).await
+        };
+        let request = &loaded.record.request;
+        let refusal = match identified {
+            Ok(identity) if self.0.allow.allows(&identity) => return self.issue_code(&loaded, identity).await,
+            Ok(identity) => {
+                tracing::warn!(
+                    subject = identity.subject(),
+                    "a person who is not on the allow-list signed in"
+                );
+                OAuthError::new(ErrorCode::AccessDenied, "this person is not allowed to sign in here")
+            }
+            Err(IdentityError::Denied) => OAuthError::new(ErrorCode::AccessDenied, "the person declined to sign in"),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the identity provider failed");
+                return Ok(CallbackOutcome::Retry {
+                    transaction: loaded.record.id.clone(),
+                    error,
+                });
+            }
+        };
+        let redirect = ClientRedirect::error(self, &request.return_address(), &refusal);
+        self.finish(&loaded).await?;
+        Ok(CallbackOutcome::Client(redirect))
+    }
+
+    /// An `error` in place of a code (RFC 6749 §4.1.2.1).
+    fn provider_error(&self, parameters: &Parameters) -> Option<IdentityError> {
+        match parameters.get("error") {
+            Ok(None) => None,
+            Ok(Some("access_denied")) => Some(IdentityError::Denied),
+            Ok(Some("temporarily_unavailable" | "server_error")) => Some(IdentityError::Unavailable {
+                retry_after: None,
+                source: None,
+            }),
+            Ok(Some(_)) | Err(_) => Some(IdentityError::Unusable(format!(
+                "{} refused the sign-in; its operator may find out why",
+                self.identity().display_name()
+            ))),
+        }
+    }
+
+    /// Creates the grant and finishes the transaction, at the same time. Only the request that finished the
+    /// transaction hands out its code; a grant whose code nobody gets is taken back.
+    async fn issue_code(
+        &self,
+        loaded: &Loaded<Transaction>,
+        identity: Identity,
+    ) -> Result<CallbackOutcome, TransactionError> {
+        let request = &loaded.record.request;
+        let approval = Approval::new(
+            request.client_id.clone(),
+            identity,
+            request.resources.clone(),
+            request.scopes.clone(),
+        );
+        let binding = CodeBinding::new(request.redirect_uri.clone(), request.code_challenge.clone());
+        let (grant, code) = Grant::issue(approval, binding, self.now(), &self.0.lifetimes.grant);
+        let key = grant_key(&grant.id);
+        let (inserted, finished) = join(
+            store::insert(self.store(), &key, &grant, Some(self.grant_time_to_live(&grant))),
+            self.finish(loaded),
+        )
+        .await;
+        if let Err(error) = finished {
+            if matches!(inserted, Ok(true)) {
+                self.store().remove(&key).await?;
+            }
+            return Err(error);
+        }
+        inserted?;
+        tracing::info!(grant = %grant.id, client = %grant.client_id, subject = grant.identity.subject(), "a grant was approved");
+        let redirect = ClientRedirect::code(self, &request.return_address(), &code.expose());
+        Ok(CallbackOutcome::Client(redirect))
+    }
+
+    async fn finish(&self, loaded: &Loaded<Transaction>) -> Result<(), TransactionError> {
+        if self.replace_transaction(loaded, &loaded.record.completed()).await? {
+            Ok(())
+        } else {
+            Err(TransactionRefused::Finished.into())
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What the person decides on the consent page, before anybody is asked who they are.
+//!
+//! Consent comes first because the identity provider knows this server as one client and may not ask again: without
+//! this page, whoever registers a client and sends somebody a link would get a code for that person's account (MCP
+//! *Security Best Practices*, confused deputy).
+//!
+//! ```
+//! use mcp_oauth_core::transaction::Decision;
+//!
+//! assert_ne!(Decision::Approve, Decision::Deny);
+//! ```
+
+use url::Url;
+
+use super::authorize::ClientRedirect;
+use super::{AuthorizationServer, MAXIMUM_ROUNDS, contended};
+use crate::error::{ErrorCode, OAuthError};
+use crate::identity::SignIn;
+use crate::transaction::{BrowserSecret, Decision, SignInSecret, SignInState, TransactionId, TransactionRefused};
+
+/// Where the person goes next.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ConsentOutcome {
+    /// To the identity provider, with the cookie that the callback will ask for.
+    SignIn {
+        /// The identity provider's page.
+        location: Url,
+        /// The value of the cookie.
+        sign_in: SignInSecret,
+    },
+    /// Back to the client, which is told `access_denied`.
+    Denied(ClientRedirect),
+}
+
+/// Why a decision leads nowhere. The person is told.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransactionError {
+    /// The transaction does not go on.
+    #[error(transparent)]
+    Refused(#[from] TransactionRefused),
+    /// The store does not answer.
+    #[error(transparent)]
+    Failed(#[from] OAuthError),
+}
+
+impl From<crate::store::StoreError> for TransactionError {
+    fn from(error: crate::store::StoreError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl AuthorizationServer {
+    /// Takes the person's decision. `browser` is the value of the browser's cookie.
+    ///
+    /// Deciding the same twice leads to the same place twice.
+    ///
+    /// # Errors
+    ///
+    /// When the transaction is unknown, over, or was begun in another browser; when the store does not answer.
+    pub async fn consent(
+        &self,
+        transaction: &TransactionId,
+        decision: Decision,
+        browser: Option<&str>,
+    ) -> Result<ConsentOutcome, TransactionError> {
+        let browser = BrowserSecret::from_cookie(Some(browser.ok_or(TransactionRefused::OtherBrowser)?));
+        for _ in 0..MAXIMUM_ROUNDS {
+            let loaded = self
+                .load_transaction(transaction)
+                .await?
+                .ok_or(TransactionRefused::Unknown)?;
+            let (next, outcome) = match decision {
+                Decision::Approve => {
+                    let (next, sign_in) = loaded.record.approve(&browser)?;
+                    (next, self.sign_in(transaction, sign_in))
+                }
+                Decision::Deny => {
+                    let denied = OAuthError::new(ErrorCode::AccessDenied, "the person did not allow it");
+                    let redirect = ClientRedirect::error(self, &loaded.record.request.return_address(), &denied);
+                    (loaded.record.deny(&browser)?, ConsentOutcome::Denied(redirect))
+                }
+            };
+            let stored = match &next {
+                Some(next) => self.replace_transaction(&loaded, next).await?,
+                None => true,
+            };
+            if stored {
+                return Ok(outcome);
+            }
+        }
+        Err(contended().into())
+    }
+
+    fn sign_in(&self, transaction: &TransactionId, sign_in: SignInSecret) -> ConsentOutcome {
+        let location = self.identity().sign_in_url(&SignIn {
+            state: &SignInState::new(transaction, &sign_in).expose(),
+            callback: &self.0.callback,
+            code_verifier: &sign_in.code_verifier(),
+        });
+        ConsentOutcome::SignIn { location, sign_in }
+    }
+}

@@ -1,0 +1,143 @@
+//! What this server says of itself (RFC 8414) and of the resources it protects (RFC 9728).
+//!
+//! The documents are made of what is switched on: an endpoint that does not exist is not listed.
+//!
+//! ```
+//! use mcp_oauth_core::server::metadata::AuthorizationServerMetadata;
+//!
+//! fn speaks_pkce(metadata: &AuthorizationServerMetadata) -> bool {
+//!     metadata.code_challenge_methods_supported.contains(&"S256")
+//! }
+//! ```
+
+use serde::Serialize;
+
+use super::AuthorizationServer;
+use crate::client::registration::{GrantType, TokenEndpointAuthMethod};
+use crate::resource::Resource;
+use crate::scope::{Scope, ScopeSet};
+use crate::token::keys::Algorithm;
+
+/// Authorization server metadata (RFC 8414 §2).
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct AuthorizationServerMetadata {
+    /// The issuer, byte for byte as it was configured.
+    pub issuer: String,
+    /// Where people are sent.
+    pub authorization_endpoint: String,
+    /// Where codes become tokens.
+    pub token_endpoint: String,
+    /// Where clients introduce themselves.
+    pub registration_endpoint: String,
+    /// The public keys.
+    pub jwks_uri: String,
+    /// Scopes that anybody may be granted. Several clients ask for all of them.
+    pub scopes_supported: Vec<String>,
+    /// Always `code`.
+    pub response_types_supported: [&'static str; 1],
+    /// Always `query`.
+    pub response_modes_supported: [&'static str; 1],
+    /// How tokens can be had.
+    pub grant_types_supported: [GrantType; 2],
+    /// How clients prove themselves; `none` first, since some clients take the first.
+    pub token_endpoint_auth_methods_supported: [TokenEndpointAuthMethod; 3],
+    /// Always `S256`.
+    pub code_challenge_methods_supported: [&'static str; 1],
+    /// Every answer at the redirect URI has `iss` (RFC 9207 §3).
+    pub authorization_response_iss_parameter_supported: bool,
+    /// The protected resources (RFC 9728 §4).
+    pub protected_resources: Vec<String>,
+}
+
+/// The same with what OpenID Connect Discovery §3 requires, for clients that look for that document. It promises no
+/// ID token: the scope `openid` is not offered.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct OpenIdConfiguration {
+    /// Everything that the other document says.
+    #[serde(flatten)]
+    pub metadata: AuthorizationServerMetadata,
+    /// A person has the same subject for every client.
+    pub subject_types_supported: [&'static str; 1],
+    /// Required by that specification; the algorithm of the keys at `jwks_uri`.
+    pub id_token_signing_alg_values_supported: [Algorithm; 1],
+}
+
+/// Protected resource metadata (RFC 9728 §2).
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct ProtectedResourceMetadata {
+    /// The resource, byte for byte as it was configured.
+    pub resource: String,
+    /// Who issues tokens for it.
+    pub authorization_servers: Vec<String>,
+    /// What callers need.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub scopes_supported: Vec<String>,
+    /// Tokens come in the `Authorization` header, nowhere else.
+    pub bearer_methods_supported: [&'static str; 1],
+    /// What it is called.
+    pub resource_name: String,
+}
+
+fn texts(scopes: &ScopeSet) -> Vec<String> {
+    scopes.iter().map(ToString::to_string).collect()
+}
+
+impl AuthorizationServer {
+    /// The authorization server metadata.
+    #[must_use]
+    pub fn metadata(&self) -> AuthorizationServerMetadata {
+        let endpoint = |path: &str| self.issuer().endpoint(path).into();
+        let mut scopes: ScopeSet = self
+            .resources()
+            .iter()
+            .flat_map(|resource| resource.scopes().iter().cloned().collect::<Vec<_>>())
+            .collect();
+        if let Ok(offline_access) = Scope::OFFLINE_ACCESS.parse() {
+            scopes.insert(offline_access);
+        }
+        AuthorizationServerMetadata {
+            issuer: self.issuer().as_str().to_owned(),
+            authorization_endpoint: endpoint("/authorize"),
+            token_endpoint: endpoint("/token"),
+            registration_endpoint: endpoint("/register"),
+            jwks_uri: endpoint("/jwks"),
+            scopes_supported: texts(&scopes),
+            response_types_supported: ["code"],
+            response_modes_supported: ["query"],
+            grant_types_supported: GrantType::SUPPORTED,
+            token_endpoint_auth_methods_supported: TokenEndpointAuthMethod::SUPPORTED,
+            code_challenge_methods_supported: ["S256"],
+            authorization_response_iss_parameter_supported: true,
+            protected_resources: self
+                .resources()
+                .iter()
+                .map(|resource| resource.uri().to_string())
+                .collect(),
+        }
+    }
+
+    /// The OpenID alias of the authorization server metadata.
+    #[must_use]
+    pub fn openid_configuration(&self) -> OpenIdConfiguration {
+        OpenIdConfiguration {
+            metadata: self.metadata(),
+            subject_types_supported: ["public"],
+            id_token_signing_alg_values_supported: [self.0.keys.algorithm()],
+        }
+    }
+
+    /// The metadata of one protected resource.
+    #[must_use]
+    pub fn resource_metadata(&self, resource: &Resource) -> ProtectedResourceMetadata {
+        ProtectedResourceMetadata {
+            resource: resource.uri().to_string(),
+            authorization_servers: vec![self.issuer().as_str().to_owned()],
+            scopes_supported: texts(&resource.scopes()),
+            bearer_methods_supported: ["header"],
+            resource_name: resource.display_name().to_owned(),
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! The token endpoint (OAuth 2.1 §3.2): a code or a refresh token becomes an access token.
+//!
+//! The client is proven first; a client that fails uses nothing up. Then the grant decides, purely, and its new
+//! state is stored with one compare-and-set: if somebody else was faster, the grant decides again on what it finds
+//! now.
+//!
+//! ```
+//! use mcp_oauth_core::server::token::TokenResponse;
+//!
+//! fn lifetime(response: &TokenResponse) -> u64 {
+//!     response.expires_in
+//! }
+//! ```
+
+use std::time::Duration;
+
+use futures_util::future::try_join;
+use serde::{Serialize, Serializer};
+
+use super::{AuthorizationServer, MAXIMUM_ROUNDS, contended};
+use crate::client::Client;
+use crate::client::authentication::PresentedClient;
+use crate::client::registration::GrantType;
+use crate::error::{ErrorCode, OAuthError};
+use crate::grant::{AuthorizationCode, Grant, GrantId, RefreshToken, Transition};
+use crate::parameters::Parameters;
+use crate::pkce::CodeVerifier;
+use crate::resource::ResourceUri;
+use crate::scope::ScopeSet;
+use crate::secret::Secret;
+use crate::store::{Loaded, StoreError};
+use crate::token::claims::{AccessTokenClaims, TokenId};
+
+/// A successful answer (RFC 6749 §5.1). Serialises as its JSON body, which holds the tokens.
+#[derive(Debug, Serialize)]
+#[non_exhaustive]
+pub struct TokenResponse {
+    /// The access token.
+    #[serde(serialize_with = "expose")]
+    pub access_token: Secret,
+    /// Always `Bearer`.
+    pub token_type: &'static str,
+    /// For how many seconds the access token is good.
+    pub expires_in: u64,
+    /// The refresh token to use next; the one before it is no longer good.
+    #[serde(serialize_with = "expose_some", skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<Secret>,
+    /// How far the access token reaches.
+    pub scope: ScopeSet,
+}
+
+fn expose<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(secret.expose())
+}
+
+#[allow(clippy::ref_option, reason = "serde passes the field as it is")]
+fn expose_some<S: Serializer>(secret: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
+    secret.as_ref().map(Secret::expose).serialize(serializer)
+}
+
+/// A refusal of the token endpoint.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct TokenError {
+    error: OAuthError,
+    challenge: bool,
+}
+
+impl TokenError {
+    /// What to answer.
+    #[must_use]
+    pub fn error(&self) -> &OAuthError {
+        &self.error
+    }
+
+    /// Whether the answer needs `WWW-Authenticate: Basic`, because the client had used the `Authorization` header
+    /// (RFC 6749 §5.2).
+    #[must_use]
+    pub fn needs_basic_challenge(&self) -> bool {
+        self.challenge
+    }
+}
+
+impl<E: Into<OAuthError>> From<E> for TokenError {
+    fn from(error: E) -> Self {
+        Self {
+            error: error.into(),
+            challenge: false,
+        }
+    }
+}
+
+/// What is asked of the token endpoint.
+enum TokenRequest {
+    Code {
+        code: Option<AuthorizationCode>,
+        redirect_uri: Option<String>,
+        verifier: CodeVerifier,
+    },
+    Refresh {
+        token: Option<RefreshToken>,
+    },
+}
+
+impl TokenRequest {
+    fn read(form: &Parameters) -> Result<Self, OAuthError> {
+        match form.require("grant_type")? {
+            "authorization_code" => {
+                let code = form.require("code")?;
+                let verifier = form.require("code_verifier")?;
+                let verifier = verifier.parse().map_err(|error: crate::pkce::InvalidPkce| {
+                    OAuthError::new(ErrorCode::InvalidRequest, error.to_string())
+                })?;
+                let redirect_uri = form.get("redirect_uri")?.map(str::to_owned);
+                Ok(Self::Code {
+                    code: code.parse().ok(),
+                    redirect_uri,
+                    verifier,
+                })
+            }
+            "refresh_token" => Ok(Self::Refresh {
+                token: form.require("refresh_token")?.parse().ok(),
+            }),
+            _ => Err(OAuthError::new(
+                ErrorCode::UnsupportedGrantType,
+                "grant_type must be authorization_code or refresh_token",
+            )),
+        }
+    }
+
+    fn grant_type(&self) -> GrantType {
+        match self {
+            Self::Code { .. } => GrantType::AuthorizationCode,
+            Self::Refresh { .. } => GrantType::RefreshToken,
+        }
+    }
+
+    fn grant(&self) -> Option<&GrantId> {
+        match self {
+            Self::Code { code, .. } => code.as_ref().map(AuthorizationCode::grant),
+            Self::Refresh { token } => token.as_ref().map(RefreshToken::grant),
+        }
+    }
+}
+
+impl AuthorizationServer {
+    /// Answers a token request. `authorization` is the value of the header of that name.
+    ///
+    /// # Errors
+    ///
+    /// The error codes of RFC 6749 §5.2 and RFC 8707 §2; `temporarily_unavailable` when the store does not answer.
+    pub async fn token(&self, form: &Parameters, authorization: Option<&str>) -> Result<TokenResponse, TokenError> {
+        let presented = PresentedClient::read(authorization, form).map_err(|error| TokenError {
+            error,
+            challenge: authorization.is_some(),
+        })?;
+        let request = TokenRequest::read(form)?;
+        let resources = self.wanted_resources(form)?;
+
+        let (client, mut loaded) = try_join(self.find_client(&presented), self.find_grant(&request)).await?;
+        let client = presented.prove(client).map_err(|error| TokenError {
+            challenge: presented.used_header(),
+            error,
+        })?;
+        if !client.metadata.grant_types.contains(&request.grant_type()) {
+            return Err(OAuthError::new(
+                ErrorCode::UnauthorizedClient,
+                "the client has not registered this grant type",
+            )
+            .into());
+        }
+        for _ in 0..MAXIMUM_ROUNDS {
+            let grant = loaded.as_ref().ok_or_else(gone)?;
+            match self.decide(&request, &client, grant, resources.as_deref())? {
+                Transition::Store(next, refresh_token) => {
+                    if self.replace_grant(grant, &next).await? {
+                        return self.issue(&next, refresh_token.as_ref(), resources.as_deref(), form);
+                    }
+                }
+                Transition::Answer(refresh_token) => {
+                    return self.issue(&grant.record, refresh_token.as_ref(), resources.as_deref(), form);
+                }
+                Transition::End => {
+                    self.end_grant(&grant.record.id, "a code or a refresh token was used again")
+                        .await?;
+                    return Err(gone().into());
+                }
+                Transition::Refuse(error) => return Err(error.into()),
+            }
+            loaded = self.find_grant(&request).await?;
+        }
+        Err(contended().into())
+    }
+
+    async fn find_client(&self, presented: &PresentedClient) -> Result<Option<Client>, StoreError> {
+        match presented.client_id() {
+            Some(client_id) => self.load_client(client_id).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn find_grant(&self, request: &TokenRequest) -> Result<Option<Loaded<Grant>>, StoreError> {
+        match request.grant() {
+            Some(grant) => self.load_grant(grant).await,
+            None => Ok(None),
+        }
+    }
+
+    /// What the grant says to the request. Nothing is stored yet.
+    fn decide(
+        &self,
+        request: &TokenRequest,
+        client: &Client,
+        grant: &Loaded<Grant>,
+        resources: Option<&[ResourceUri]>,
+    ) -> Result<Transition<Option<RefreshToken>, OAuthError>, OAuthError> {
+        let grant = &grant.record;
+        // RFC 8707 §2.2: fewer resources than were approved, never others.
+        if resources.is_some_and(|wanted| wanted.iter().any(|wanted| !grant.resources.contains(wanted)))
+            && grant.client_id == client.client_id
+        {
+            return Err(OAuthError::new(
+                ErrorCode::InvalidTarget,
+                "the resource is not one that was approved",
+            ));
+        }
+        let refuse = |reason: String| Transition::Refuse(OAuthError::new(ErrorCode::InvalidGrant, reason));
+        Ok(match request {
+            TokenRequest::Code {
+                code,
+                redirect_uri,
+                verifier,
+            } => {
+                let redemption = crate::grant::Redemption {
+                    code: code.as_ref().ok_or_else(gone)?,
+                    client_id: &client.client_id,
+                    redirect_uri: redirect_uri.as_deref(),
+                    code_verifier: verifier,
+                    with_refresh_token: client.metadata.grant_types.contains(&GrantType::RefreshToken),
+                };
+                match grant.redeem(&redemption, self.now()) {
+                    Transition::Store(next, token) => Transition::Store(next, token),
+                    Transition::Answer(token) => Transition::Answer(token),
+                    Transition::End => Transition::End,
+                    Transition::Refuse(reason) => refuse(reason.to_string()),
+                }
+            }
+            TokenRequest::Refresh { token } => {
+                let token = token.as_ref().ok_or_else(gone)?;
+                let window = self.0.lifetimes.grant.refresh_window;
+                match grant.refresh(token, &client.client_id, self.now(), window) {
+                    Transition::Store(next, token) if self.0.allow.allows(&next.identity) => {
+                        Transition::Store(next, Some(token))
+                    }
+                    Transition::Answer(token) => Transition::Answer(Some(token)),
+                    // A person who was taken off the list keeps nothing.
+                    Transition::Store(..) | Transition::End => Transition::End,
+                    Transition::Refuse(reason) => refuse(reason.to_string()),
+                }
+            }
+        })
+    }
+
+    fn issue(
+        &self,
+        grant: &Grant,
+        refresh_token: Option<&RefreshToken>,
+        resources: Option<&[ResourceUri]>,
+        form: &Parameters,
+    ) -> Result<TokenResponse, TokenError> {
+        let scope = narrowed(&grant.scopes, form.get("scope")?);
+        let now = self.now();
+        let lifetime: Duration = self.0.lifetimes.access_token;
+        let audience = resources.unwrap_or(&grant.resources);
+        let claims = AccessTokenClaims {
+            issuer: self.issuer().as_str().to_owned(),
+            audience: audience.iter().map(|uri| uri.as_str().to_owned()).collect(),
+            subject: grant.identity.subject(),
+            client_id: grant.client_id.clone(),
+            scope: scope.clone(),
+            issued_at: now,
+            expires_at: now + lifetime,
+            not_before: None,
+            jti: TokenId::random(&grant.id),
+            username: grant.identity.login.clone(),
+            name: grant.identity.name.clone(),
+        };
+        let access_token = self.0.keys.sign(&claims).map_err(|error| {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "an access token could not be signed"
+            );
+            OAuthError::new(
+                ErrorCode::TemporarilyUnavailable,
+                "the server could not sign a token, try again",
+            )
+        })?;
+        Ok(TokenResponse {
+            access_token,
+            token_type: "Bearer",
+            expires_in: lifetime.as_secs(),
+            refresh_token: refresh_token.map(RefreshToken::expose),
+            scope,
+        })
+    }
+}
+
+/// The scopes of an access token: what the request names, as far as it was approved. Clients also send what they
+/// had asked for at first, so what was not approved is left out; if nothing is left, all that was approved is
+/// meant.
+fn narrowed(approved: &ScopeSet, asked: Option<&str>) -> ScopeSet {
+    let asked: ScopeSet = asked
+        .unwrap_or_default()
+        .split(' ')
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    let both = approved.intersection(&asked);
+    if both.is_empty() { approved.clone() } else { both }
+}
+
+fn gone() -> OAuthError {
+    OAuthError::new(
+        ErrorCode::InvalidGrant,
+        "the code or refresh token is unknown, expired or was used before",
+    )
+}

@@ -1,0 +1,249 @@
+//! Where records are kept: the contract between the protocol and a database.
+//!
+//! A [`Store`] moves opaque bytes. Every operation touches exactly one [`Key`] and is atomic: nobody sees half of
+//! it, and of two that meet one comes first. That is all the protocol needs, because each of its steps is one read
+//! and one compare-and-set of one record; what a step may do is decided in this crate, by pure code, the same on
+//! any store.
+//!
+//! Records carry the version of their form, so that a process never misreads what a newer one wrote.
+//!
+//! # Example
+//!
+//! What a store has to do, seen from a caller:
+//!
+//! ```
+//! use std::time::Duration;
+//! use mcp_oauth_core::store::{Key, Kind, Store, StoreError};
+//!
+//! async fn only_once(store: &dyn Store, key: &Key) -> Result<bool, StoreError> {
+//!     // Of any number of callers, on any number of machines, exactly one is told `true`.
+//!     store.insert(key, b"taken".to_vec().into(), Some(Duration::from_secs(60))).await
+//! }
+//! # let _ = Key::new(Kind::Grant, "x");
+//! ```
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// What kind of record a key leads to. A store may keep each kind within a bound of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Kind {
+    /// A registered client.
+    Client,
+    /// An authorization request that a person has not finished yet. Anybody can cause these, so they are the ones to
+    /// bound.
+    Transaction,
+    /// What a person approved, with everything that came of it.
+    Grant,
+}
+
+impl Kind {
+    /// A short name, as it may stand in front of the identifier in a database.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Transaction => "transaction",
+            Self::Grant => "grant",
+        }
+    }
+}
+
+/// The name of one record.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    kind: Kind,
+    id: String,
+}
+
+impl Key {
+    /// The key of the record of this kind with this identifier. Identifiers are not secret; secrets never stand in
+    /// keys.
+    #[must_use]
+    pub fn new(kind: Kind, id: impl Into<String>) -> Self {
+        Self { kind, id: id.into() }
+    }
+
+    /// The kind of record.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The identifier within its kind.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}:{}", self.kind.as_str(), self.id)
+    }
+}
+
+/// Why a store could not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The database does not answer. Nothing is known of whether the operation took place.
+    #[error("the store does not answer")]
+    Unavailable(#[source] Box<dyn Error + Send + Sync>),
+    /// There is no room for another record of this kind. Nothing was stored, and nothing was dropped to make room.
+    #[error("the store holds as many records of the kind {} as it may", .0.as_str())]
+    Full(Kind),
+    /// A record cannot be read: it is damaged, or a newer version of this software wrote it.
+    #[error("the record {key} cannot be read: {reason}")]
+    Unreadable {
+        /// Which record it is.
+        key: Key,
+        /// What is wrong with it, without any of its content.
+        reason: String,
+    },
+}
+
+/// A position in the feed of ended grants; what it means is the store's own business.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedPosition(pub String);
+
+/// Some entries of the feed, oldest first.
+#[derive(Clone, Debug, Default)]
+pub struct FeedPage {
+    /// The entries.
+    pub entries: Vec<Bytes>,
+    /// Where to go on reading; `None` if the feed has never had an entry.
+    pub position: Option<FeedPosition>,
+}
+
+/// A place for records.
+///
+/// # Contract
+///
+/// * Each operation is atomic, over all processes that share the store.
+/// * What was acknowledged stays until its time to live is over; a record whose time is over is never returned.
+/// * `None` as time to live means for ever.
+/// * A store at its bound refuses new records with [`StoreError::Full`]; it does not evict.
+/// * An error means that the operation may or may not have happened; success means that it has.
+#[async_trait]
+pub trait Store: fmt::Debug + Send + Sync + 'static {
+    /// Reads a record.
+    async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError>;
+
+    /// Writes a record that must not exist yet. Returns whether it was written.
+    async fn insert(&self, key: &Key, record: Bytes, time_to_live: Option<Duration>) -> Result<bool, StoreError>;
+
+    /// Replaces a record if it still is `expected`, byte for byte. Returns whether it was replaced.
+    async fn compare_and_set(
+        &self,
+        key: &Key,
+        expected: &[u8],
+        record: Bytes,
+        time_to_live: Option<Duration>,
+    ) -> Result<bool, StoreError>;
+
+    /// Removes a record. Returns whether there was one.
+    async fn remove(&self, key: &Key) -> Result<bool, StoreError>;
+
+    /// Appends the identifier of a grant that has ended to the feed, from which every process that verifies tokens
+    /// reads. The entry stays readable for at least `time_to_live`, the longest life of an access token.
+    async fn publish_ended(&self, grant: &str, time_to_live: Duration) -> Result<(), StoreError>;
+
+    /// Reads what was appended to the feed after `position`, or all that is still there.
+    async fn read_ended(&self, position: Option<&FeedPosition>) -> Result<FeedPage, StoreError>;
+
+    /// Asks whether the store answers.
+    async fn ping(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// The form in which records are stored now.
+const VERSION: u32 = 1;
+
+#[derive(Serialize)]
+struct Written<'a, R> {
+    version: u32,
+    record: &'a R,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+}
+
+#[derive(Deserialize)]
+struct Read<R> {
+    record: R,
+}
+
+/// A record as it was read, with the bytes that a compare-and-set has to name.
+#[derive(Clone, Debug)]
+pub(crate) struct Loaded<R> {
+    pub(crate) record: R,
+    bytes: Bytes,
+}
+
+fn encode<R: Serialize>(key: &Key, record: &R) -> Result<Bytes, StoreError> {
+    serde_json::to_vec(&Written {
+        version: VERSION,
+        record,
+    })
+    .map(Bytes::from)
+    .map_err(|error| StoreError::Unreadable {
+        key: key.clone(),
+        reason: error.to_string(),
+    })
+}
+
+/// Reads a record and says which bytes it was.
+pub(crate) async fn load<R: DeserializeOwned>(store: &dyn Store, key: &Key) -> Result<Option<Loaded<R>>, StoreError> {
+    let Some(bytes) = store.get(key).await? else {
+        return Ok(None);
+    };
+    let unreadable = |reason: String| StoreError::Unreadable {
+        key: key.clone(),
+        reason,
+    };
+    // serde_json names the kind of mistake and its place, and never quotes more than a single unexpected token; even
+    // that is kept out, since a token may be part of a record.
+    let damaged = |error: serde_json::Error| unreadable(format!("it is damaged at byte {}", error.column()));
+    let Version { version } = serde_json::from_slice(&bytes).map_err(damaged)?;
+    if version != VERSION {
+        return Err(unreadable(format!(
+            "its version is {version}, and this software reads {VERSION}"
+        )));
+    }
+    let Read { record } = serde_json::from_slice(&bytes).map_err(damaged)?;
+    Ok(Some(Loaded { record, bytes }))
+}
+
+/// Writes a record that must not exist yet.
+pub(crate) async fn insert<R: Serialize>(
+    store: &dyn Store,
+    key: &Key,
+    record: &R,
+    time_to_live: Option<Duration>,
+) -> Result<bool, StoreError> {
+    store.insert(key, encode(key, record)?, time_to_live).await
+}
+
+/// Replaces a record that was loaded, unless somebody else has replaced it since.
+pub(crate) async fn replace<R: Serialize>(
+    store: &dyn Store,
+    key: &Key,
+    loaded: &Loaded<R>,
+    record: &R,
+    time_to_live: Option<Duration>,
+) -> Result<bool, StoreError> {
+    store
+        .compare_and_set(key, &loaded.bytes, encode(key, record)?, time_to_live)
+        .await
+}

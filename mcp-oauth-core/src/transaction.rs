@@ -1,0 +1,350 @@
+//! An authorization request on its way: from the first page to the code.
+//!
+//! A transaction is one record. It begins when somebody opens the authorization endpoint and knows two secrets
+//! by digest: the one in the browser's cookie, which says that the pages of one sign-in are seen by one browser,
+//! and the one that exists only after consent was given and that the callback has to show.
+//!
+//! ```text
+//!  authorize ──► AwaitingConsent ──approve──► AwaitingIdentity ──callback──► Completed
+//!                       └────────────deny────────────┴──────────declined──► Refused
+//! ```
+//!
+//! All secrets of the second step follow from the browser's secret and the transaction's identifier. So nothing
+//! readable is stored, and approving twice leads to the same place twice.
+//!
+//! ```
+//! use mcp_oauth_core::transaction::TransactionId;
+//!
+//! assert!("not an identifier".parse::<TransactionId>().is_err());
+//! ```
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::client::ClientId;
+use crate::client::redirect_uri::RedirectUri;
+use crate::pkce::{CodeChallenge, CodeVerifier};
+use crate::resource::ResourceUri;
+use crate::scope::ScopeSet;
+use crate::secret::{Secret, SecretDigest};
+
+/// The identifier of a transaction: 256 random bits, so that nobody guesses one.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TransactionId(String);
+
+/// Text that cannot be the identifier of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a transaction's identifier is 43 characters of base64url")]
+pub struct InvalidTransactionId;
+
+impl TransactionId {
+    pub(crate) fn random() -> Self {
+        Self(Secret::random().expose().to_owned())
+    }
+
+    /// The identifier as it is written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn is_encoded_256_bits(text: &str) -> bool {
+    text.len() == 43
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
+impl FromStr for TransactionId {
+    type Err = InvalidTransactionId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTransactionId> {
+        is_encoded_256_bits(text)
+            .then(|| Self(text.to_owned()))
+            .ok_or(InvalidTransactionId)
+    }
+}
+
+impl TryFrom<String> for TransactionId {
+    type Error = InvalidTransactionId;
+
+    fn try_from(text: String) -> Result<Self, InvalidTransactionId> {
+        text.parse()
+    }
+}
+
+impl From<TransactionId> for String {
+    fn from(id: TransactionId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Debug for TransactionId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("TransactionId(…)")
+    }
+}
+
+/// An authorization request that may be put before a person: every part was checked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct AuthorizationRequest {
+    /// Who asks.
+    pub client_id: ClientId,
+    /// Where the answer goes, as the request named it.
+    pub redirect_uri: RedirectUri,
+    /// What the client wants to get back, exactly.
+    pub state: Option<ClientState>,
+    /// What the verifier will have to meet.
+    pub code_challenge: CodeChallenge,
+    /// For which resources.
+    pub resources: Vec<ResourceUri>,
+    /// How far: what was asked for, as far as it exists.
+    pub scopes: ScopeSet,
+}
+
+/// The `state` of a client. It is the client's protection against forgery, so `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ClientState(pub(crate) String);
+
+impl fmt::Debug for ClientState {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("ClientState(…)")
+    }
+}
+
+/// The secret in a browser's cookie. All pages of one sign-in have to be seen by the browser that has it.
+#[derive(Clone, Debug)]
+pub struct BrowserSecret(Secret);
+
+impl BrowserSecret {
+    /// The secret that the browser sent, if it is one, or else a new one.
+    #[must_use]
+    pub fn from_cookie(value: Option<&str>) -> Self {
+        Self(
+            value
+                .filter(|value| is_encoded_256_bits(value))
+                .map_or_else(Secret::random, Secret::from),
+        )
+    }
+
+    /// The value for the cookie.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.0.expose()
+    }
+
+    fn sign_in(&self, transaction: &TransactionId) -> SignInSecret {
+        SignInSecret(self.0.derive(&format!("sign-in {}", transaction.as_str())))
+    }
+}
+
+/// The secret of one sign-in, which the browser gets after consent and shows at the callback.
+#[derive(Clone, Debug)]
+pub struct SignInSecret(Secret);
+
+impl SignInSecret {
+    /// Takes the value of the cookie.
+    #[must_use]
+    pub fn from_cookie(value: &str) -> Self {
+        Self(Secret::from(value))
+    }
+
+    /// The value for the cookie.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.0.expose()
+    }
+
+    /// The verifier of this sign-in's own PKCE towards the identity provider.
+    pub(crate) fn code_verifier(&self) -> CodeVerifier {
+        CodeVerifier::from_secret(self.0.derive("code verifier"))
+    }
+
+    fn proof(&self) -> Secret {
+        self.0.derive("state")
+    }
+}
+
+/// The `state` of a sign-in at the identity provider: `<transaction>.<proof>`.
+#[derive(Clone, Debug)]
+pub struct SignInState {
+    transaction: TransactionId,
+    proof: Secret,
+}
+
+impl SignInState {
+    /// The transaction that the sign-in belongs to.
+    #[must_use]
+    pub fn transaction(&self) -> &TransactionId {
+        &self.transaction
+    }
+
+    pub(crate) fn new(transaction: &TransactionId, sign_in: &SignInSecret) -> Self {
+        Self {
+            transaction: transaction.clone(),
+            proof: sign_in.proof(),
+        }
+    }
+
+    pub(crate) fn expose(&self) -> Secret {
+        Secret::from(format!("{}.{}", self.transaction.as_str(), self.proof.expose()))
+    }
+}
+
+impl FromStr for SignInState {
+    type Err = InvalidTransactionId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTransactionId> {
+        let (transaction, proof) = text.split_once('.').ok_or(InvalidTransactionId)?;
+        Ok(Self {
+            transaction: transaction.parse()?,
+            proof: Secret::from(proof),
+        })
+    }
+}
+
+/// How far a transaction has come.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum Progress {
+    AwaitingConsent {
+        browser: SecretDigest,
+    },
+    AwaitingIdentity {
+        browser: SecretDigest,
+        sign_in: SecretDigest,
+    },
+    Completed,
+    Refused {
+        browser: SecretDigest,
+    },
+}
+
+/// An authorization request on its way.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Transaction {
+    pub(crate) id: TransactionId,
+    pub(crate) request: AuthorizationRequest,
+    progress: Progress,
+}
+
+/// Why a transaction does not go on. The person sees these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransactionRefused {
+    /// There is none: it was never there, or its time is over.
+    #[error("this sign-in has expired or was never begun, go back to your app and start again")]
+    Unknown,
+    /// Another browser began it, or this one does not keep cookies.
+    #[error(
+        "this sign-in was begun in another browser, or cookies are blocked: allow cookies and start again from your app"
+    )]
+    OtherBrowser,
+    /// It is over.
+    #[error("this sign-in is already finished, go back to your app and start again if it still asks")]
+    Finished,
+    /// Nobody has consented yet.
+    #[error("this sign-in was not approved yet, go back to your app and start again")]
+    NotApproved,
+}
+
+/// What a person decided on the consent page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// The client may have what it asked for.
+    Approve,
+    /// It may not.
+    Deny,
+}
+
+impl Transaction {
+    pub(crate) fn begin(request: AuthorizationRequest, browser: &BrowserSecret) -> Self {
+        let progress = Progress::AwaitingConsent {
+            browser: browser.0.digest(),
+        };
+        Self {
+            id: TransactionId::random(),
+            request,
+            progress,
+        }
+    }
+
+    /// The person approves. `None` in place of a next state means that they had approved before.
+    pub(crate) fn approve(&self, browser: &BrowserSecret) -> Result<(Option<Self>, SignInSecret), TransactionRefused> {
+        self.seen_by(browser)?;
+        let sign_in = browser.sign_in(&self.id);
+        match &self.progress {
+            Progress::AwaitingConsent { browser } => {
+                let progress = Progress::AwaitingIdentity {
+                    browser: *browser,
+                    sign_in: sign_in.0.digest(),
+                };
+                Ok((
+                    Some(Self {
+                        progress,
+                        ..self.clone()
+                    }),
+                    sign_in,
+                ))
+            }
+            Progress::AwaitingIdentity { .. } => Ok((None, sign_in)),
+            Progress::Completed | Progress::Refused { .. } => Err(TransactionRefused::Finished),
+        }
+    }
+
+    /// The person denies. `None` means that they had denied before.
+    pub(crate) fn deny(&self, browser: &BrowserSecret) -> Result<Option<Self>, TransactionRefused> {
+        self.seen_by(browser)?;
+        match &self.progress {
+            Progress::AwaitingConsent { browser } | Progress::AwaitingIdentity { browser, .. } => Ok(Some(Self {
+                progress: Progress::Refused { browser: *browser },
+                ..self.clone()
+            })),
+            Progress::Refused { .. } => Ok(None),
+            Progress::Completed => Err(TransactionRefused::Finished),
+        }
+    }
+
+    /// Whether the person who comes back from the identity provider is the one who consented, in the same browser.
+    pub(crate) fn returned(
+        &self,
+        state: &SignInState,
+        sign_in: Option<&SignInSecret>,
+    ) -> Result<(), TransactionRefused> {
+        match &self.progress {
+            Progress::AwaitingIdentity { sign_in: expected, .. } => sign_in
+                .filter(|sign_in| expected.matches(&sign_in.0) && sign_in.proof().digest().matches(&state.proof))
+                .map(|_| ())
+                .ok_or(TransactionRefused::OtherBrowser),
+            Progress::AwaitingConsent { .. } => Err(TransactionRefused::NotApproved),
+            Progress::Completed | Progress::Refused { .. } => Err(TransactionRefused::Finished),
+        }
+    }
+
+    /// The state after the code was issued.
+    pub(crate) fn completed(&self) -> Self {
+        Self {
+            progress: Progress::Completed,
+            ..self.clone()
+        }
+    }
+
+    fn seen_by(&self, browser: &BrowserSecret) -> Result<(), TransactionRefused> {
+        let digest = match &self.progress {
+            Progress::AwaitingConsent { browser }
+            | Progress::AwaitingIdentity { browser, .. }
+            | Progress::Refused { browser } => browser,
+            Progress::Completed => return Err(TransactionRefused::Finished),
+        };
+        if digest.matches(&browser.0) {
+            Ok(())
+        } else {
+            Err(TransactionRefused::OtherBrowser)
+        }
+    }
+}

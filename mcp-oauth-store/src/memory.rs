@@ -1,0 +1,432 @@
+//! A store in the memory of one process.
+//!
+//! Each kind of record has a shelf of its own with a bound of its own, so that a flood of one kind leaves the
+//! others alone. A full shelf first drops what has expired and then refuses: nothing that is still good is ever
+//! thrown out.
+//!
+//! ```
+//! use mcp_oauth_store::memory::{Bounds, MemoryStore};
+//!
+//! let mut bounds = Bounds::default();
+//! bounds.transactions = 1_000;
+//! let store = MemoryStore::with_bounds(bounds);
+//! assert!(store.is_empty());
+//! ```
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use mcp_oauth_core::clock::{Clock, SystemClock, UnixTime};
+use mcp_oauth_core::store::{FeedPage, FeedPosition, Key, Kind, Store, StoreError};
+
+/// How many records of each kind a [`MemoryStore`] holds. A record takes about one to two kilobytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Bounds {
+    /// Registered clients (50,000).
+    pub clients: usize,
+    /// Authorization requests on their way (20,000).
+    pub transactions: usize,
+    /// Grants (200,000).
+    pub grants: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            clients: 50_000,
+            transactions: 20_000,
+            grants: 200_000,
+        }
+    }
+}
+
+impl Bounds {
+    fn of(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::Client => self.clients,
+            Kind::Transaction => self.transactions,
+            _ => self.grants,
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Entry {
+    record: Bytes,
+    /// `None` means for ever.
+    expires_at: Option<UnixTime>,
+}
+
+#[derive(Default)]
+struct Shelf {
+    records: HashMap<String, Entry>,
+    /// What expires, soonest first.
+    expiry: BTreeSet<(UnixTime, String)>,
+}
+
+impl Shelf {
+    fn drop_expired(&mut self, now: UnixTime) {
+        while self.expiry.first().is_some_and(|(expires_at, _)| *expires_at <= now) {
+            if let Some((_, id)) = self.expiry.pop_first() {
+                self.records.remove(&id);
+            }
+        }
+    }
+
+    fn put(&mut self, id: &str, record: Bytes, expires_at: Option<UnixTime>) {
+        if let Some(expires_at) = expires_at {
+            self.expiry.insert((expires_at, id.to_owned()));
+        }
+        let before = self.records.insert(id.to_owned(), Entry { record, expires_at });
+        if let Some(before) = before.and_then(|entry| entry.expires_at)
+            && Some(before) != expires_at
+        {
+            self.expiry.remove(&(before, id.to_owned()));
+        }
+    }
+
+    fn remove(&mut self, id: &str) -> bool {
+        let Some(entry) = self.records.remove(id) else {
+            return false;
+        };
+        if let Some(expires_at) = entry.expires_at {
+            self.expiry.remove(&(expires_at, id.to_owned()));
+        }
+        true
+    }
+}
+
+#[derive(Default)]
+struct Feed {
+    /// Each entry with the time until which it has to stay readable.
+    entries: VecDeque<(UnixTime, Bytes)>,
+    /// How many entries have ever been dropped from the front.
+    dropped: u64,
+}
+
+impl Feed {
+    fn drop_expired(&mut self, now: UnixTime) {
+        while self
+            .entries
+            .front()
+            .is_some_and(|(readable_until, _)| *readable_until < now)
+        {
+            self.entries.pop_front();
+            self.dropped += 1;
+        }
+    }
+}
+
+#[derive(Default)]
+struct Contents {
+    by_kind: HashMap<Kind, Shelf>,
+    feed: Feed,
+}
+
+/// A store in the memory of one process. Clones share their records.
+#[derive(Clone)]
+pub struct MemoryStore {
+    contents: Arc<Mutex<Contents>>,
+    bounds: Bounds,
+    clock: Arc<dyn Clock>,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::with_bounds(Bounds::default())
+    }
+}
+
+impl MemoryStore {
+    /// An empty store with bounds of one's own.
+    #[must_use]
+    pub fn with_bounds(bounds: Bounds) -> Self {
+        Self {
+            contents: Arc::default(),
+            bounds,
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// The same store by another clock.
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// How many records it holds, expired ones not counted.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let now = self.clock.now();
+        let mut contents = self.lock();
+        contents
+            .by_kind
+            .values_mut()
+            .map(|shelf| {
+                shelf.drop_expired(now);
+                shelf.records.len()
+            })
+            .sum()
+    }
+
+    /// Whether it holds no record.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Contents> {
+        // No code of anybody else's runs under this lock, and every operation leaves record and expiry in step
+        // before it could panic, so a poisoned lock still guards good records.
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs one operation on the shelf of a key, with everything expired out of the way.
+    fn on_shelf<T>(&self, key: &Key, operation: impl FnOnce(&mut Shelf, UnixTime) -> T) -> T {
+        let now = self.clock.now();
+        let mut contents = self.lock();
+        let kept = contents.by_kind.entry(key.kind()).or_default();
+        kept.drop_expired(now);
+        operation(kept, now)
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.on_shelf(key, |shelf, _| {
+            shelf.records.get(key.id()).map(|entry| entry.record.clone())
+        }))
+    }
+
+    async fn insert(&self, key: &Key, record: Bytes, time_to_live: Option<Duration>) -> Result<bool, StoreError> {
+        self.on_shelf(key, |shelf, now| {
+            if shelf.records.contains_key(key.id()) {
+                return Ok(false);
+            }
+            if shelf.records.len() >= self.bounds.of(key.kind()) {
+                return Err(StoreError::Full(key.kind()));
+            }
+            shelf.put(key.id(), record, time_to_live.map(|time_to_live| now + time_to_live));
+            Ok(true)
+        })
+    }
+
+    async fn compare_and_set(
+        &self,
+        key: &Key,
+        expected: &[u8],
+        record: Bytes,
+        time_to_live: Option<Duration>,
+    ) -> Result<bool, StoreError> {
+        Ok(self.on_shelf(key, |shelf, now| {
+            let unchanged = shelf
+                .records
+                .get(key.id())
+                .is_some_and(|entry| entry.record == expected);
+            if unchanged {
+                shelf.put(key.id(), record, time_to_live.map(|time_to_live| now + time_to_live));
+            }
+            unchanged
+        }))
+    }
+
+    async fn remove(&self, key: &Key) -> Result<bool, StoreError> {
+        Ok(self.on_shelf(key, |shelf, _| shelf.remove(key.id())))
+    }
+
+    async fn publish_ended(&self, grant: &str, time_to_live: Duration) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let mut contents = self.lock();
+        contents.feed.drop_expired(now);
+        contents
+            .feed
+            .entries
+            .push_back((now + time_to_live, Bytes::copy_from_slice(grant.as_bytes())));
+        Ok(())
+    }
+
+    async fn read_ended(&self, position: Option<&FeedPosition>) -> Result<FeedPage, StoreError> {
+        let mut contents = self.lock();
+        contents.feed.drop_expired(self.clock.now());
+        let feed = &contents.feed;
+        let after = position
+            .and_then(|position| position.0.parse::<u64>().ok())
+            .unwrap_or(0);
+        let skip = usize::try_from(after.saturating_sub(feed.dropped)).unwrap_or(usize::MAX);
+        let end = feed.dropped + feed.entries.len() as u64;
+        Ok(FeedPage {
+            entries: feed.entries.iter().skip(skip).map(|(_, entry)| entry.clone()).collect(),
+            position: Some(FeedPosition(end.to_string())),
+        })
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("MemoryStore")
+            .field("bounds", &self.bounds)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mcp_oauth_core::clock::ManualClock;
+
+    use super::*;
+
+    const MINUTE: Option<Duration> = Some(Duration::from_secs(60));
+
+    fn key(id: &str) -> Key {
+        Key::new(Kind::Transaction, id)
+    }
+
+    fn store_at(clock: &ManualClock, transactions: usize) -> MemoryStore {
+        MemoryStore::with_bounds(Bounds {
+            transactions,
+            ..Bounds::default()
+        })
+        .with_clock(clock.clone())
+    }
+
+    #[tokio::test]
+    async fn a_record_is_gone_when_its_time_is_over() {
+        let clock = ManualClock::default();
+        let store = store_at(&clock, 10);
+        store.insert(&key("a"), "1".into(), MINUTE).await.unwrap();
+        clock.advance(Duration::from_secs(59));
+        assert!(store.get(&key("a")).await.unwrap().is_some());
+        clock.advance(Duration::from_secs(1));
+        assert!(store.get(&key("a")).await.unwrap().is_none());
+        assert!(store.is_empty());
+    }
+
+    #[tokio::test]
+    async fn replacing_a_record_gives_it_a_new_time_to_live() {
+        let clock = ManualClock::default();
+        let store = store_at(&clock, 10);
+        store.insert(&key("a"), "1".into(), MINUTE).await.unwrap();
+        clock.advance(Duration::from_secs(30));
+        assert!(
+            store
+                .compare_and_set(&key("a"), b"1", "2".into(), MINUTE)
+                .await
+                .unwrap()
+        );
+        clock.advance(Duration::from_secs(45));
+        assert_eq!(store.get(&key("a")).await.unwrap().unwrap(), "2");
+        clock.advance(Duration::from_secs(15));
+        assert!(store.get(&key("a")).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn an_expired_or_changed_record_cannot_be_replaced() {
+        let clock = ManualClock::default();
+        let store = store_at(&clock, 10);
+        store.insert(&key("a"), "1".into(), MINUTE).await.unwrap();
+        assert!(
+            !store
+                .compare_and_set(&key("a"), b"other", "2".into(), MINUTE)
+                .await
+                .unwrap()
+        );
+        clock.advance(Duration::from_secs(60));
+        assert!(
+            !store
+                .compare_and_set(&key("a"), b"1", "2".into(), MINUTE)
+                .await
+                .unwrap()
+        );
+    }
+
+    #[tokio::test]
+    async fn a_full_shelf_refuses_and_throws_nothing_out() {
+        let clock = ManualClock::default();
+        let store = store_at(&clock, 2);
+        for id in ["a", "b"] {
+            assert!(store.insert(&key(id), "1".into(), MINUTE).await.unwrap());
+        }
+        let refused = store.insert(&key("c"), "1".into(), MINUTE).await;
+        assert!(matches!(refused, Err(StoreError::Full(Kind::Transaction))));
+        assert!(store.get(&key("a")).await.unwrap().is_some());
+        assert!(
+            store
+                .insert(&Key::new(Kind::Client, "c"), "1".into(), None)
+                .await
+                .unwrap(),
+            "another shelf has room"
+        );
+        clock.advance(Duration::from_secs(60));
+        assert!(
+            store.insert(&key("c"), "1".into(), MINUTE).await.unwrap(),
+            "what expired makes room"
+        );
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn of_many_inserts_and_of_many_replacements_one_succeeds() {
+        let store = MemoryStore::default();
+        let race = |operation: &'static str| {
+            let tasks: Vec<_> = (0..64)
+                .map(|number: u32| {
+                    let store = store.clone();
+                    tokio::spawn(async move {
+                        let record = Bytes::from(number.to_string());
+                        match operation {
+                            "insert" => store.insert(&key("a"), record, None).await,
+                            _ => store.compare_and_set(&key("b"), b"before", record, None).await,
+                        }
+                    })
+                })
+                .collect();
+            async move {
+                let mut winners = 0;
+                for task in tasks {
+                    winners += u32::from(task.await.unwrap().unwrap());
+                }
+                winners
+            }
+        };
+        store.insert(&key("b"), "before".into(), None).await.unwrap();
+        assert_eq!(race("insert").await, 1);
+        assert_eq!(race("replace").await, 1);
+    }
+
+    #[tokio::test]
+    async fn the_feed_goes_on_where_a_reader_stopped_and_keeps_entries_for_their_time() {
+        let clock = ManualClock::default();
+        let store = store_at(&clock, 2);
+        store.publish_ended("first", Duration::from_secs(60)).await.unwrap();
+        let page = store.read_ended(None).await.unwrap();
+        assert_eq!(page.entries, ["first"]);
+        store.publish_ended("second", Duration::from_secs(120)).await.unwrap();
+        let next = store.read_ended(page.position.as_ref()).await.unwrap();
+        assert_eq!(next.entries, ["second"]);
+        assert!(
+            store
+                .read_ended(next.position.as_ref())
+                .await
+                .unwrap()
+                .entries
+                .is_empty()
+        );
+        clock.advance(Duration::from_secs(61));
+        assert_eq!(store.read_ended(None).await.unwrap().entries, ["second"]);
+        assert!(
+            store
+                .read_ended(next.position.as_ref())
+                .await
+                .unwrap()
+                .entries
+                .is_empty()
+        );
+    }
+}

@@ -1,0 +1,121 @@
+//! The bearer token of a request (RFC 6750 §2.1): in the `Authorization` header, and nowhere else.
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, Uri};
+
+/// A longer token is refused before anything looks into it.
+const MAXIMUM_TOKEN: usize = 16 * 1024;
+
+/// What a request shows.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Bearer<'a> {
+    /// No bearer token. Another scheme counts as none: this server does not know it.
+    Absent,
+    /// One token, in the header.
+    Token(&'a str),
+    /// More than one token, or something that is none.
+    Malformed,
+}
+
+/// `b64token` (RFC 6750 §2.1).
+fn is_token(text: &str) -> bool {
+    let body = text.trim_end_matches('=');
+    !body.is_empty()
+        && text.len() <= MAXIMUM_TOKEN
+        && body
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte))
+}
+
+pub(crate) fn read<'a>(headers: &'a HeaderMap, uri: &Uri) -> Bearer<'a> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (Some(value), rest) = (values.next(), values.next()) else {
+        return Bearer::Absent;
+    };
+    let Some((scheme, token)) = value
+        .to_str()
+        .ok()
+        .map(|text| text.split_once(' ').unwrap_or((text, "")))
+    else {
+        return Bearer::Malformed;
+    };
+    if rest.is_some() {
+        return Bearer::Malformed;
+    }
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Bearer::Absent;
+    }
+    // RFC 6750 §3.1: more than one way at once is an invalid request.
+    let also_in_query = uri.query().is_some_and(|query| {
+        query
+            .split('&')
+            .any(|pair| pair.split('=').next() == Some("access_token"))
+    });
+    let token = token.trim_matches(' ');
+    if is_token(token) && !also_in_query {
+        Bearer::Token(token)
+    } else {
+        Bearer::Malformed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn headers(values: &[&str]) -> HeaderMap {
+        values
+            .iter()
+            .map(|value| (AUTHORIZATION, HeaderValue::from_str(value).unwrap()))
+            .collect()
+    }
+
+    fn uri(text: &'static str) -> Uri {
+        Uri::from_static(text)
+    }
+
+    #[test]
+    fn the_scheme_counts_in_any_case() {
+        for value in ["Bearer a.b-c", "bearer a.b-c", "BEARER  a.b-c"] {
+            assert_eq!(read(&headers(&[value]), &uri("/")), Bearer::Token("a.b-c"), "{value}");
+        }
+    }
+
+    #[test]
+    fn another_scheme_is_no_token() {
+        assert_eq!(read(&headers(&["Basic YTpi"]), &uri("/")), Bearer::Absent);
+        assert_eq!(read(&HeaderMap::new(), &uri("/?access_token=x")), Bearer::Absent);
+    }
+
+    #[test]
+    fn what_is_no_single_token_is_malformed() {
+        for values in [
+            &["Bearer"][..],
+            &["Bearer "],
+            &["Bearer a b"],
+            &["Bearer a,b"],
+            &["Bearer =="],
+            &["Bearer a", "Bearer a"],
+        ] {
+            assert_eq!(read(&headers(values), &uri("/")), Bearer::Malformed, "{values:?}");
+        }
+        assert_eq!(
+            read(&headers(&["Bearer a"]), &uri("/?x=1&access_token=a")),
+            Bearer::Malformed
+        );
+        let long = format!("Bearer {}", "a".repeat(MAXIMUM_TOKEN + 1));
+        assert_eq!(read(&headers(&[&long]), &uri("/")), Bearer::Malformed);
+    }
+
+    proptest! {
+        #[test]
+        fn reading_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+            if let Ok(value) = HeaderValue::from_bytes(&bytes) {
+                let _ = read(&[(AUTHORIZATION, value)].into_iter().collect(), &uri("/"));
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! OAuth 2.1 in front of an MCP server.
+//!
+//! Two halves that fit together and can be used apart:
+//!
+//! * [`OAuthLayer`] protects a server: a `tower` middleware that lets only callers with a good access token
+//!   through, tells the others where to get one, and hands the verified [`Caller`] on.
+//! * [`router`](fn@router) serves an [`AuthorizationServer`]: the endpoints that clients sign in with, the metadata
+//!   by which they find them, and the pages that people see.
+//!
+//! # A protected server
+//!
+//! ```
+//! use mcp_oauth_tower::{AllowList, AuthorizationServer, Caller, DevIdentity, MemoryStore, OAuthLayer, Resource, cors};
+//!
+//! async fn hello(caller: Caller) -> String {
+//!     format!("Hello, {}!", caller.name().unwrap_or("whoever you are"))
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let auth = AuthorizationServer::builder("http://127.0.0.1:8080")
+//!     .resource(Resource::new("http://127.0.0.1:8080/mcp")?.scope("mcp", "use the tools")?)
+//!     .identity(DevIdentity::default())
+//!     .allow(AllowList::everybody())
+//!     .store(MemoryStore::default())
+//!     .build()?;
+//! let app: axum::Router = axum::Router::new()
+//!     .route("/mcp", axum::routing::post(hello))
+//!     .layer(OAuthLayer::new(&auth, "http://127.0.0.1:8080/mcp")?)
+//!     .layer(cors::protected_resource())
+//!     .merge(mcp_oauth_tower::router(&auth));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The map
+//!
+//! | to find | look in |
+//! |---|---|
+//! | the layer and what it does with a request | [`OAuthLayer`], [`service`], [`future`](mod@future) |
+//! | how it says no | [`refusal`] |
+//! | who calls | [`Caller`] |
+//! | the endpoints over HTTP | [`router`](mod@router) |
+//! | browsers | [`cors`] |
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `axum` (default) | the routers, the pages, and `Caller` as an extractor |
+//! | `memory` (default) | `MemoryStore` |
+//! | `github` | sign in with GitHub |
+//!
+//! # Deployment
+//!
+//! Issuer and resources are configured and never read from a request, so no header can change where clients are
+//! sent. Behind a proxy, let the proxy terminate TLS and hand everything on as it is. A server that checks `Host`
+//! itself, as `rmcp` does, has to be told the public name: see [`allowed_hosts`].
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod bearer;
+pub mod caller;
+#[cfg(feature = "axum")]
+pub mod cors;
+pub mod future;
+pub mod layer;
+#[cfg(feature = "axum")]
+mod pages;
+pub mod refusal;
+#[cfg(feature = "axum")]
+pub mod router;
+pub mod service;
+mod session;
+
+pub use caller::Caller;
+pub use layer::{OAuthLayer, UnknownResource};
+pub use mcp_oauth_core::identity::development::DevIdentity;
+#[cfg(feature = "github")]
+pub use mcp_oauth_core::identity::github::GitHub;
+pub use mcp_oauth_core::policy::AllowList;
+pub use mcp_oauth_core::resource::Resource;
+pub use mcp_oauth_core::server::AuthorizationServer;
+#[cfg(feature = "memory")]
+pub use mcp_oauth_store::MemoryStore;
+#[cfg(feature = "axum")]
+pub use router::router;
+
+/// The values of `Host` under which the protected resources are reached, for servers that check it.
+///
+/// `rmcp`'s `StreamableHttpServerConfig` accepts loopback hosts alone unless told otherwise, so behind a proxy
+/// every request would be refused: give it `.with_allowed_hosts(allowed_hosts(&auth))`.
+#[must_use]
+pub fn allowed_hosts(server: &AuthorizationServer) -> Vec<String> {
+    let mut hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+    let public = server
+        .resources()
+        .iter()
+        .map(|resource| resource.uri().url().authority().to_owned());
+    for host in public.chain([server.issuer().authority()]) {
+        if !hosts.contains(&host) {
+            hosts.push(host);
+        }
+    }
+    hosts
+}

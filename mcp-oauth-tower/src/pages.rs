@@ -1,0 +1,149 @@
+//! What a person sees.
+//!
+//! Pages are made on the server, run no script, load nothing, cannot be framed, and write every value that comes
+//! from somebody else as text. They have no `form-action` directive: browsers apply it to every redirect that
+//! follows a form, all the way through the identity provider to the client, whose addresses nobody can list
+//! beforehand. Forms cannot be injected, since the templates escape everything.
+
+use askama::Template;
+use axum::response::{Html, IntoResponse, Response};
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
+use http::{HeaderValue, StatusCode};
+use mcp_oauth_core::identity::Identity;
+use mcp_oauth_core::secret::Secret;
+use mcp_oauth_core::server::authorize::ConsentPrompt;
+
+/// What every page needs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frame {
+    /// Whether made-up people can sign in, which every page has to say.
+    pub(crate) development: bool,
+}
+
+#[derive(Template)]
+#[template(path = "consent.html")]
+struct ConsentPage<'a> {
+    nonce: &'a str,
+    development: bool,
+    action: &'a str,
+    prompt: &'a ConsentPrompt,
+}
+
+#[derive(Template)]
+#[template(path = "development_sign_in.html")]
+struct DevelopmentSignInPage<'a> {
+    nonce: &'a str,
+    development: bool,
+    action: &'a str,
+    state: &'a str,
+    people: &'a [Identity],
+}
+
+/// What an error page says.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    pub(crate) title: &'static str,
+    pub(crate) explanation: String,
+    /// The code, for the client's developer.
+    pub(crate) code: &'static str,
+}
+
+#[derive(Template)]
+#[template(path = "error.html")]
+struct ErrorPage<'a> {
+    nonce: &'a str,
+    development: bool,
+    problem: &'a Problem,
+    retry: Option<Retry<'a>>,
+}
+
+/// A way to try again: the form that approves the transaction once more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Retry<'a> {
+    pub(crate) action: &'a str,
+    pub(crate) transaction: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "success.html")]
+struct SuccessPage<'a> {
+    nonce: &'a str,
+    development: bool,
+    code: &'a str,
+}
+
+impl Frame {
+    pub(crate) fn consent(self, action: &str, prompt: &ConsentPrompt) -> Response {
+        page(StatusCode::OK, |nonce| {
+            ConsentPage {
+                nonce,
+                development: self.development,
+                action,
+                prompt,
+            }
+            .render()
+        })
+    }
+
+    pub(crate) fn development_sign_in(self, action: &str, state: &str, people: &[Identity]) -> Response {
+        page(StatusCode::OK, |nonce| {
+            DevelopmentSignInPage {
+                nonce,
+                development: self.development,
+                action,
+                state,
+                people,
+            }
+            .render()
+        })
+    }
+
+    pub(crate) fn error(self, status: StatusCode, problem: &Problem, retry: Option<Retry<'_>>) -> Response {
+        page(status, |nonce| {
+            ErrorPage {
+                nonce,
+                development: self.development,
+                problem,
+                retry,
+            }
+            .render()
+        })
+    }
+
+    pub(crate) fn success(self, code: &str) -> Response {
+        page(StatusCode::OK, |nonce| {
+            SuccessPage {
+                nonce,
+                development: self.development,
+                code,
+            }
+            .render()
+        })
+    }
+}
+
+fn page(status: StatusCode, render: impl FnOnce(&str) -> askama::Result<String>) -> Response {
+    let nonce = Secret::random();
+    let html = match render(nonce.expose()) {
+        Ok(html) => html,
+        Err(error) => {
+            // Rendering into a String fails only if a value's own formatting does, and none of ours can.
+            tracing::error!(%error, "a page could not be rendered");
+            return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        }
+    };
+    let policy = format!(
+        "default-src 'none'; style-src 'nonce-{}'; base-uri 'none'; frame-ancestors 'none'",
+        nonce.expose()
+    );
+    let mut response = (status, Html(html)).into_response();
+    let headers = response.headers_mut();
+    if let Ok(policy) = HeaderValue::try_from(policy) {
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

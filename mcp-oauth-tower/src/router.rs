@@ -1,0 +1,106 @@
+//! The authorization server over HTTP: each file translates one endpoint to the core's types and back.
+//!
+//! | path (below the issuer) | method | |
+//! |---|---|---|
+//! | `/authorize` | GET | the consent page |
+//! | `/consent` | POST | the person's decision |
+//! | `/callback` | GET | the way back from the identity provider |
+//! | `/success` | GET | shows the code to clients without a redirect URI of their own |
+//! | `/token` | POST | tokens |
+//! | `/register` | POST | client registration |
+//! | `/jwks` | GET | public keys |
+//! | `/development/sign-in` | GET, POST | only with `DevIdentity` |
+//!
+//! and, at the root, the well-known documents: RFC 8414 and its OpenID alias in every place where clients look, and
+//! RFC 9728 for each resource. The paths of the resources themselves are not taken: mount the servers there.
+
+use axum::Router;
+use axum::extract::Request;
+use axum::response::Response;
+use axum::routing::{get, post};
+use http::{Method, StatusCode};
+use mcp_oauth_core::error::{ErrorCode, OAuthError};
+use mcp_oauth_core::identity::development::SIGN_IN_PATH;
+use mcp_oauth_core::server::AuthorizationServer;
+
+use crate::cors;
+use crate::pages::Frame;
+
+mod answer;
+mod authorize;
+mod callback;
+mod consent;
+mod cookies;
+mod development;
+mod form;
+mod metadata;
+mod register;
+mod token;
+
+/// What the handlers share.
+#[derive(Clone, Debug)]
+struct Endpoints {
+    server: AuthorizationServer,
+    frame: Frame,
+}
+
+impl Endpoints {
+    /// The path of an endpoint, for forms on pages.
+    fn path(&self, endpoint: &str) -> String {
+        format!("{}{endpoint}", self.server.issuer().path())
+    }
+}
+
+/// All endpoints of an authorization server, to be merged into an application at its root.
+///
+/// ```
+/// use mcp_oauth_tower::AuthorizationServer;
+///
+/// fn application(auth: &AuthorizationServer, mcp: axum::Router) -> axum::Router {
+///     mcp.merge(mcp_oauth_tower::router(auth))
+/// }
+/// ```
+pub fn router(server: &AuthorizationServer) -> Router {
+    let endpoints = Endpoints {
+        server: server.clone(),
+        frame: Frame {
+            development: server.identity().development_users().is_some(),
+        },
+    };
+    let path = |endpoint: &str| endpoints.path(endpoint);
+
+    let mut pages = Router::new()
+        .route(&path("/authorize"), get(authorize::show))
+        .route(&path("/consent"), post(consent::decide))
+        .route(&path("/callback"), get(callback::finish))
+        .route(&path("/success"), get(callback::show_code));
+    if server.identity().development_users().is_some() {
+        pages = pages.route(&path(SIGN_IN_PATH), get(development::show).post(development::choose));
+    }
+    let for_clients = Router::new()
+        .route(&path("/token"), post(token::issue))
+        .route(&path("/register"), post(register::register))
+        .route(&path("/jwks"), get(metadata::jwks))
+        .merge(metadata::well_known(server))
+        // Before the layer, which has to see preflights first: they come with a method that no endpoint has.
+        .method_not_allowed_fallback(wrong_method)
+        .layer(cors::endpoint());
+
+    pages
+        .method_not_allowed_fallback(wrong_method)
+        .merge(for_clients)
+        .with_state(endpoints)
+}
+
+async fn wrong_method(method: Method, request: Request) -> Response {
+    let allowed = if request.uri().path().ends_with("/authorize") {
+        "GET"
+    } else {
+        "the method that Allow names"
+    };
+    let error = OAuthError::new(
+        ErrorCode::InvalidRequest,
+        format!("this endpoint does not answer {method}, use {allowed}"),
+    );
+    answer::error_with_status(StatusCode::METHOD_NOT_ALLOWED, &error)
+}

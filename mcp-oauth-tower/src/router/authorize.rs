@@ -1,0 +1,62 @@
+//! `GET /authorize`: the request is put before the person.
+
+use axum::extract::State;
+use axum::response::Response;
+use http::header::{ACCEPT, SET_COOKIE};
+use http::{HeaderMap, StatusCode, Uri};
+use mcp_oauth_core::error::{ErrorCode, OAuthError};
+use mcp_oauth_core::parameters::Parameters;
+use mcp_oauth_core::server::authorize::AuthorizeError;
+
+use super::{Endpoints, answer, consent, cookies};
+use crate::pages::Problem;
+
+pub(super) async fn show(State(endpoints): State<Endpoints>, headers: HeaderMap, uri: Uri) -> Response {
+    let server = &endpoints.server;
+    let parameters = match Parameters::parse(uri.query().unwrap_or_default().as_bytes()) {
+        Ok(parameters) => parameters,
+        Err(error) => return refuse(&endpoints, &headers, &error),
+    };
+    let browser = cookies::browser(server, &headers);
+    match server.authorize(&parameters, browser.as_deref()).await {
+        Ok(prompt) => {
+            let mut response = endpoints.frame.consent(&endpoints.path("/consent"), &prompt);
+            if let Some(cookie) = cookies::set_browser(server, &prompt.browser) {
+                response.headers_mut().append(SET_COOKIE, cookie);
+            }
+            response
+        }
+        Err(AuthorizeError::Redirect(redirect)) => consent::redirect(redirect.location()),
+        Err(AuthorizeError::Page(error)) => refuse(&endpoints, &headers, &error),
+        Err(error) => refuse(
+            &endpoints,
+            &headers,
+            &OAuthError::new(ErrorCode::InvalidRequest, error.to_string()),
+        ),
+    }
+}
+
+/// Tells the person, and never anybody at a redirect URI. A program that asks for JSON gets that.
+fn refuse(endpoints: &Endpoints, headers: &HeaderMap, error: &OAuthError) -> Response {
+    let status = match error.code() {
+        // Nobody has tried to authenticate here, so 401 would be wrong.
+        ErrorCode::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    let accept = headers
+        .get(ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    if accept.contains("application/json") && !accept.contains("text/html") {
+        return answer::error_with_status(status, error);
+    }
+    let problem = Problem {
+        title: "This request cannot be answered",
+        explanation: format!(
+            "{}. If the app keeps failing, remove the connection there and add it again.",
+            error.description()
+        ),
+        code: error.code().as_str(),
+    };
+    endpoints.frame.error(status, &problem, None)
+}

@@ -1,0 +1,106 @@
+//! `GET /callback`: the way back from the identity provider; `GET /success`: the code, for people to copy.
+
+use axum::extract::State;
+use axum::response::Response;
+use http::header::{RETRY_AFTER, SET_COOKIE};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use mcp_oauth_core::grant::AuthorizationCode;
+use mcp_oauth_core::identity::IdentityError;
+use mcp_oauth_core::parameters::Parameters;
+use mcp_oauth_core::server::callback::CallbackOutcome;
+use mcp_oauth_core::transaction::{SignInState, TransactionId, TransactionRefused};
+
+use super::{Endpoints, consent, cookies};
+use crate::pages::{Problem, Retry};
+
+pub(super) async fn finish(State(endpoints): State<Endpoints>, headers: HeaderMap, uri: Uri) -> Response {
+    let server = &endpoints.server;
+    let Ok(parameters) = Parameters::parse(uri.query().unwrap_or_default().as_bytes()) else {
+        return consent::refuse(&endpoints, &TransactionRefused::Unknown.into());
+    };
+    let Some(state) = parameters
+        .require("state")
+        .ok()
+        .and_then(|state| state.parse::<SignInState>().ok())
+    else {
+        return consent::refuse(&endpoints, &TransactionRefused::Unknown.into());
+    };
+    let sign_in = cookies::sign_in(server, &headers, state.transaction());
+    match server.callback(&state, &parameters, sign_in.as_ref()).await {
+        Ok(CallbackOutcome::Client(redirect)) => {
+            let mut response = consent::redirect(redirect.location());
+            if let Some(cookie) = cookies::clear_sign_in(server, state.transaction()) {
+                response.headers_mut().append(SET_COOKIE, cookie);
+            }
+            response
+        }
+        Ok(CallbackOutcome::Retry { transaction, error }) => retry(&endpoints, &transaction, &error),
+        Ok(_) => consent::refuse(&endpoints, &TransactionRefused::Unknown.into()),
+        Err(error) => consent::refuse(&endpoints, &error),
+    }
+}
+
+/// The identity provider failed, and may do better next time.
+fn retry(endpoints: &Endpoints, transaction: &TransactionId, error: &IdentityError) -> Response {
+    let provider = endpoints.server.identity().display_name();
+    let (status, explanation, code, wait) = match error {
+        IdentityError::Unavailable { retry_after, .. } => {
+            let explanation = match retry_after {
+                Some(wait) => format!(
+                    "{provider} asks to wait {} seconds before trying again.",
+                    wait.as_secs().max(1)
+                ),
+                None => format!("{provider} does not answer at the moment. Wait a little and try again."),
+            };
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                explanation,
+                "temporarily_unavailable",
+                *retry_after,
+            )
+        }
+        error => (
+            StatusCode::BAD_GATEWAY,
+            format!(
+                "{provider} could not say who you are: {error}. Try again; if that does not help, tell the operator of this server."
+            ),
+            "server_error",
+            None,
+        ),
+    };
+    let problem = Problem {
+        title: "Signing in did not work",
+        explanation,
+        code,
+    };
+    let action = endpoints.path("/consent");
+    let retry = Retry {
+        action: &action,
+        transaction: transaction.as_str(),
+    };
+    let mut response = endpoints.frame.error(status, &problem, Some(retry));
+    if let Some(wait) = wait {
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+    }
+    response
+}
+
+pub(super) async fn show_code(State(endpoints): State<Endpoints>, uri: Uri) -> Response {
+    let parameters = Parameters::parse(uri.query().unwrap_or_default().as_bytes()).unwrap_or_default();
+    // Only what can be a code is shown as one: this page is not for other people's messages.
+    match parameters.get("code") {
+        Ok(Some(code)) if code.len() < 100 && code.parse::<AuthorizationCode>().is_ok() => {
+            endpoints.frame.success(code)
+        }
+        _ => {
+            let problem = Problem {
+                title: "There is no code",
+                explanation: "The sign-in was not finished. Go back to your app and start again.".to_owned(),
+                code: "access_denied",
+            };
+            endpoints.frame.error(StatusCode::BAD_REQUEST, &problem, None)
+        }
+    }
+}

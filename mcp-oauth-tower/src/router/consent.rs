@@ -1,0 +1,108 @@
+//! `POST /consent`: the person's decision.
+
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, LOCATION, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE};
+use http::{HeaderValue, StatusCode};
+use mcp_oauth_core::parameters::Parameters;
+use mcp_oauth_core::server::consent::{ConsentOutcome, TransactionError};
+use mcp_oauth_core::transaction::{Decision, TransactionId, TransactionRefused};
+
+use super::{Endpoints, cookies, form};
+use crate::pages::Problem;
+
+pub(super) async fn decide(State(endpoints): State<Endpoints>, request: Request) -> Response {
+    let server = &endpoints.server;
+    let browser = cookies::browser(server, request.headers());
+    let form = match form::parameters(request).await {
+        Ok(form) => form,
+        Err(unreadable) => {
+            let problem = Problem {
+                title: "This form cannot be read",
+                explanation: format!("{}.", unreadable.error.description()),
+                code: unreadable.error.code().as_str(),
+            };
+            return endpoints.frame.error(unreadable.status, &problem, None);
+        }
+    };
+    let Some((transaction, decision)) = read(&form) else {
+        return refuse(&endpoints, &TransactionRefused::Unknown.into());
+    };
+    match server.consent(&transaction, decision, browser.as_deref()).await {
+        Ok(ConsentOutcome::SignIn { location, sign_in }) => {
+            let mut response = redirect(location.as_str());
+            if let Some(cookie) = cookies::set_sign_in(server, &transaction, &sign_in) {
+                response.headers_mut().append(SET_COOKIE, cookie);
+            }
+            response
+        }
+        Ok(ConsentOutcome::Denied(denied)) => redirect(denied.location()),
+        Ok(_) => refuse(&endpoints, &TransactionRefused::Unknown.into()),
+        Err(error) => refuse(&endpoints, &error),
+    }
+}
+
+fn read(form: &Parameters) -> Option<(TransactionId, Decision)> {
+    let transaction = form.require("transaction").ok()?.parse().ok()?;
+    match form.require("decision").ok()? {
+        "approve" => Some((transaction, Decision::Approve)),
+        "deny" => Some((transaction, Decision::Deny)),
+        _ => None,
+    }
+}
+
+/// `303`, so that a form is never sent on (OAuth 2.1 §7.5.3). The answer may carry a code, so nobody may keep it.
+pub(super) fn redirect(location: &str) -> Response {
+    let Ok(location) = HeaderValue::try_from(location) else {
+        // Redirect URIs are ASCII and everything added to them is percent-encoded.
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    let mut response = StatusCode::SEE_OTHER.into_response();
+    response.headers_mut().insert(LOCATION, location);
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}
+
+/// The page for a sign-in that does not go on.
+pub(super) fn refuse(endpoints: &Endpoints, error: &TransactionError) -> Response {
+    match error {
+        TransactionError::Refused(reason) => {
+            let problem = Problem {
+                title: "This sign-in does not go on",
+                explanation: sentence(&reason.to_string()),
+                code: "invalid_request",
+            };
+            endpoints.frame.error(StatusCode::BAD_REQUEST, &problem, None)
+        }
+        error => {
+            let problem = Problem {
+                title: "The server is busy",
+                explanation:
+                    "It cannot go on at this moment. Wait a little, then reload this page or start again from your app."
+                        .to_owned(),
+                code: "temporarily_unavailable",
+            };
+            tracing::error!(%error, "a sign-in could not go on");
+            let mut response = endpoints.frame.error(StatusCode::SERVICE_UNAVAILABLE, &problem, None);
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            response
+        }
+    }
+}
+
+/// Begins with a capital letter and ends with a full stop.
+fn sentence(text: &str) -> String {
+    let mut characters = text.chars();
+    let first = characters
+        .next()
+        .map(|first| first.to_uppercase().to_string())
+        .unwrap_or_default();
+    format!("{first}{}.", characters.as_str())
+}

@@ -1,0 +1,268 @@
+//! Consent comes first, and one browser goes the whole way. Defect S6.
+
+use mcp_oauth_tests::application::Application;
+use mcp_oauth_tests::browser::{Browser, arrival, hidden_field};
+use mcp_oauth_tests::client::Client;
+
+#[tokio::test]
+async fn nobody_is_sent_to_the_identity_provider_before_they_consent() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let page = application.get(&client.authorization_url(&[])).await;
+    assert_eq!(page.status, 200);
+    assert_eq!(page.header("location"), "");
+    assert!(page.body.contains(r#"name="decision" value="approve""#));
+}
+
+#[tokio::test]
+async fn the_sign_in_cookie_is_set_only_after_consent() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let mut browser = Browser::default();
+    let consent = browser.open(&application, &client.authorization_url(&[])).await;
+    assert_eq!(browser.cookie_names(), ["mcp-oauth-browser"]);
+    browser.decide(&application, &consent, "approve").await;
+    assert_eq!(browser.cookie_names().len(), 2);
+}
+
+#[tokio::test]
+async fn cookies_are_out_of_reach_of_scripts_and_of_other_sites() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let cookie = application
+        .get(&client.authorization_url(&[]))
+        .await
+        .header("set-cookie")
+        .to_owned();
+    for attribute in ["HttpOnly", "SameSite=Lax", "Path=/", "Max-Age=600"] {
+        assert!(cookie.contains(attribute), "{attribute} in {cookie}");
+    }
+}
+
+#[tokio::test]
+async fn on_https_cookies_belong_to_the_host_alone() {
+    let application = Application::new(|_| {
+        mcp_oauth_tower::AuthorizationServer::builder("https://auth.example.com")
+            .resource(mcp_oauth_tower::Resource::new("https://auth.example.com/mcp").unwrap())
+            .resource(mcp_oauth_tower::Resource::new(mcp_oauth_tests::application::NOTES).unwrap())
+            .resource(mcp_oauth_tower::Resource::new(mcp_oauth_tests::application::FILES).unwrap())
+            .default_resource("https://auth.example.com/mcp")
+            .identity(mcp_oauth_tests::identity::ScriptedIdentity::default())
+            .allow(mcp_oauth_tower::AllowList::everybody())
+            .store(mcp_oauth_tower::MemoryStore::default())
+    });
+    let client = Client::public(&application).await;
+    let cookie = application
+        .get(&client.authorization_url(&[]))
+        .await
+        .header("set-cookie")
+        .to_owned();
+    assert!(
+        cookie.starts_with("__Host-mcp-oauth-browser=") && cookie.contains("Secure"),
+        "{cookie}"
+    );
+}
+
+#[tokio::test]
+async fn another_browser_cannot_decide() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let consent = Browser::default()
+        .open(&application, &client.authorization_url(&[]))
+        .await;
+    for mut other in [Browser::default(), {
+        let mut browser = Browser::default();
+        browser.open(&application, &client.authorization_url(&[])).await;
+        browser
+    }] {
+        let answer = other.decide(&application, &consent, "approve").await;
+        assert_eq!(answer.status, 400);
+        assert!(answer.body.contains("another browser"), "{}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn another_browser_cannot_finish_somebodys_sign_in() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let mut attacker = Browser::default();
+    let consent = attacker.open(&application, &client.authorization_url(&[])).await;
+    let approved = attacker.decide(&application, &consent, "approve").await;
+    // The attacker sends the link to the sign-in to somebody else.
+    let mut victim = Browser::default();
+    victim.open(&application, &client.authorization_url(&[])).await;
+    let returned = victim.sign_in(&application, &approved, "grace").await;
+    assert_eq!(returned.status, 400);
+    assert_eq!(returned.header("location"), "");
+    // Nothing was used up by that.
+    assert!(
+        !arrival(&attacker.sign_in(&application, &approved, "ada").await)
+            .code()
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn a_callback_before_consent_leads_nowhere() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let mut browser = Browser::default();
+    let consent = browser.open(&application, &client.authorization_url(&[])).await;
+    let transaction = hidden_field(&consent, "transaction");
+    let made_up = format!("/callback?state={transaction}.{}&code=ada", "x".repeat(43));
+    assert_eq!(browser.open(&application, &made_up).await.status, 400);
+}
+
+#[tokio::test]
+async fn a_state_that_is_missing_made_up_or_used_leads_nowhere() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let mut browser = Browser::default();
+    for path in [
+        "/callback",
+        "/callback?code=ada",
+        "/callback?state=x&code=ada",
+        "/callback?state=%00",
+    ] {
+        assert_eq!(browser.open(&application, path).await.status, 400, "{path}");
+    }
+    let consent = browser.open(&application, &client.authorization_url(&[])).await;
+    let approved = browser.decide(&application, &consent, "approve").await;
+    let keeps_its_cookies = browser.clone();
+    browser.sign_in(&application, &approved, "ada").await;
+    let again = keeps_its_cookies.clone().sign_in(&application, &approved, "ada").await;
+    assert_eq!(again.status, 400);
+    assert!(again.body.contains("already finished"));
+}
+
+#[tokio::test]
+async fn a_sign_in_has_ten_minutes() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let mut browser = Browser::default();
+    let consent = browser.open(&application, &client.authorization_url(&[])).await;
+    application.clock.advance(std::time::Duration::from_secs(600));
+    let answer = browser.decide(&application, &consent, "approve").await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.body.contains("expired"));
+}
+
+#[tokio::test]
+async fn loading_the_consent_page_twice_spoils_neither() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let mut browser = Browser::default();
+    let first = browser.open(&application, &client.authorization_url(&[])).await;
+    let second = browser.open(&application, &client.authorization_url(&[])).await;
+    for consent in [first, second] {
+        let approved = browser.decide(&application, &consent, "approve").await;
+        assert!(
+            !arrival(&browser.sign_in(&application, &approved, "ada").await)
+                .code()
+                .is_empty()
+        );
+    }
+}
+
+#[tokio::test]
+async fn submitting_twice_leads_to_the_same_place_twice() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    for decision in ["approve", "deny"] {
+        let mut browser = Browser::default();
+        let consent = browser.open(&application, &client.authorization_url(&[])).await;
+        // Both clicks happen before the first answer arrives.
+        let second_click = browser.clone().decide(&application, &consent, decision).await;
+        let first = browser.decide(&application, &consent, decision).await;
+        assert_eq!(first.status, 303);
+        assert_eq!(first.header("location"), second_click.header("location"));
+        assert_eq!(first.header("set-cookie"), second_click.header("set-cookie"));
+    }
+}
+
+#[tokio::test]
+async fn two_tabs_do_not_disturb_each_other() {
+    let application = Application::default();
+    let (first_client, second_client) = (Client::public(&application).await, Client::public(&application).await);
+    let mut browser = Browser::default();
+    let first = browser.open(&application, &first_client.authorization_url(&[])).await;
+    let second = browser.open(&application, &second_client.authorization_url(&[])).await;
+    let first = browser.decide(&application, &first, "approve").await;
+    let second = browser.decide(&application, &second, "approve").await;
+    let second = arrival(&browser.sign_in(&application, &second, "grace").await).code();
+    let first = arrival(&browser.sign_in(&application, &first, "ada").await).code();
+    assert_eq!(first_client.redeem(&application, &first, &[]).await.status, 200);
+    assert_eq!(second_client.redeem(&application, &second, &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn denying_tells_the_client_and_ends_the_sign_in() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let mut browser = Browser::default();
+    let consent = browser.open(&application, &client.authorization_url(&[])).await;
+    let denied = arrival(&browser.decide(&application, &consent, "deny").await);
+    assert_eq!(denied.parameter("error").as_deref(), Some("access_denied"));
+    assert_eq!(denied.parameter("state").as_deref(), Some("state of the client"));
+    assert_eq!(browser.decide(&application, &consent, "approve").await.status, 400);
+}
+
+#[tokio::test]
+async fn a_redirect_uri_in_the_posted_form_changes_nothing() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let mut browser = Browser::default();
+    let consent = browser.open(&application, &client.authorization_url(&[])).await;
+    let transaction = hidden_field(&consent, "transaction");
+    let fields = [
+        ("transaction", transaction.as_str()),
+        ("decision", "deny"),
+        ("redirect_uri", "https://evil.example/"),
+    ];
+    let denied = arrival(&browser.submit(&application, "/consent", &fields).await);
+    assert_eq!(denied.url.host_str(), Some("127.0.0.1"));
+}
+
+#[tokio::test]
+async fn interleaved_sign_ins_of_two_people_never_mix() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let sign_in = |number: usize| {
+        let (application, client) = (application.clone(), client.clone());
+        tokio::spawn(async move {
+            let person = ["ada", "grace"][number % 2];
+            let tokens = client.sign_in(&application, person).await;
+            let called = application
+                .call(mcp_oauth_tests::application::NOTES, &tokens.access_token)
+                .await;
+            (called.json()["username"].as_str().unwrap().to_owned(), person)
+        })
+    };
+    let tasks: Vec<_> = (0..200).map(sign_in).collect();
+    for task in tasks {
+        let (seen, person) = task.await.unwrap();
+        assert_eq!(seen, person);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_callbacks_of_one_sign_in_one_gets_a_code() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let mut browser = Browser::default();
+    let consent = browser.open(&application, &client.authorization_url(&[])).await;
+    let approved = browser.decide(&application, &consent, "approve").await;
+    let tasks: Vec<_> = (0..32)
+        .map(|_| {
+            let (application, mut browser, approved) = (application.clone(), browser.clone(), approved.clone());
+            tokio::spawn(async move { browser.sign_in(&application, &approved, "ada").await.status })
+        })
+        .collect();
+    let mut arrived = 0;
+    for task in tasks {
+        arrived += u32::from(task.await.unwrap() == 303);
+    }
+    assert_eq!(arrived, 1);
+    // The client and the finished transaction are left, and one grant.
+    assert_eq!(application.store.inner().len(), 3);
+}

@@ -1,0 +1,19 @@
+//! What crosses crates: the whole flow over HTTP, and what real programs make of it.
+//!
+//! Tests are named for what they promise. Where a test also holds a defect of the predecessor (`mcp-oauth-gateway`)
+//! away, its comment names the defect as it is numbered in `tests/PREDECESSOR.md`.
+
+#![allow(clippy::unwrap_used, reason = "what does not hold here fails the test")]
+
+mod authorization;
+mod bad_input;
+mod browser_binding;
+mod github;
+mod identity_provider;
+mod metadata;
+mod pages;
+mod protected_resource;
+mod registration;
+mod rmcp_server;
+mod store_outage;
+mod token;

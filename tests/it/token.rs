@@ -1,0 +1,495 @@
+//! The token endpoint: codes and refresh tokens, who may use them, and what happens when they are used twice.
+
+use std::time::Duration;
+
+use mcp_oauth_tests::application::{Application, FILES, NOTES, request};
+use mcp_oauth_tests::client::{Client, Tokens};
+use mcp_oauth_tower::AllowList;
+
+#[tokio::test]
+async fn a_code_becomes_tokens_that_open_the_resource() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let code = client.code(&application, "ada").await;
+    let answer = client.redeem(&application, &code, &[]).await;
+    assert_eq!(answer.json()["token_type"], "Bearer");
+    assert_eq!(answer.json()["expires_in"], 3600);
+    assert_eq!(answer.json()["scope"], "notes:use");
+    let called = application.call(NOTES, &Tokens::of(&answer).access_token).await;
+    assert_eq!(called.json()["subject"], "development:ada");
+    assert_eq!(called.json()["client_id"], client.client_id.as_str());
+}
+
+/// Defect R12.
+#[tokio::test]
+async fn nobody_may_keep_an_answer_of_the_token_endpoint() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let code = client.code(&application, "ada").await;
+    for answer in [
+        client.redeem(&application, &code, &[]).await,
+        client.redeem(&application, "x", &[]).await,
+    ] {
+        assert_eq!(answer.header("cache-control"), "no-store");
+        assert_eq!(answer.header("content-type"), "application/json");
+    }
+}
+
+/// Defect S1.
+#[tokio::test]
+async fn a_confidential_client_has_to_show_its_secret() {
+    let application = Application::default();
+    let client = Client::confidential(&application).await;
+    let code = client.code(&application, "ada").await;
+    let secret = client.client_secret.clone();
+    for wrong in [None, Some("wrong".to_owned()), Some(String::new())] {
+        let thief = Client {
+            client_secret: wrong,
+            ..client.clone()
+        };
+        let refused = thief.redeem(&application, &code, &[]).await;
+        assert_eq!(
+            (refused.status.as_u16(), refused.error().as_str()),
+            (401, "invalid_client"),
+            "{:?}",
+            thief.client_secret
+        );
+    }
+    // None of that used the code up.
+    let redeemed = Client {
+        client_secret: secret,
+        ..client
+    }
+    .redeem(&application, &code, &[])
+    .await;
+    assert_eq!(redeemed.status, 200);
+}
+
+#[tokio::test]
+async fn a_secret_may_come_in_the_form_too() {
+    let application = Application::default();
+    let client = Client::confidential(&application).await;
+    let code = client.code(&application, "ada").await;
+    let in_form = Client {
+        client_secret: None,
+        ..client.clone()
+    };
+    let secret = client.client_secret.unwrap();
+    assert_eq!(
+        in_form
+            .redeem(&application, &code, &[("client_secret", &secret)])
+            .await
+            .status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn a_refused_header_is_answered_with_the_scheme_and_a_refused_form_is_not() {
+    let application = Application::default();
+    let client = Client {
+        client_id: "client_unknown".to_owned(),
+        client_secret: Some("x".to_owned()),
+        verifier: "v".repeat(43),
+    };
+    let by_header = client.redeem(&application, "x", &[]).await;
+    assert!(
+        by_header.header("www-authenticate").starts_with("Basic"),
+        "{by_header:?}"
+    );
+    let by_form = Client {
+        client_secret: None,
+        ..client
+    }
+    .redeem(&application, "x", &[])
+    .await;
+    assert_eq!(
+        (by_form.status.as_u16(), by_form.error().as_str()),
+        (401, "invalid_client")
+    );
+    assert_eq!(by_form.header("www-authenticate"), "");
+}
+
+/// Defect S2.
+#[tokio::test]
+async fn a_code_is_good_for_its_own_client_alone_and_stays_good_for_it() {
+    let application = Application::default();
+    let owner = Client::public(&application).await;
+    let code = owner.code(&application, "ada").await;
+    for other in [
+        Client::public(&application).await,
+        Client::confidential(&application).await,
+    ] {
+        let thief = Client {
+            verifier: owner.verifier.clone(),
+            ..other
+        };
+        assert_eq!(thief.redeem(&application, &code, &[]).await.error(), "invalid_grant");
+    }
+    assert_eq!(owner.redeem(&application, &code, &[]).await.status, 200);
+}
+
+/// Defect S5.
+#[tokio::test]
+async fn a_code_needs_the_verifier_of_its_challenge() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let code = client.code(&application, "ada").await;
+    let redeem = |verifier: String| {
+        let (application, client, code) = (&application, &client, &code);
+        async move {
+            client
+                .redeem(application, code, &[("code_verifier", &verifier)])
+                .await
+                .error()
+        }
+    };
+    assert_eq!(redeem(String::new()).await, "invalid_request");
+    assert_eq!(redeem("too-short".to_owned()).await, "invalid_request");
+    assert_eq!(redeem("w".repeat(43)).await, "invalid_grant");
+    assert_eq!(client.redeem(&application, &code, &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_redirect_uri_is_compared_when_it_is_sent_and_not_demanded() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let code = client.code(&application, "ada").await;
+    let wrong = client
+        .redeem(&application, &code, &[("redirect_uri", "http://127.0.0.1:1/callback")])
+        .await;
+    assert_eq!(wrong.error(), "invalid_grant");
+    assert_eq!(
+        client.redeem(&application, &code, &[("redirect_uri", "")]).await.status,
+        200
+    );
+}
+
+/// Defect S11.
+#[tokio::test]
+async fn a_code_is_good_for_a_minute() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let code = client.code(&application, "ada").await;
+    application.clock.advance(Duration::from_secs(59));
+    assert_eq!(client.redeem(&application, &code, &[]).await.status, 200);
+    let code = client.code(&application, "ada").await;
+    application.clock.advance(Duration::from_secs(60));
+    assert_eq!(client.redeem(&application, &code, &[]).await.error(), "invalid_grant");
+}
+
+/// Defect S4.
+#[tokio::test]
+async fn a_code_that_is_used_again_ends_everything_that_came_of_it() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let code = client.code(&application, "ada").await;
+    let tokens = Tokens::of(&client.redeem(&application, &code, &[]).await);
+    assert_eq!(application.call(NOTES, &tokens.access_token).await.status, 200);
+    assert_eq!(client.redeem(&application, &code, &[]).await.error(), "invalid_grant");
+    assert_eq!(application.call(NOTES, &tokens.access_token).await.status, 401);
+    assert_eq!(
+        client.refresh(&application, &tokens.refresh_token, &[]).await.error(),
+        "invalid_grant"
+    );
+}
+
+#[tokio::test]
+async fn a_replay_by_somebody_who_lacks_the_verifier_changes_nothing() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let code = client.code(&application, "ada").await;
+    let tokens = Tokens::of(&client.redeem(&application, &code, &[]).await);
+    let wrong_verifier = "w".repeat(43);
+    client
+        .redeem(&application, &code, &[("code_verifier", &wrong_verifier)])
+        .await;
+    let other = Client {
+        verifier: client.verifier.clone(),
+        ..Client::public(&application).await
+    };
+    other.redeem(&application, &code, &[]).await;
+    let made_up = format!("{}.{}", code.split('.').next().unwrap(), "x".repeat(43));
+    client.redeem(&application, &made_up, &[]).await;
+    application.clock.advance(Duration::from_secs(5));
+    assert_eq!(application.call(NOTES, &tokens.access_token).await.status, 200);
+}
+
+/// Defect S4.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_64_parallel_redemptions_of_one_code_one_succeeds() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let code = client.code(&application, "ada").await;
+    let tasks: Vec<_> = (0..64)
+        .map(|_| {
+            let (application, client, code) = (application.clone(), client.clone(), code.clone());
+            tokio::spawn(async move { client.redeem(&application, &code, &[]).await })
+        })
+        .collect();
+    let mut succeeded = 0;
+    for task in tasks {
+        let answer = task.await.unwrap();
+        succeeded += u32::from(answer.status == 200);
+        assert!(answer.status == 200 || answer.error() == "invalid_grant", "{answer:?}");
+    }
+    assert_eq!(succeeded, 1);
+}
+
+/// Defect S3.
+#[tokio::test]
+async fn a_refresh_rotates_the_token_and_keeps_who_the_person_is() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let first = client.sign_in(&application, "ada").await;
+    let second = Tokens::of(&client.refresh(&application, &first.refresh_token, &[]).await);
+    assert_ne!(first.refresh_token, second.refresh_token);
+    assert_ne!(first.access_token, second.access_token);
+    let called = application.call(NOTES, &second.access_token).await.json();
+    assert_eq!(
+        (called["username"].as_str(), called["name"].as_str()),
+        (Some("ada"), Some("Ada Lovelace"))
+    );
+}
+
+/// Defect S3.
+#[tokio::test]
+async fn a_refresh_token_is_good_for_its_own_client_alone() {
+    let application = Application::default();
+    let owner = Client::public(&application).await;
+    let tokens = owner.sign_in(&application, "ada").await;
+    let other = Client::public(&application).await;
+    assert_eq!(
+        other.refresh(&application, &tokens.refresh_token, &[]).await.error(),
+        "invalid_grant"
+    );
+    assert_eq!(
+        owner.refresh(&application, &tokens.refresh_token, &[]).await.status,
+        200
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parallel_refreshes_of_one_token_all_get_the_same_successor() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let tokens = client.sign_in(&application, "ada").await;
+    let tasks: Vec<_> = (0..64)
+        .map(|_| {
+            let (application, client, token) = (application.clone(), client.clone(), tokens.refresh_token.clone());
+            tokio::spawn(async move { Tokens::of(&client.refresh(&application, &token, &[]).await).refresh_token })
+        })
+        .collect();
+    let mut successors = Vec::new();
+    for task in tasks {
+        successors.push(task.await.unwrap());
+    }
+    successors.dedup();
+    assert_eq!(successors.len(), 1);
+    assert_eq!(client.refresh(&application, &successors[0], &[]).await.status, 200);
+}
+
+/// Defect S3.
+#[tokio::test]
+async fn a_refresh_token_that_is_used_after_the_window_ends_the_grant() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let first = client.sign_in(&application, "ada").await;
+    let second = Tokens::of(&client.refresh(&application, &first.refresh_token, &[]).await);
+    application.clock.advance(Duration::from_secs(61));
+    assert_eq!(
+        client.refresh(&application, &first.refresh_token, &[]).await.error(),
+        "invalid_grant"
+    );
+    assert_eq!(
+        client.refresh(&application, &second.refresh_token, &[]).await.error(),
+        "invalid_grant"
+    );
+    assert_eq!(application.call(NOTES, &second.access_token).await.status, 401);
+}
+
+#[tokio::test]
+async fn nothing_that_a_straggler_sends_within_the_window_ends_the_grant() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let first = client.sign_in(&application, "ada").await;
+    let mut newest = first.clone();
+    for _ in 0..20 {
+        newest = Tokens::of(&client.refresh(&application, &newest.refresh_token, &[]).await);
+    }
+    application.clock.advance(Duration::from_secs(60));
+    assert_eq!(
+        client.refresh(&application, &first.refresh_token, &[]).await.error(),
+        "invalid_grant"
+    );
+    assert_eq!(
+        client.refresh(&application, &newest.refresh_token, &[]).await.status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn a_token_that_the_grant_never_issued_ends_nothing() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let first = client.sign_in(&application, "ada").await;
+    let second = Tokens::of(&client.refresh(&application, &first.refresh_token, &[]).await);
+    application.clock.advance(Duration::from_secs(61));
+    for token in [&first.refresh_token, &second.refresh_token] {
+        for position in [30, 60, token.len() - 1] {
+            let mut made_up = token.clone().into_bytes();
+            made_up[position] = if made_up[position] == b'A' { b'B' } else { b'A' };
+            let made_up = String::from_utf8(made_up).unwrap();
+            assert_eq!(
+                client.refresh(&application, &made_up, &[]).await.error(),
+                "invalid_grant"
+            );
+        }
+    }
+    assert_eq!(
+        client.refresh(&application, &second.refresh_token, &[]).await.status,
+        200
+    );
+}
+
+/// Defect S3: the list is asked again at every refresh, so leaving it ends the sign-in.
+#[tokio::test]
+async fn a_person_who_is_no_longer_allowed_cannot_refresh() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let tokens = client.sign_in(&application, "ada").await;
+    let stricter = Application::with(application.store.clone(), application.clock.clone(), |builder| {
+        builder.allow(AllowList::parse("grace"))
+    });
+    assert_eq!(
+        client.refresh(&stricter, &tokens.refresh_token, &[]).await.error(),
+        "invalid_grant"
+    );
+    assert_eq!(
+        client.refresh(&application, &tokens.refresh_token, &[]).await.error(),
+        "invalid_grant"
+    );
+}
+
+#[tokio::test]
+async fn a_refresh_token_that_is_not_used_for_30_days_is_gone() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let tokens = client.sign_in(&application, "ada").await;
+    application.clock.advance(Duration::from_secs(29 * 24 * 3600));
+    let tokens = Tokens::of(&client.refresh(&application, &tokens.refresh_token, &[]).await);
+    application.clock.advance(Duration::from_secs(30 * 24 * 3600));
+    assert_eq!(
+        client.refresh(&application, &tokens.refresh_token, &[]).await.error(),
+        "invalid_grant"
+    );
+}
+
+#[tokio::test]
+async fn a_token_request_may_narrow_resources_and_scopes_and_never_widen_them() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let tokens = client.sign_in(&application, "ada").await;
+    let widened = client
+        .refresh(&application, &tokens.refresh_token, &[("resource", FILES)])
+        .await;
+    assert_eq!(widened.error(), "invalid_target");
+    let more_scopes = client
+        .refresh(
+            &application,
+            &tokens.refresh_token,
+            &[("scope", "notes:use admin offline_access")],
+        )
+        .await;
+    assert_eq!(more_scopes.json()["scope"], "notes:use");
+
+    let both = format!("{}&resource={FILES}", client.authorization_url(&[]));
+    let code = mcp_oauth_tests::browser::Browser::default()
+        .authorize(&application, &both, "ada")
+        .await
+        .code();
+    let for_files = Tokens::of(&client.redeem(&application, &code, &[("resource", FILES)]).await);
+    assert_eq!(application.call(FILES, &for_files.access_token).await.status, 200);
+    assert_eq!(application.call(NOTES, &for_files.access_token).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_client_that_registered_no_refresh_tokens_gets_none() {
+    let application = Application::default();
+    let mut metadata = mcp_oauth_tests::client::public_metadata();
+    metadata["grant_types"] = serde_json::json!(["authorization_code"]);
+    let client = Client::register(&application, &metadata).await;
+    let code = client.code(&application, "ada").await;
+    let answer = client.redeem(&application, &code, &[]).await.json();
+    assert!(answer["access_token"].is_string() && answer.get("refresh_token").is_none());
+    let refresh = client.refresh(&application, "x", &[]).await;
+    assert_eq!(refresh.error(), "unauthorized_client");
+}
+
+#[tokio::test]
+async fn other_grant_types_are_unsupported() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    for grant_type in ["password", "client_credentials", "implicit", "x"] {
+        let answer = client.token(&application, &[("grant_type", grant_type)]).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.error().as_str()),
+            (400, "unsupported_grant_type")
+        );
+    }
+}
+
+#[tokio::test]
+async fn every_step_takes_at_most_two_round_trips_to_the_store() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let count = |before: u64| application.store.operations() - before;
+    let mut browser = mcp_oauth_tests::browser::Browser::default();
+
+    let before = application.store.operations();
+    let consent = browser.open(&application, &client.authorization_url(&[])).await;
+    assert_eq!(count(before), 2, "authorize: the client, the transaction");
+
+    let before = application.store.operations();
+    let approved = browser.decide(&application, &consent, "approve").await;
+    assert_eq!(count(before), 2, "consent: the transaction, read and replaced");
+
+    let before = application.store.operations();
+    let returned = browser.sign_in(&application, &approved, "ada").await;
+    assert_eq!(
+        count(before),
+        3,
+        "callback: the transaction; then, at the same time, its end and the grant"
+    );
+
+    let code = mcp_oauth_tests::browser::arrival(&returned).code();
+    let before = application.store.operations();
+    let tokens = Tokens::of(&client.redeem(&application, &code, &[]).await);
+    assert_eq!(
+        count(before),
+        3,
+        "token: at the same time the client and the grant; then the grant replaced"
+    );
+
+    application.call(NOTES, &tokens.access_token).await;
+    let before = application.store.operations();
+    application.call(NOTES, &tokens.access_token).await;
+    assert_eq!(count(before), 0, "a verified request");
+}
+
+#[tokio::test]
+async fn a_code_in_the_query_is_not_read() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let code = client.code(&application, "ada").await;
+    let path = format!(
+        "/token?grant_type=authorization_code&code={code}&client_id={}&code_verifier={}",
+        client.client_id, client.verifier
+    );
+    let headers = [("content-type", "application/x-www-form-urlencoded")];
+    let answer = application.send(request(http::Method::POST, &path, &headers, "")).await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.error().as_str()),
+        (400, "invalid_request")
+    );
+}

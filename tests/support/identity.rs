@@ -1,0 +1,46 @@
+//! An identity provider that does what the test wants, once for each sign-in.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use mcp_oauth_core::identity::{Identity, IdentityError, IdentityProvider, SignIn, SignInReturn};
+use url::Url;
+
+/// Answers in the order in which the test has put them in.
+#[derive(Clone, Debug, Default)]
+pub struct ScriptedIdentity(Arc<Mutex<VecDeque<Result<Identity, IdentityError>>>>);
+
+impl ScriptedIdentity {
+    /// What to answer next.
+    pub fn then(&self, answer: Result<Identity, IdentityError>) {
+        self.0.lock().expect("no test panics here").push_back(answer);
+    }
+}
+
+#[async_trait]
+impl IdentityProvider for ScriptedIdentity {
+    fn id(&self) -> &'static str {
+        "scripted"
+    }
+
+    fn display_name(&self) -> &'static str {
+        "the scripted provider"
+    }
+
+    fn sign_in_url(&self, sign_in: &SignIn<'_>) -> Url {
+        let mut url: Url = "https://provider.example/authorize".parse().expect("a URL");
+        url.query_pairs_mut()
+            .append_pair("state", sign_in.state.expose())
+            .append_pair("redirect_uri", sign_in.callback.as_str());
+        url
+    }
+
+    async fn identify(&self, _: &SignInReturn<'_>) -> Result<Identity, IdentityError> {
+        self.0
+            .lock()
+            .expect("no test panics here")
+            .pop_front()
+            .expect("the test has put an answer in")
+    }
+}

@@ -1,0 +1,17 @@
+//! What the tests of this workspace share: an application to test, a browser, and an OAuth client.
+//!
+//! All of them work on the public API of the crates. The application is a real axum router; the browser keeps
+//! cookies, follows redirects and presses buttons; the client does what a client does, one step at a time, so that
+//! a test can do a step wrong.
+
+#![allow(
+    clippy::missing_panics_doc,
+    clippy::unwrap_used,
+    reason = "what does not hold here fails the test"
+)]
+
+pub mod application;
+pub mod browser;
+pub mod client;
+pub mod failing_store;
+pub mod identity;
