@@ -1,0 +1,120 @@
+//! What a request's headers say about its body, its answer and its session.
+
+use http::{HeaderMap, HeaderName, header};
+
+use super::refusal::Refused;
+
+pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+
+/// The versions with sessions. 2024-11-05 had no streamable HTTP, but it is what many a server settles for in
+/// `initialize`, and then the client names it.
+pub(super) const VERSIONS: [&str; 4] = ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"];
+
+const JSON: &str = "application/json";
+const EVENTS: &str = "text/event-stream";
+
+/// The headers of a POST: type of the body, types of the answer, version.
+///
+/// A client has to accept both kinds of answer, JSON and an event stream. `*/*` and `application/*` count, and so
+/// does the absence of `Accept`, which by HTTP's own rules means anything.
+pub(super) fn check_post(headers: &HeaderMap) -> Result<(), Refused> {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = content_type.and_then(|value| value.split(';').next()).map(str::trim);
+    if !essence.is_some_and(|essence| essence.eq_ignore_ascii_case(JSON)) {
+        return Err(Refused::ContentType);
+    }
+    if headers.contains_key(header::ACCEPT) && !(accepts(headers, JSON) && accepts(headers, EVENTS)) {
+        return Err(Refused::Accept("application/json and text/event-stream"));
+    }
+    check_version(headers)
+}
+
+/// The headers of a GET: it has to ask for an event stream by name, since that is what it gets without an end.
+pub(super) fn check_get(headers: &HeaderMap) -> Result<(), Refused> {
+    if !ranges(headers).any(|(range, wanted)| wanted && range.eq_ignore_ascii_case(EVENTS)) {
+        return Err(Refused::Accept(EVENTS));
+    }
+    check_version(headers)
+}
+
+/// A version that is named has to be one of ours; none need be.
+pub(super) fn check_version(headers: &HeaderMap) -> Result<(), Refused> {
+    for version in headers.get_all(PROTOCOL_VERSION) {
+        if !VERSIONS.iter().any(|known| known.as_bytes() == version.as_bytes()) {
+            return Err(Refused::Version(
+                String::from_utf8_lossy(version.as_bytes()).into_owned(),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The session that is named, if one is. A value that is no text names none that exists.
+pub(super) fn session_id(headers: &HeaderMap) -> Result<Option<&str>, Refused> {
+    let mut ids = headers.get_all(SESSION_ID).iter();
+    let id = ids.next();
+    if ids.next().is_some() {
+        return Err(Refused::TwoSessions);
+    }
+    Ok(id.map(|id| id.to_str().unwrap_or_default()))
+}
+
+fn accepts(headers: &HeaderMap, kind: &str) -> bool {
+    let family = kind.split('/').next().unwrap_or_default();
+    // The most specific range that matches decides.
+    let decides = |wanted: &str| {
+        ranges(headers)
+            .find(|(range, _)| range.eq_ignore_ascii_case(wanted))
+            .map(|(_, wanted)| wanted)
+    };
+    decides(kind)
+        .or_else(|| decides(&format!("{family}/*")))
+        .or_else(|| decides("*/*"))
+        .unwrap_or(false)
+}
+
+/// The media ranges of `Accept`, each with whether it is wanted: `q=0` says that it is not.
+fn ranges(headers: &HeaderMap) -> impl Iterator<Item = (&str, bool)> {
+    let values = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default();
+        let quality = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+        (
+            name,
+            quality.is_none_or(|quality| quality.parse::<f32>().is_ok_and(|quality| quality > 0.0)),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue, header};
+
+    use super::{EVENTS, JSON, accepts};
+
+    #[test]
+    fn the_most_specific_range_decides() {
+        for (accept, json, events) in [
+            ("application/json, text/event-stream", true, true),
+            ("*/*", true, true),
+            ("application/*,text/*;q=0.5", true, true),
+            ("application/json", true, false),
+            ("text/html, */*;q=0", false, false),
+            ("text/event-stream;q=0, */*", true, false),
+            ("Application/JSON ; charset=utf-8, TEXT/Event-Stream", true, true),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+            assert_eq!(
+                (accepts(&headers, JSON), accepts(&headers, EVENTS)),
+                (json, events),
+                "{accept}"
+            );
+        }
+    }
+}

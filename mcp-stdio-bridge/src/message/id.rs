@@ -1,0 +1,63 @@
+//! A JSON-RPC id: as it was written, and as it compares.
+//!
+//! An id has to come back exactly as the client wrote it, while an id that is looked up may be written differently
+//! by the other side (`"a"` and `"\u0061"`, `1` and `1.0`). A number and a string are never the same id.
+
+use serde_json::value::RawValue;
+
+use super::string;
+
+/// The id of a request, or another value of the same form such as a progress token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Id {
+    raw: Box<str>,
+    key: Key,
+}
+
+/// What two spellings of one id have in common.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Key {
+    Number(Box<str>),
+    String(Box<str>),
+}
+
+impl Id {
+    pub(super) fn read(value: &RawValue) -> Option<Self> {
+        let raw = value.get();
+        let key = match raw.as_bytes().first()? {
+            b'"' => Key::String(string(value)?.into_owned().into_boxed_str()),
+            b'-' | b'0'..=b'9' => Key::Number(number(raw)),
+            _ => return None,
+        };
+        Some(Self { raw: raw.into(), key })
+    }
+
+    /// As it was written.
+    pub(crate) fn raw(&self) -> &str {
+        &self.raw
+    }
+
+    /// As it compares.
+    pub(crate) fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// The bridge's own number, come back from a server. Some servers turn numbers into strings.
+    pub(crate) fn own(&self) -> Option<u64> {
+        match &self.key {
+            Key::Number(text) | Key::String(text) => text.parse().ok(),
+        }
+    }
+}
+
+/// `1`, `1.0` and `1e0` are one number. Outside of what a double holds exactly, the spelling decides.
+fn number(raw: &str) -> Box<str> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if raw.bytes().all(|byte| byte.is_ascii_digit()) {
+        return raw.into();
+    }
+    match raw.parse::<f64>() {
+        Ok(value) if value.fract() == 0.0 && value.abs() <= EXACT => format!("{value:.0}").into(),
+        _ => raw.into(),
+    }
+}

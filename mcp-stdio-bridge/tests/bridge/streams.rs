@@ -1,0 +1,262 @@
+//! What the server says beside its answers.
+
+use futures_util::FutureExt;
+use futures_util::future::join;
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::support::{Client, builder, lines};
+
+const ANSWER: &str = r#"{"jsonrpc":"2.0","id":$ID,"result":{"ok":true}}"#;
+const LOG: &str = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"d"}}"#;
+const ASK: &str = r#"{"jsonrpc":"2.0","id":"q\u0031","method":"elicitation/create","params":{"message":"?"}}"#;
+
+fn progressing(id: &str, token: &str, arguments: &Value) -> String {
+    format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"_meta":{{"progressToken":{token}}},"name":"write","arguments":{arguments}}}}}"#
+    )
+}
+
+#[tokio::test]
+async fn progress_makes_the_answer_a_stream_and_carries_the_clients_token() {
+    let bridge = builder().build().unwrap();
+    let client = Client::open(&bridge).await;
+    let progress = r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progress":1,"progressToken":$TOKEN, "total":2.0}}"#;
+    let mut answer = client
+        .post(progressing("4", "\"t\\u0031\"", &lines(&[progress, ANSWER])))
+        .await;
+    assert_eq!(answer.headers["cache-control"], "no-cache");
+    assert_eq!(answer.headers["x-accel-buffering"], "no");
+    assert_eq!(
+        answer.event().await.unwrap(),
+        progress.replace("$TOKEN", "\"t\\u0031\"")
+    );
+    assert_eq!(answer.event().await.unwrap(), ANSWER.replace("$ID", "4"));
+    assert_eq!(answer.event().await, None);
+}
+
+#[tokio::test]
+async fn progress_goes_to_its_own_call_even_if_two_clients_chose_the_same_token() {
+    let bridge = builder().build().unwrap();
+    let client = Client::open(&bridge).await;
+    let progress = |by: &str| {
+        format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":$TOKEN,"progress":1,"message":"{by}"}}}}"#
+        )
+    };
+    let first = client.post(progressing("1", "0", &lines(&[&progress("first"), ANSWER])));
+    let second = client.post(progressing("1", "0", &lines(&[&progress("second"), ANSWER])));
+    let (mut first, mut second) = join(first, second).await;
+    for (answer, by) in [(&mut first, "first"), (&mut second, "second")] {
+        let message = answer.message().await;
+        assert_eq!(
+            (&message["params"]["message"], &message["params"]["progressToken"]),
+            (&json!(by), &json!(0))
+        );
+        assert_eq!(answer.message().await["result"]["ok"], true);
+        assert_eq!(answer.event().await, None);
+    }
+}
+
+#[tokio::test]
+async fn progress_that_nobody_asked_for_is_dropped() {
+    let bridge = builder().build().unwrap();
+    let client = Client::open(&bridge).await;
+    let progress = r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":77,"progress":1}}"#;
+    let answer = client.call("1", "write", &lines(&[progress, ANSWER])).await;
+    assert_eq!(answer.json().await["result"]["ok"], true);
+}
+
+#[tokio::test]
+async fn a_request_of_the_server_comes_on_the_calls_stream_and_its_answer_goes_back() {
+    let bridge = builder().build().unwrap();
+    let client = Client::open(&bridge).await;
+    let mut answer = client.call("1", "write", &lines(&[ASK, ANSWER])).await;
+    assert_eq!(answer.event().await.unwrap(), ASK);
+    assert_eq!(answer.message().await["result"]["ok"], true);
+    // Spelled differently, the same id.
+    let reply = r#"{"jsonrpc":"2.0","id":"q1","result":{"action":"accept"}}"#;
+    let accepted = client.post(reply).await;
+    assert_eq!(
+        (accepted.status, accepted.text().await.as_str()),
+        (StatusCode::ACCEPTED, "")
+    );
+    let seen = client.result("seen", &json!({})).await;
+    assert_eq!(seen["seen"][1], reply.replace("q1", "q\\u0031"));
+    // Once is enough.
+    assert_eq!(client.post(reply).await.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_request_of_the_server_goes_to_the_oldest_tool_call_of_several() {
+    let bridge = builder().build().unwrap();
+    let client = Client::open(&bridge).await;
+    let (a, b) = (json!({ "as": "a" }), json!({ "as": "b" }));
+    let mut calls = Box::pin(join(client.call("1", "hold", &a), client.call("2", "hold", &b)));
+    assert!((&mut calls).now_or_never().is_none());
+    let third = client.call("3", "write", &lines(&[ASK, ANSWER])).await;
+    assert_eq!(third.json().await["result"]["ok"], true);
+    client.result("release", &b).await;
+    client.result("release", &a).await;
+    let (mut first, second) = calls.await;
+    assert_eq!(first.message().await["method"], "elicitation/create");
+    assert_eq!(first.message().await["result"]["released"], "a");
+    assert_eq!(second.json().await["result"]["released"], "b");
+}
+
+#[tokio::test]
+async fn a_notification_goes_to_the_event_stream_if_several_calls_are_in_flight() {
+    let bridge = builder().build().unwrap();
+    let client = Client::open(&bridge).await;
+    let mut events = client.get().await;
+    assert_eq!(events.status, StatusCode::OK);
+    let held = json!({ "as": "a" });
+    let mut first = Box::pin(client.call("1", "hold", &held));
+    assert!((&mut first).now_or_never().is_none());
+    let second = client.call("2", "write", &lines(&[LOG, ANSWER])).await;
+    assert_eq!(second.json().await["result"]["ok"], true);
+    assert_eq!(events.event().await.unwrap(), LOG);
+    client.result("release", &held).await;
+    assert_eq!(first.await.json().await["result"]["released"], "a");
+}
+
+#[tokio::test]
+async fn a_notification_goes_to_the_newest_call_if_there_is_no_event_stream() {
+    let bridge = builder().build().unwrap();
+    let client = Client::open(&bridge).await;
+    let held = json!({ "as": "a" });
+    let mut first = Box::pin(client.call("1", "hold", &held));
+    assert!((&mut first).now_or_never().is_none());
+    let mut second = client.call("2", "write", &lines(&[LOG, ANSWER])).await;
+    assert_eq!(second.event().await.unwrap(), LOG);
+    assert_eq!(second.message().await["result"]["ok"], true);
+    client.result("release", &held).await;
+    assert_eq!(first.await.json().await["result"]["released"], "a");
+}
+
+#[tokio::test]
+async fn a_notification_goes_to_the_only_call_and_not_to_the_event_stream() {
+    let bridge = builder().build().unwrap();
+    let client = Client::open(&bridge).await;
+    let mut events = client.get().await;
+    let mut answer = client.call("1", "write", &lines(&[LOG, ANSWER])).await;
+    assert_eq!(answer.event().await.unwrap(), LOG);
+    assert_eq!(answer.message().await["result"]["ok"], true);
+    client.delete().await;
+    assert_eq!(events.event().await, None);
+}
+
+#[tokio::test]
+async fn what_comes_without_a_call_waits_for_the_event_stream_in_order() {
+    let bridge = builder().build().unwrap();
+    let client = Client::open(&bridge).await;
+    // Behind the answer, so that no call is there any more.
+    let answer = client.call("1", "write", &lines(&[ANSWER, LOG, ASK])).await;
+    assert_eq!(answer.json().await["result"]["ok"], true);
+    let mut events = client.get().await;
+    assert_eq!(events.event().await.unwrap(), LOG);
+    assert_eq!(events.event().await.unwrap(), ASK);
+    let accepted = client
+        .post(r#"{"jsonrpc":"2.0","id":"q1","error":{"code":1,"message":"no"}}"#)
+        .await;
+    assert_eq!(accepted.status, StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn a_request_that_no_stream_takes_gets_an_error() {
+    let bridge = builder().build().unwrap();
+    let client = Client::open(&bridge).await;
+    client.call("1", "write", &lines(&[ANSWER, ASK])).await.json().await;
+    tokio::time::pause();
+    tokio::time::advance(std::time::Duration::from_secs(31)).await;
+    tokio::time::resume();
+    // The server reads what it gets before the next call.
+    let refused = loop {
+        let seen = client.result("seen", &json!({})).await;
+        if let Some(line) = seen["seen"][1].as_str() {
+            break serde_json::from_str::<Value>(line).unwrap();
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(
+        (&refused["id"], &refused["error"]["code"]),
+        (&json!("q1"), &json!(-32603))
+    );
+}
+
+#[tokio::test]
+async fn a_request_that_the_server_takes_back_is_followed_by_its_cancellation() {
+    let bridge = builder().build().unwrap();
+    let client = Client::open(&bridge).await;
+    let cancel = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"q1"}}"#;
+    let mut answer = client.call("1", "write", &lines(&[ASK, cancel, ANSWER])).await;
+    assert_eq!(answer.event().await.unwrap(), ASK);
+    assert_eq!(answer.event().await.unwrap(), cancel);
+    assert_eq!(answer.message().await["result"]["ok"], true);
+    let late = client.post(r#"{"jsonrpc":"2.0","id":"q1","result":{}}"#).await;
+    assert_eq!(late.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn there_is_one_event_stream_and_another_after_it() {
+    let bridge = builder().build().unwrap();
+    let client = Client::open(&bridge).await;
+    let events = client.get().await;
+    assert_eq!(events.content_type(), "text/event-stream");
+    let second = client.get().await;
+    assert_eq!(second.status, StatusCode::CONFLICT);
+    drop(events);
+    assert_eq!(client.get().await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_does_not_cancel_its_call() {
+    let bridge = builder().build().unwrap();
+    let client = Client::open(&bridge).await;
+    let held = json!({ "as": "a" });
+    let mut call = Box::pin(client.call("1", "hold", &held));
+    assert!((&mut call).now_or_never().is_none());
+    drop(call);
+    client.result("release", &held).await;
+    assert_eq!(
+        client.result("seen", &json!({})).await["seen"].as_array().map(Vec::len),
+        Some(1)
+    );
+}
+
+#[tokio::test]
+async fn a_task_has_progress_after_its_first_answer() {
+    let bridge = builder().build().unwrap();
+    let client = Client::open(&bridge).await;
+    let progress =
+        r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":$TOKEN,"progress":1}}"#;
+    let call = progressing("1", "\"t\"", &lines(&[ANSWER, progress]));
+    let answer = client.post(call.replace("\"name\"", "\"task\":{},\"name\"")).await;
+    assert_eq!(answer.json().await["result"]["ok"], true);
+    let mut events = client.get().await;
+    assert_eq!(events.message().await["params"]["progressToken"], "t");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_cut_off_and_its_session_goes_on() {
+    let bridge = builder().build().unwrap();
+    let client = Client::open(&bridge).await;
+    let many: Vec<_> = std::iter::repeat_n(LOG, 40).collect();
+    let mut unread = client.call("1", "write", &lines(&many)).await;
+    tokio::time::pause();
+    tokio::time::sleep(std::time::Duration::from_secs(11)).await;
+    tokio::time::resume();
+    client.result("seen", &json!({})).await;
+    let mut read = 0;
+    let last = loop {
+        let event = unread.event().await.unwrap();
+        if event != LOG {
+            break event;
+        }
+        read += 1;
+    };
+    assert!(read < many.len());
+    assert!(last.contains("\"id\":1,") && last.contains("-32603"), "{last}");
+    // What was left waits for a stream that is read.
+    assert_eq!(client.get().await.event().await.unwrap(), LOG);
+}
