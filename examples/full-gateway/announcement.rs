@@ -1,0 +1,37 @@
+//! What a person reads when the gateway has started: what is served, and the line that adds it to a client.
+
+use crate::gateway::Gateway;
+
+/// Prints it.
+pub(crate) fn print(gateway: &Gateway) {
+    println!("{}", text(gateway));
+}
+
+fn text(gateway: &Gateway) -> String {
+    let issuer = gateway.auth.issuer();
+    let who = if gateway.made_up_people {
+        "anybody, as a made-up person (development: set GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET for real ones)"
+    } else {
+        "with GitHub"
+    };
+    let mut text = format!("The gateway serves {issuer}\nSign-in: {who}\n");
+    for resource in gateway.auth.resources() {
+        let uri = resource.uri();
+        let name = resource
+            .uri()
+            .url()
+            .path_segments()
+            .and_then(|mut segments| segments.next().map(str::to_owned));
+        let name = name.unwrap_or_default();
+        let vscode = serde_json::json!({"name": name, "type": "http", "url": uri.as_str()});
+        text.push_str(&format!(
+            "\n{title}: {uri}\n  \
+             Claude Code:    claude mcp add --transport http {name} {uri}\n  \
+             VS Code:        code --add-mcp '{vscode}'\n  \
+             MCP Inspector:  npx @modelcontextprotocol/inspector --transport http --server-url {uri}\n",
+            title = resource.display_name(),
+        ));
+    }
+    text.push_str("\nStop with Ctrl-C.");
+    text
+}

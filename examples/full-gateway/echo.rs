@@ -1,0 +1,147 @@
+//! An MCP server that shows what arrives: the way to see with one's own eyes what a tool behind
+//! [`OAuthLayer`](mcp_oauth_tower::OAuthLayer) gets to know about its caller, and what it does not.
+//!
+//! A request reaches a tool with the caller's verified claims and without the token that proved them. So nothing here
+//! decodes or checks anything: the tools read the [`Caller`] that the layer left in the request's extensions, and
+//! everything else in a request (headers, cookies, the name that a client gives itself) they show as what it is,
+//! something the sender wrote.
+//!
+//! | subject | tools | file |
+//! |---|---|---|
+//! | what was said in this session | `echo`, `replayLastEcho`, `sessionInfo` | `conversation` |
+//! | who calls | `bearerDecode`, `authContext`, `whoIStheGOAT` | `identity` |
+//! | the request | `printHeader`, `requestTiming`, `corsAnalysis` | `diagnosis` |
+//! | the process | `environmentDump`, `healthProbe` | `diagnosis` |
+//!
+//! Two rules hold for all of them. What a tool tells stays within the session: one [`EchoServer`] is made for each,
+//! and there is no place in which several could meet. And what looks like a secret is never shown (`masking`), not
+//! even to those who ask for it: results of tools end up in the context of a model, in logs and in bug reports.
+//!
+//! ```ignore
+//! let config = StreamableHttpServerConfig::default().with_allowed_hosts(allowed_hosts(&auth));
+//! let echo = StreamableHttpService::new(|| Ok(EchoServer::new()), Arc::new(LocalSessionManager::default()), config);
+//! ```
+
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::HeaderMap;
+use http::request::Parts;
+use mcp_oauth_tower::Caller;
+use rmcp::handler::server::router::tool::ToolRouter;
+use rmcp::handler::server::tool::ToolCallContext;
+use rmcp::model::{CallToolRequestParams, CallToolResponse};
+use rmcp::service::RequestContext;
+use rmcp::{ErrorData, RoleServer, ServerHandler, tool_handler};
+
+use conversation::Conversation;
+use identity::Claims;
+
+mod conversation;
+mod diagnosis;
+mod identity;
+mod masking;
+mod report;
+
+/// The server of one session. Clones share the session, so make a [`new`](Self::new) one for each.
+#[derive(Clone, Debug)]
+pub(crate) struct EchoServer {
+    conversation: Arc<Mutex<Conversation>>,
+}
+
+impl EchoServer {
+    /// A server that has heard nothing yet.
+    pub(crate) fn new() -> Self {
+        Self {
+            conversation: Arc::new(Mutex::new(Conversation::begin())),
+        }
+    }
+
+    fn conversation(&self) -> MutexGuard<'_, Conversation> {
+        // Counters and the last message stay true, whatever a tool was doing when it panicked.
+        self.conversation.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All tools. The service makes a server for every request that it looks a tool up for, so they are collected
+    /// only once.
+    fn tools() -> &'static ToolRouter<Self> {
+        static TOOLS: LazyLock<ToolRouter<EchoServer>> = LazyLock::new(|| {
+            EchoServer::conversation_tools() + EchoServer::identity_tools() + EchoServer::diagnosis_tools()
+        });
+        &TOOLS
+    }
+}
+
+#[tool_handler(
+    router = Self::tools(),
+    name = "echo",
+    instructions = "Echoes messages, and shows what this server knows about a request and its caller."
+)]
+impl ServerHandler for EchoServer {
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        mut context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let since_last = self.conversation().called();
+        let call = Call::read(
+            &context,
+            Arrival {
+                at: Instant::now(),
+                since_last,
+            },
+        );
+        context.extensions.insert(call);
+        Self::tools().call(ToolCallContext::new(self, request, context)).await
+    }
+}
+
+/// When a call reached the server.
+#[derive(Clone, Copy, Debug)]
+struct Arrival {
+    at: Instant,
+    since_last: Option<Duration>,
+}
+
+/// What the tools read of the request that called them: an extension of its own, so that a tool takes it as
+/// `Extension<Call>`.
+#[derive(Clone, Debug, Default)]
+struct Call {
+    /// The headers of the HTTP request, as the layer left them.
+    headers: HeaderMap,
+    /// Who calls. Missing only where no layer is in front.
+    claims: Option<Claims>,
+    /// The client by its own account: name and version.
+    client: Option<(String, String)>,
+    /// The revision of MCP that is spoken.
+    protocol: Option<String>,
+    arrival: Option<Arrival>,
+}
+
+impl Call {
+    fn read(context: &RequestContext<RoleServer>, arrival: Arrival) -> Self {
+        let parts = context.extensions.get::<Parts>();
+        Self {
+            headers: parts.map(|parts| parts.headers.clone()).unwrap_or_default(),
+            claims: parts
+                .and_then(|parts| parts.extensions.get::<Caller>())
+                .map(Claims::from),
+            client: context.client_info().map(|client| (client.name, client.version)),
+            protocol: context.protocol_version().map(|version| version.to_string()),
+            arrival: Some(arrival),
+        }
+    }
+
+    /// The session of the request. Clients of MCP 2026-07-28 and later have none.
+    fn session(&self) -> Option<&str> {
+        self.headers.get("mcp-session-id")?.to_str().ok()
+    }
+
+    /// The verified claims, or the text of a tool error.
+    fn claims(&self) -> Result<&Claims, String> {
+        self.claims.as_ref().ok_or_else(|| {
+            "Nobody was verified: this server expects an OAuthLayer in front of it, and the request came past it."
+                .to_owned()
+        })
+    }
+}

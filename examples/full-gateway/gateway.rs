@@ -1,0 +1,249 @@
+//! The gateway, put together.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::{StatusCode, header};
+use mcp_oauth_tower::{
+    AllowList, AuthorizationServer, DevIdentity, GitHub, MemoryStore, OAuthLayer, Resource, allowed_hosts, cors,
+};
+use mcp_stdio_bridge::{Bridge, Command, Hosts, Origins};
+use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
+use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
+use tokio::net::TcpListener;
+
+use crate::configuration::{Configuration, StdioServer};
+use crate::echo::EchoServer;
+
+/// The scope of every server here.
+const SCOPE: &str = "mcp:tools";
+
+/// Everything that is served, and what has to be ended in the end.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    pub(crate) auth: AuthorizationServer,
+    pub(crate) made_up_people: bool,
+    listen: std::net::SocketAddr,
+    router: Router,
+    bridges: Vec<Bridge>,
+}
+
+/// One protected server: where it is, what it is called, and what serves it.
+struct Server {
+    path: String,
+    name: String,
+    kind: Kind,
+}
+
+enum Kind {
+    Embedded,
+    Stdio(Command),
+}
+
+impl Gateway {
+    /// Puts the gateway together. Nothing runs yet.
+    pub(crate) fn build(configuration: &Configuration) -> anyhow::Result<Self> {
+        let servers = servers(configuration)?;
+        let issuer = configuration.issuer();
+        let github = configuration.github_app()?;
+        let allow = configuration
+            .allowed_users
+            .as_deref()
+            .map_or_else(AllowList::everybody, AllowList::parse);
+        let mut builder = AuthorizationServer::builder(&issuer)
+            .allow(allow)
+            .store(MemoryStore::default())
+            .signing_algorithm(configuration.algorithm())
+            .lifetimes(configuration.lifetimes());
+        for uri in &configuration.allowed_redirect_uris {
+            builder = builder.allow_redirect_uri(uri);
+        }
+        for server in &servers {
+            let resource = Resource::new(&server.uri(&issuer))?.name(&server.name);
+            builder = builder.resource(resource.scope(SCOPE, "see and use its tools in your name")?);
+        }
+        // Clients that name no resource get the first one.
+        if let Some(first) = servers.first() {
+            builder = builder.default_resource(first.uri(&issuer));
+        }
+        let made_up_people = github.is_none();
+        builder = match github {
+            None => builder.identity(DevIdentity::default()),
+            Some(app) => {
+                let provider = GitHub::new(app.client_id, app.client_secret);
+                builder.identity(match app.enterprise_url {
+                    Some(url) => provider.enterprise(&url)?,
+                    None => provider,
+                })
+            }
+        };
+        let auth = builder.build().context("the authorization server cannot be built")?;
+
+        let hosts = allowed_hosts(&auth);
+        let mut router = mcp_oauth_tower::router(&auth)
+            .route("/health", get(health))
+            .with_state(());
+        let mut bridges = Vec::new();
+        for server in servers {
+            let uri = server.uri(&issuer);
+            let served = match server.kind {
+                Kind::Embedded => Router::new().nest_service(&format!("/{}/mcp", server.path), embedded(&hosts)),
+                Kind::Stdio(command) => {
+                    // Origins are the layer's business: what has a good token may come from any page.
+                    let bridge = Bridge::builder(command)
+                        .hosts(Hosts::loopback().and(auth.issuer().authority()))
+                        .origins(Origins::any())
+                        .build()?;
+                    let routes = Router::new().nest(&format!("/{}", server.path), bridge.router());
+                    bridges.push(bridge);
+                    routes
+                }
+            };
+            let protected = served
+                .route_layer(OAuthLayer::new(&auth, &uri)?.with_json_bodies())
+                .route_layer(cors::protected_resource());
+            router = router.merge(protected);
+        }
+        let router = router.layer(middleware::from_fn_with_state(Arc::new(hosts), known_host));
+        Ok(Self {
+            auth,
+            made_up_people,
+            listen: configuration.listen,
+            router,
+            bridges,
+        })
+    }
+
+    /// Opens the port.
+    pub(crate) async fn listen(&self) -> anyhow::Result<TcpListener> {
+        TcpListener::bind(self.listen).await.with_context(|| {
+            format!(
+                "cannot listen on {}: stop what uses that port, or set GATEWAY_LISTEN to another one",
+                self.listen
+            )
+        })
+    }
+
+    /// Serves until the process is told to stop, then ends every child.
+    pub(crate) async fn serve(self, listener: TcpListener) -> anyhow::Result<()> {
+        let bridges = self.bridges.clone();
+        let stopped = async move {
+            stop_signal().await;
+            tracing::info!("stopping");
+            for bridge in &bridges {
+                bridge.shutdown().await;
+            }
+        };
+        axum::serve(listener, self.router)
+            .with_graceful_shutdown(stopped)
+            .await?;
+        Ok(())
+    }
+}
+
+impl Server {
+    fn uri(&self, issuer: &str) -> String {
+        format!("{issuer}/{}/mcp", self.path)
+    }
+}
+
+fn servers(configuration: &Configuration) -> anyhow::Result<Vec<Server>> {
+    let mut servers = Vec::new();
+    if configuration.built_in_servers {
+        // The notebook is a program of its own that knows nothing of HTTP: here it is this very program in another
+        // role.
+        let itself = std::env::current_exe().context("cannot find the program's own file")?;
+        servers.push(Server {
+            path: "echo".to_owned(),
+            name: "Echo".to_owned(),
+            kind: Kind::Embedded,
+        });
+        servers.push(Server {
+            path: "notes".to_owned(),
+            name: "Notes".to_owned(),
+            kind: Kind::Stdio(Command::new(itself).arg("notes")),
+        });
+    }
+    for (path, server) in &configuration.servers {
+        if servers.iter().any(|other| other.path == *path) {
+            anyhow::bail!(
+                "[servers.{path}] has the name of a built-in server: rename it, or set built_in_servers = false"
+            );
+        }
+        let name = server.name.clone().unwrap_or_else(|| path.clone());
+        servers.push(Server {
+            path: path.clone(),
+            name,
+            kind: Kind::Stdio(command(server)),
+        });
+    }
+    Ok(servers)
+}
+
+fn command(server: &StdioServer) -> Command {
+    let (program, arguments) = server
+        .command
+        .split_first()
+        .expect("the configuration was checked for it");
+    let mut command = Command::new(program).args(arguments);
+    for (name, value) in &server.env {
+        command = command.env(name, value);
+    }
+    for name in &server.pass_env {
+        command = command.pass_env(name);
+    }
+    if let Some(directory) = &server.directory {
+        command = command.current_dir(directory);
+    }
+    command
+}
+
+fn embedded(hosts: &[String]) -> StreamableHttpService<EchoServer, LocalSessionManager> {
+    let configuration = StreamableHttpServerConfig::default().with_allowed_hosts(hosts.to_vec());
+    StreamableHttpService::new(|| Ok(EchoServer::new()), Arc::default(), configuration)
+}
+
+async fn health() -> &'static str {
+    "ok"
+}
+
+/// Refuses requests for names that are not this gateway's, as a page makes them that has had its own name point here.
+async fn known_host(State(hosts): State<Arc<Vec<String>>>, request: Request, next: Next) -> Response {
+    let named = request
+        .headers()
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
+    let without_port = named.rsplit_once(':').map_or(named, |(name, _)| name);
+    if hosts
+        .iter()
+        .any(|host| host.eq_ignore_ascii_case(named) || host.eq_ignore_ascii_case(without_port))
+    {
+        next.run(request).await
+    } else {
+        (StatusCode::MISDIRECTED_REQUEST, "this host is not served here\n").into_response()
+    }
+}
+
+async fn stop_signal() {
+    let interrupt = async { tokio::signal::ctrl_c().await };
+    #[cfg(unix)]
+    {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut terminate) => {
+                tokio::select! {
+                    _ = interrupt => {}
+                    _ = terminate.recv() => {}
+                }
+            }
+            Err(_) => drop(interrupt.await),
+        }
+    }
+    #[cfg(not(unix))]
+    drop(interrupt.await);
+}
