@@ -1,6 +1,7 @@
 //! The gateway, put together.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
@@ -19,6 +20,9 @@ use tokio::net::TcpListener;
 
 use crate::configuration::{Configuration, StdioServer};
 use crate::echo::EchoServer;
+
+/// After this time without a message an embedded server forgets a session.
+const IDLE_SESSION: Duration = Duration::from_secs(60 * 60);
 
 /// The scope of every server here.
 const SCOPE: &str = "mcp:tools";
@@ -96,7 +100,7 @@ impl Gateway {
                 Kind::Stdio(command) => {
                     // Origins are the layer's business: what has a good token may come from any page.
                     let bridge = Bridge::builder(command)
-                        .hosts(Hosts::loopback().and(auth.issuer().authority()))
+                        .hosts(Hosts::loopback().and(auth.issuer().host()))
                         .origins(Origins::any())
                         .build()?;
                     let routes = Router::new().nest(&format!("/{}", server.path), bridge.router());
@@ -205,7 +209,10 @@ fn command(server: &StdioServer) -> Command {
 
 fn embedded(hosts: &[String]) -> StreamableHttpService<EchoServer, LocalSessionManager> {
     let configuration = StreamableHttpServerConfig::default().with_allowed_hosts(hosts.to_vec());
-    StreamableHttpService::new(|| Ok(EchoServer::new()), Arc::default(), configuration)
+    let mut sessions = LocalSessionManager::default();
+    // A session without messages ends after this time, and a tool that is still running with it.
+    sessions.session_config.keep_alive = Some(IDLE_SESSION);
+    StreamableHttpService::new(|| Ok(EchoServer::new()), Arc::new(sessions), configuration)
 }
 
 async fn health() -> &'static str {

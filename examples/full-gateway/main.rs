@@ -17,6 +17,7 @@ mod notes;
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
@@ -57,7 +58,7 @@ async fn main() -> ExitCode {
 async fn serve() -> anyhow::Result<()> {
     let configuration = Configuration::load()?;
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(&configuration.log)?)
+        .with_env_filter(EnvFilter::try_new(&configuration.log).context("the setting log is no filter, such as info")?)
         .with_writer(std::io::stderr)
         .init();
     let gateway = Gateway::build(&configuration)?;

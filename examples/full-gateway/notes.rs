@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rmcp::handler::server::wrapper::Parameters;
 use rmcp::schemars::JsonSchema;
+use rmcp::service::ServerInitializeError;
 use rmcp::transport::stdio_pipes;
 use rmcp::{ServerHandler, ServiceExt, tool, tool_handler, tool_router};
 use serde::Deserialize;
@@ -31,7 +32,13 @@ const LONGEST_LISTING: usize = 256 * 1024;
 ///
 /// Standard output belongs to the protocol: write logs to standard error.
 pub(crate) async fn serve_stdio() -> anyhow::Result<()> {
-    NotesServer::default().serve(stdio_pipes()).await?.waiting().await?;
+    match NotesServer::default().serve(stdio_pipes()).await {
+        // Nobody said a word: an end like any other.
+        Err(ServerInitializeError::ConnectionClosed(_)) => {}
+        served => {
+            served?.waiting().await?;
+        }
+    }
     Ok(())
 }
 

@@ -81,10 +81,10 @@ impl Issuer {
         self.url.scheme() == "https"
     }
 
-    /// Host and port as they stand in a `Host` header.
+    /// The host: a name, or an address, which is in brackets if it is one of IPv6.
     #[must_use]
-    pub fn authority(&self) -> String {
-        self.url.authority().to_owned()
+    pub fn host(&self) -> &str {
+        self.url.host_str().unwrap_or_default()
     }
 }
 

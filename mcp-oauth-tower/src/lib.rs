@@ -85,20 +85,23 @@ pub use mcp_oauth_store::MemoryStore;
 #[cfg(feature = "axum")]
 pub use router::router;
 
-/// The values of `Host` under which the protected resources are reached, for servers that check it.
+/// The host names under which the protected resources are reached, for servers that check `Host`; each stands for every
+/// port.
 ///
-/// `rmcp`'s `StreamableHttpServerConfig` accepts loopback hosts alone unless told otherwise, so behind a proxy
-/// every request would be refused: give it `.with_allowed_hosts(allowed_hosts(&auth))`.
+/// `rmcp`'s `StreamableHttpServerConfig` accepts loopback hosts alone unless told otherwise, so behind a proxy every
+/// request would be refused: give it `.with_allowed_hosts(allowed_hosts(&auth))`. Ports are left out because a proxy
+/// may or may not pass them on, and because a name, not a port, is what a page can have pointed at somebody else's
+/// server.
 #[must_use]
 pub fn allowed_hosts(server: &AuthorizationServer) -> Vec<String> {
-    let mut hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+    let mut hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "[::1]".to_owned()];
     let public = server
         .resources()
         .iter()
-        .map(|resource| resource.uri().url().authority().to_owned());
-    for host in public.chain([server.issuer().authority()]) {
-        if !hosts.contains(&host) {
-            hosts.push(host);
+        .filter_map(|resource| resource.uri().url().host_str());
+    for host in public.chain([server.issuer().host()]) {
+        if !hosts.iter().any(|known| known == host) {
+            hosts.push(host.to_owned());
         }
     }
     hosts

@@ -84,7 +84,8 @@ pub fn router(server: &AuthorizationServer) -> Router {
         .merge(metadata::well_known(server))
         // Before the layer, which has to see preflights first: they come with a method that no endpoint has.
         .method_not_allowed_fallback(wrong_method)
-        .layer(cors::endpoint());
+        // On the routes alone: a layered fallback would put these headers on every 404 of the whole application.
+        .route_layer(cors::endpoint());
 
     pages
         .method_not_allowed_fallback(wrong_method)

@@ -14,4 +14,6 @@ pub mod application;
 pub mod browser;
 pub mod client;
 pub mod failing_store;
+pub mod gateway;
 pub mod identity;
+pub mod tools;

@@ -254,7 +254,7 @@ struct EnvironmentDump {
 impl EchoServer {
     #[tool(
         name = "printHeader",
-        description = "Shows the headers of this request in three groups: from the proxy, about identity, and the rest. \
+        description = "Shows the headers of this request in groups: from the proxy, about identity, and the rest. \
                        Credentials and cookies are never shown in full.",
         annotations(title = "HTTP headers", read_only_hint = true, open_world_hint = false)
     )]

@@ -1,0 +1,7 @@
+//! The example gateway as people run it, and the programs of other people that talk to it.
+
+#![allow(clippy::unwrap_used, reason = "what does not hold here fails the test")]
+
+mod conformance;
+mod process;
+mod real_clients;

@@ -1,0 +1,74 @@
+//! Programs of other people, which may or may not be on this machine.
+//!
+//! A test that needs one of them says so on stderr and passes where it is missing, so that `cargo test` needs
+//! nothing but Rust. With `MCP_TEST_REQUIRE_TOOLS` set, as the project's own check has it, missing is failing.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tokio::process::Command;
+
+/// The folder with the drivers of the real clients.
+#[must_use]
+pub fn clients() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients")
+}
+
+/// Says visibly that a test does nothing here, and what to install so that it does.
+fn skip(test: &str, install: &str) {
+    let message = format!("SKIPPED {test}: to run it, {install}\n");
+    assert!(std::env::var_os("MCP_TEST_REQUIRE_TOOLS").is_none(), "{message}");
+    // Not `eprintln!`, which the test harness keeps to itself when a test passes.
+    let _ = std::io::stderr().write_all(message.as_bytes());
+}
+
+/// A Python that has the packages of `clients/python/requirements.txt`: `MCP_TEST_PYTHON`, or `python3`.
+#[must_use]
+pub fn python(test: &str) -> Option<PathBuf> {
+    let python = std::env::var_os("MCP_TEST_PYTHON").map_or_else(|| PathBuf::from("python3"), PathBuf::from);
+    let found = std::process::Command::new(&python)
+        .args(["-c", "import mcp.client.auth, mcp_server_time"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    if found.is_ok_and(|status| status.success()) {
+        return Some(python);
+    }
+    skip(
+        test,
+        "run `python3 -m venv V && V/bin/pip install -r tests/clients/python/requirements.txt` and set MCP_TEST_PYTHON=V/bin/python",
+    );
+    None
+}
+
+/// The Node.js drivers with their packages, in this folder below `clients`.
+#[must_use]
+pub fn node(test: &str, folder: &str) -> Option<PathBuf> {
+    let folder_path = clients().join(folder);
+    let runs = std::process::Command::new("node")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    if runs.is_ok_and(|status| status.success()) && folder_path.join("node_modules").is_dir() {
+        return Some(folder_path);
+    }
+    skip(
+        test,
+        &format!("install Node.js 20 or newer and run `npm ci --prefix tests/clients/{folder}`"),
+    );
+    None
+}
+
+/// Runs a driver to its end. Its output goes where the test's own goes, step by step.
+pub async fn run(command: &mut Command) {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .expect("the driver can be started");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    print!("{}{}", text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "the driver failed: {}", output.status);
+}
