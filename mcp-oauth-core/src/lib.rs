@@ -70,3 +70,7 @@ pub mod server;
 pub mod store;
 pub mod token;
 pub mod transaction;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

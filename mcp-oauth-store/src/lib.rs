@@ -25,3 +25,7 @@
 pub mod memory;
 
 pub use memory::MemoryStore;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

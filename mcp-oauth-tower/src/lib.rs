@@ -106,3 +106,7 @@ pub fn allowed_hosts(server: &AuthorizationServer) -> Vec<String> {
     }
     hosts
 }
+
+#[cfg(all(doctest, feature = "axum", feature = "memory"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,7 +1,7 @@
 //! What crosses crates: the whole flow over HTTP, and what real programs make of it.
 //!
 //! Tests are named for what they promise. Where a test also holds a defect of the predecessor (`mcp-oauth-gateway`)
-//! away, its comment names the defect as it is numbered in `tests/PREDECESSOR.md`.
+//! away, its comment names the defect as it is numbered in `tests/COVERAGE.md`.
 
 #![allow(clippy::unwrap_used, reason = "what does not hold here fails the test")]
 
@@ -13,7 +13,9 @@ mod identity_provider;
 mod metadata;
 mod pages;
 mod protected_resource;
+mod readme;
 mod registration;
 mod rmcp_server;
+mod secrets;
 mod store_outage;
 mod token;

@@ -57,6 +57,12 @@ impl Browser {
         self.cookies.keys().map(String::as_str).collect()
     }
 
+    /// The values of the cookies that it has.
+    #[must_use]
+    pub fn cookie_values(&self) -> Vec<String> {
+        self.cookies.values().cloned().collect()
+    }
+
     fn cookie_header(&self) -> String {
         self.cookies
             .iter()

@@ -1,0 +1,99 @@
+//! Where secrets go, and where they do not.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use mcp_oauth_core::store::{FeedPage, FeedPosition, Key, Store, StoreError};
+use mcp_oauth_store::MemoryStore;
+use mcp_oauth_tests::application::Application;
+use mcp_oauth_tests::browser::Browser;
+use mcp_oauth_tests::client::{Client, Tokens};
+
+/// Remembers everything that was ever written to it, keys included.
+#[derive(Clone, Debug)]
+struct RememberingStore {
+    inner: MemoryStore,
+    written: Arc<Mutex<String>>,
+}
+
+impl RememberingStore {
+    fn remember(&self, key: &Key, record: &[u8]) {
+        let mut written = self.written.lock().unwrap();
+        written.push_str(&format!("{key} {}\n", String::from_utf8_lossy(record)));
+    }
+}
+
+#[async_trait]
+impl Store for RememberingStore {
+    async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+        self.inner.get(key).await
+    }
+
+    async fn insert(&self, key: &Key, record: Bytes, time_to_live: Option<Duration>) -> Result<bool, StoreError> {
+        self.remember(key, &record);
+        self.inner.insert(key, record, time_to_live).await
+    }
+
+    async fn compare_and_set(
+        &self,
+        key: &Key,
+        expected: &[u8],
+        record: Bytes,
+        time_to_live: Option<Duration>,
+    ) -> Result<bool, StoreError> {
+        self.remember(key, &record);
+        self.inner.compare_and_set(key, expected, record, time_to_live).await
+    }
+
+    async fn remove(&self, key: &Key) -> Result<bool, StoreError> {
+        self.inner.remove(key).await
+    }
+
+    async fn publish_ended(&self, grant: &str, time_to_live: Duration) -> Result<(), StoreError> {
+        self.inner.publish_ended(grant, time_to_live).await
+    }
+
+    async fn read_ended(&self, position: Option<&FeedPosition>) -> Result<FeedPage, StoreError> {
+        self.inner.read_ended(position).await
+    }
+}
+
+#[tokio::test]
+async fn nothing_at_rest_can_be_replayed() {
+    let store = RememberingStore {
+        inner: MemoryStore::default(),
+        written: Arc::default(),
+    };
+    let application = Application::new(|builder| builder.store(store.clone()));
+    let client = Client::confidential(&application).await;
+    let mut browser = Browser::default();
+    let code = browser
+        .authorize(&application, &client.authorization_url(&[]), "ada")
+        .await
+        .code();
+    let first = Tokens::of(&client.redeem(&application, &code, &[]).await);
+    let second = Tokens::of(&client.refresh(&application, &first.refresh_token, &[]).await);
+    Tokens::of(&client.refresh(&application, &second.refresh_token, &[]).await);
+
+    let written = store.written.lock().unwrap().clone();
+    let mut secrets: BTreeSet<String> = browser.cookie_values().into_iter().collect();
+    for token in [&code, &first.refresh_token, &second.refresh_token] {
+        // Behind the dot is the secret; a refresh token's begins after its generation.
+        let secret = token.split('.').nth(1).unwrap();
+        secrets.insert(secret[secret.len().saturating_sub(65)..].chars().take(43).collect());
+        secrets.insert(secret.to_owned());
+    }
+    secrets.extend([
+        first.access_token,
+        second.access_token,
+        client.client_secret.unwrap(),
+        client.verifier,
+    ]);
+    for secret in secrets {
+        assert!(secret.len() >= 40, "{secret}");
+        assert!(!written.contains(&secret), "{secret} is in the store");
+    }
+}
