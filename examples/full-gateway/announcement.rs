@@ -14,7 +14,7 @@ fn text(gateway: &Gateway) -> String {
     } else {
         "with GitHub"
     };
-    let mut text = format!("The gateway serves {issuer}\nSign-in: {who}\n");
+    let mut lines = vec![format!("The gateway serves {issuer}\nSign-in: {who}")];
     for resource in gateway.auth.resources() {
         let uri = resource.uri();
         let name = resource
@@ -24,14 +24,13 @@ fn text(gateway: &Gateway) -> String {
             .and_then(|mut segments| segments.next().map(str::to_owned));
         let name = name.unwrap_or_default();
         let vscode = serde_json::json!({"name": name, "type": "http", "url": uri.as_str()});
-        text.push_str(&format!(
-            "\n{title}: {uri}\n  \
-             Claude Code:    claude mcp add --transport http {name} {uri}\n  \
-             VS Code:        code --add-mcp '{vscode}'\n  \
-             MCP Inspector:  npx @modelcontextprotocol/inspector --transport http --server-url {uri}\n",
-            title = resource.display_name(),
-        ));
+        lines.extend([
+            format!("\n{}: {uri}", resource.display_name()),
+            format!("  Claude Code:    claude mcp add --transport http {name} {uri}"),
+            format!("  VS Code:        code --add-mcp '{vscode}'"),
+            format!("  MCP Inspector:  npx @modelcontextprotocol/inspector --transport http --server-url {uri}"),
+        ]);
     }
-    text.push_str("\nStop with Ctrl-C.");
-    text
+    lines.push("\nStop with Ctrl-C.".to_owned());
+    lines.join("\n")
 }

@@ -103,9 +103,9 @@ impl Gateway {
                         .hosts(Hosts::loopback().and(auth.issuer().host()))
                         .origins(Origins::any())
                         .build()?;
-                    let routes = Router::new().nest(&format!("/{}", server.path), bridge.router());
+                    let nested = Router::new().nest(&format!("/{}", server.path), bridge.router());
                     bridges.push(bridge);
-                    routes
+                    nested
                 }
             };
             let protected = served

@@ -22,7 +22,7 @@ struct RememberingStore {
 impl RememberingStore {
     fn remember(&self, key: &Key, record: &[u8]) {
         let mut written = self.written.lock().unwrap();
-        written.push_str(&format!("{key} {}\n", String::from_utf8_lossy(record)));
+        written.extend([&key.to_string(), " ", &*String::from_utf8_lossy(record), "\n"]);
     }
 }
 
