@@ -26,7 +26,7 @@ use gateway::Gateway;
 
 /// An OAuth 2.1 gateway for MCP servers.
 #[derive(Debug, Parser)]
-#[command(version, about, after_help = configuration::HELP)]
+#[command(version, after_help = configuration::HELP)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,

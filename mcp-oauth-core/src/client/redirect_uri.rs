@@ -54,7 +54,7 @@ pub enum InvalidRedirectUri {
 }
 
 /// The URI as it may stand in an error message: bounded, and nothing that could be taken for more than text.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     text.chars()
         .take(120)
         .map(|character| if character.is_ascii_graphic() { character } else { '?' })

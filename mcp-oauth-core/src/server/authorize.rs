@@ -18,7 +18,7 @@
 use url::Url;
 
 use super::AuthorizationServer;
-use crate::client::redirect_uri::RedirectUri;
+use crate::client::redirect_uri::{RedirectUri, shown};
 use crate::client::{Client, ClientId};
 use crate::error::{ErrorCode, OAuthError};
 use crate::parameters::Parameters;
@@ -335,7 +335,10 @@ fn redirect_uri(client: &Client, parameters: &Parameters) -> Result<RedirectUri,
         (Some(requested), registered) => RedirectUri::select(registered, requested).ok_or_else(|| {
             OAuthError::new(
                 ErrorCode::InvalidRedirectUri,
-                "the redirect_uri is not one that the client has registered, character by character",
+                format!(
+                    "the redirect_uri {} is not one that the client has registered",
+                    shown(requested)
+                ),
             )
         }),
         // OAuth 2.1 §2.3.2: with a single registered URI the parameter may be left out.

@@ -53,8 +53,8 @@ fn refuse(endpoints: &Endpoints, headers: &HeaderMap, error: &OAuthError) -> Res
     let problem = Problem {
         title: "This request cannot be answered",
         explanation: format!(
-            "{}. If the app keeps failing, remove the connection there and add it again.",
-            error.description()
+            "{} If the app keeps failing, remove the connection there and add it again.",
+            consent::sentence(error.description())
         ),
         code: error.code().as_str(),
     };

@@ -98,7 +98,7 @@ pub(super) fn refuse(endpoints: &Endpoints, error: &TransactionError) -> Respons
 }
 
 /// Begins with a capital letter and ends with a full stop.
-fn sentence(text: &str) -> String {
+pub(super) fn sentence(text: &str) -> String {
     let mut characters = text.chars();
     let first = characters
         .next()
