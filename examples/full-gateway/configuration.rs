@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use config::{Config, Environment, File, FileFormat};
-use mcp_oauth_core::server::Lifetimes;
+use mcp_oauth_core::server::builder::Lifetimes;
 use mcp_oauth_core::token::keys::Algorithm;
 use serde::Deserialize;
 

@@ -32,7 +32,8 @@
 //! use mcp_oauth_core::identity::development::DevIdentity;
 //! use mcp_oauth_core::policy::AllowList;
 //! use mcp_oauth_core::resource::Resource;
-//! use mcp_oauth_core::server::{AuthorizationServer, ConfigurationError};
+//! use mcp_oauth_core::server::AuthorizationServer;
+//! use mcp_oauth_core::server::builder::ConfigurationError;
 //!
 //! # fn example(store: impl mcp_oauth_core::store::Store) -> Result<AuthorizationServer, ConfigurationError> {
 //! AuthorizationServer::builder("http://127.0.0.1:8080")

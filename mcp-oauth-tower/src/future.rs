@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::{Request, Response};
-use mcp_oauth_core::server::{ConfirmError, UnconfirmedToken};
+use mcp_oauth_core::server::access::{ConfirmError, UnconfirmedToken};
 use mcp_oauth_core::token::claims::AccessTokenClaims;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::caller::Caller;
+use crate::protection::Protection;
 use crate::refusal::{Refusal, RefusalBody};
-use crate::service::Protection;
 use crate::session;
 
 type Confirming = Pin<Box<dyn Future<Output = Result<AccessTokenClaims, ConfirmError>> + Send>>;

@@ -7,8 +7,9 @@ use mcp_oauth_core::secret::{MarkingKey, Secret};
 use mcp_oauth_core::server::AuthorizationServer;
 use tower_layer::Layer;
 
+use crate::protection::Protection;
 use crate::refusal::{Challenges, EmptyBody, JsonBody};
-use crate::service::{OAuthService, Protection};
+use crate::service::OAuthService;
 
 /// The authorization server does not know the resource.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -66,6 +66,7 @@ pub mod future;
 pub mod layer;
 #[cfg(feature = "axum")]
 mod pages;
+mod protection;
 pub mod refusal;
 #[cfg(feature = "axum")]
 pub mod router;

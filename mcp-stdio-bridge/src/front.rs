@@ -10,6 +10,7 @@ pub(crate) mod guard;
 mod headers;
 mod legacy;
 mod refusal;
+mod versions;
 
 use std::sync::Arc;
 

@@ -34,7 +34,7 @@ async fn a_confidential_client_gets_a_secret_with_its_expiry() {
 #[tokio::test]
 async fn an_eternal_clients_secret_expires_at_0() {
     let application = Application::new(|builder| {
-        let mut lifetimes = mcp_oauth_core::server::Lifetimes::default();
+        let mut lifetimes = mcp_oauth_core::server::builder::Lifetimes::default();
         lifetimes.client = None;
         builder.lifetimes(lifetimes)
     });

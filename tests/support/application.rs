@@ -6,7 +6,7 @@ use axum::routing::any;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use mcp_oauth_core::clock::ManualClock;
-use mcp_oauth_core::server::AuthorizationServerBuilder;
+use mcp_oauth_core::server::builder::AuthorizationServerBuilder;
 use mcp_oauth_core::store::Store;
 use mcp_oauth_tower::{AllowList, AuthorizationServer, Caller, DevIdentity, MemoryStore, OAuthLayer, Resource, cors};
 use serde_json::Value;

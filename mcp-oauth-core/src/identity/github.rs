@@ -1,7 +1,8 @@
 //! Sign in with GitHub, or with a GitHub Enterprise Server.
 //!
-//! GitHub is OAuth 2.0 with habits of its own: it is no OpenID Connect provider, so there is no ID token to verify, and who
-//! somebody is has to be asked of its REST API. A sign-in is four steps, of which the last two take place at the same time:
+//! GitHub is OAuth 2.0 with habits of its own: it is no OpenID Connect provider, so there is no ID token to verify,
+//! and who somebody is has to be asked of its REST API. A sign-in is four steps, of which the last two take place
+//! at the same time:
 //!
 //! | step | who asks | where |
 //! |---|---|---|
@@ -14,26 +15,27 @@
 //!
 //! # What to set up at GitHub
 //!
-//! An OAuth app (<https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/creating-an-oauth-app>) whose *authorization
-//! callback URL* is the issuer followed by `/callback`. A GitHub App does as well, if it may read e-mail addresses; without
-//! that permission, people have none.
+//! An OAuth app (<https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/creating-an-oauth-app>) whose
+//! *authorization callback URL* is the issuer followed by `/callback`. A GitHub App does as well, if it may read
+//! e-mail addresses; without that permission, people have none.
 //!
 //! # Who a person is
 //!
-//! The subject is the account's number, which GitHub never gives to anybody else. A login can be given up and taken by somebody
-//! else, and so can an e-mail address; neither ever identifies a person here. The address is the one that GitHub calls primary,
-//! if GitHub says that it has verified it, with the JSON value `true` and nothing like it; an account without one is a good
-//! account.
+//! The subject is the account's number, which GitHub never gives to anybody else. A login can be given up and taken
+//! by somebody else, and so can an e-mail address; neither ever identifies a person here. The address is the one
+//! that GitHub calls primary, if GitHub says that it has verified it, with the JSON value `true` and nothing like
+//! it; an account without one is a good account.
 //!
-//! Numbers are per installation. So the people of an Enterprise Server get its host in front of their number rather than
-//! `github`: see [`GitHub::provider_id`].
+//! Numbers are per installation. So the people of an Enterprise Server get its host in front of their number rather
+//! than `github`: see [`GitHub::provider_id`].
 //!
 //! # What is bounded
 //!
-//! Every call to GitHub has ten seconds from connecting to the last byte ([`GitHub::timeout`]), and one mebibyte for its
-//! answer. No redirect is followed, so neither the code nor the token goes to anybody but the configured hosts. The proxy variables of the
-//! environment (`HTTPS_PROXY`, `NO_PROXY`) are honoured, and certificates are held against those that the operating system
-//! trusts: the private authority of an Enterprise Server belongs there. Calls need a Tokio runtime with time and I/O enabled.
+//! Every call to GitHub has ten seconds from connecting to the last byte ([`GitHub::timeout`]), and one mebibyte
+//! for its answer. No redirect is followed, so neither the code nor the token goes to anybody but the configured
+//! hosts. The proxy variables of the environment (`HTTPS_PROXY`, `NO_PROXY`) are honoured, and certificates are
+//! held against those that the operating system trusts: the private authority of an Enterprise Server belongs
+//! there. Calls need a Tokio runtime with time and I/O enabled.
 //!
 //! # Example
 //!
@@ -42,7 +44,8 @@
 //! use mcp_oauth_core::identity::github::GitHub;
 //! use mcp_oauth_core::policy::AllowList;
 //! use mcp_oauth_core::resource::Resource;
-//! use mcp_oauth_core::server::{AuthorizationServer, ConfigurationError};
+//! use mcp_oauth_core::server::AuthorizationServer;
+//! use mcp_oauth_core::server::builder::ConfigurationError;
 //!
 //! # fn example(store: impl mcp_oauth_core::store::Store, client_secret: String) -> Result<(), ConfigurationError> {
 //! let server = AuthorizationServer::builder("https://auth.example.com")
@@ -89,8 +92,8 @@ mod base_url;
 mod upstream;
 
 /// What is asked of the person: to read the profile, and to read the e-mail addresses
-/// (<https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/scopes-for-oauth-apps>). Neither lets anybody change
-/// anything.
+/// (<https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/scopes-for-oauth-apps>). Neither lets anybody
+/// change anything.
 const SCOPES: [&str; 2] = ["read:user", "user:email"];
 
 /// The version of the REST API that github.com and every supported Enterprise Server know
@@ -99,8 +102,8 @@ const API_VERSION: (&str, &str) = ("x-github-api-version", "2022-11-28");
 
 /// The identity provider GitHub.
 ///
-/// Cheap to clone; clones share their connections once the first call, or [`check`](IdentityProvider::check), has taken place.
-/// `Debug` does not show the client secret.
+/// Cheap to clone; clones share their connections once the first call, or [`check`](IdentityProvider::check), has
+/// taken place. `Debug` does not show the client secret.
 #[derive(Clone, Debug)]
 pub struct GitHub {
     client_id: String,
@@ -117,8 +120,8 @@ pub struct GitHub {
 impl GitHub {
     /// github.com, for the OAuth app with this client ID and client secret.
     ///
-    /// Nothing is contacted, and whether GitHub knows the app shows at the first sign-in; what can be told beforehand is told
-    /// by [`check`](IdentityProvider::check).
+    /// Nothing is contacted, and whether GitHub knows the app shows at the first sign-in; what can be told
+    /// beforehand is told by [`check`](IdentityProvider::check).
     #[must_use]
     pub fn new(client_id: impl Into<String>, client_secret: impl Into<Secret>) -> Self {
         Self {
@@ -136,24 +139,25 @@ impl GitHub {
     /// A GitHub Enterprise Server in place of github.com: `https://github.corp.example`.
     ///
     /// People sign in below `/login/oauth` of it, and its API is at `/api/v3`
-    /// (<https://docs.github.com/en/enterprise-server@latest/rest/enterprise-admin>). The provider is then called by its host;
-    /// see [`provider_id`](Self::provider_id).
+    /// (<https://docs.github.com/en/enterprise-server@latest/rest/enterprise-admin>). The provider is then called
+    /// by its host; see [`provider_id`](Self::provider_id).
     ///
     /// # Errors
     ///
-    /// When `url` is not an absolute https URL (http is for loopback hosts alone), or has a user name, a query or a fragment.
+    /// When `url` is not an absolute https URL (http is for loopback hosts alone), or has a user name, a query or a
+    /// fragment.
     pub fn enterprise(self, url: &str) -> Result<Self, InvalidBaseUrl> {
         let web: BaseUrl = url.parse()?;
         let api = web.join("/api/v3");
         Ok(self.at(web, api))
     }
 
-    /// Any other place: `web` is what `/login/oauth/authorize` and `/login/oauth/access_token` come after, and `api` is what
-    /// `/user` comes after.
+    /// Any other place: `web` is what `/login/oauth/authorize` and `/login/oauth/access_token` come after, and
+    /// `api` is what `/user` comes after.
     ///
-    /// That is for GitHub Enterprise Cloud with data residency (`https://acme.ghe.com` and `https://api.acme.ghe.com`), and
-    /// for tests. As with [`enterprise`](Self::enterprise), the provider is called by the host, and the port if it has one of its
-    /// own, of `web`.
+    /// That is for GitHub Enterprise Cloud with data residency (`https://acme.ghe.com` and
+    /// `https://api.acme.ghe.com`), and for tests. As with [`enterprise`](Self::enterprise), the provider is called
+    /// by the host, and the port if it has one of its own, of `web`.
     ///
     /// # Errors
     ///
@@ -174,17 +178,19 @@ impl GitHub {
         }
     }
 
-    /// What stands in front of every subject: `github` for github.com and the host for anything else, unless said otherwise.
+    /// What stands in front of every subject: `github` for github.com and the host for anything else, unless said
+    /// otherwise.
     ///
-    /// It must never change, and it must not be shared by installations, because each of them has an account with the number 1.
-    /// Say it before the first person signs in if the host of an Enterprise Server may ever change.
+    /// It must never change, and it must not be shared by installations, because each of them has an account with
+    /// the number 1. Say it before the first person signs in if the host of an Enterprise Server may ever change.
     #[must_use]
     pub fn provider_id(mut self, id: impl Into<String>) -> Self {
         self.provider_id = Some(id.into());
         self
     }
 
-    /// How long one call to GitHub may take, from connecting to the last byte of the answer: 10 seconds unless said otherwise.
+    /// How long one call to GitHub may take, from connecting to the last byte of the answer: 10 seconds unless said
+    /// otherwise.
     ///
     /// A sign-in takes at most twice that: one call for the token, then two at the same time for the person.
     #[must_use]
@@ -193,8 +199,8 @@ impl GitHub {
         self
     }
 
-    /// What tells the time, which counts when GitHub names the moment at which it may be asked again; the operating system
-    /// unless said otherwise.
+    /// What tells the time, which counts when GitHub names the moment at which it may be asked again; the operating
+    /// system unless said otherwise.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.upstream.clock = Arc::new(clock);
@@ -325,7 +331,8 @@ impl IdentityProvider for GitHub {
     }
 
     fn sign_in_url(&self, sign_in: &SignIn<'_>) -> Url {
-        // `from_code_verifier_sha256` panics unless the verifier has 43 to 128 characters, which those of a sign-in have.
+        // `from_code_verifier_sha256` panics unless the verifier has 43 to 128 characters, which those of a sign-in
+        // have.
         let verifier = PkceCodeVerifier::new(sign_in.code_verifier.expose().to_owned());
         self.oauth_client()
             .authorize_url(|| CsrfToken::new(sign_in.state.expose().to_owned()))
@@ -340,10 +347,10 @@ impl IdentityProvider for GitHub {
     ///
     /// # Errors
     ///
-    /// * [`Unavailable`](IdentityError::Unavailable) when GitHub cannot be reached, takes too long, answers with a status of
-    ///   500 or above, or limits the rate of requests
-    ///   (<https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api>); `retry_after` is what GitHub says,
-    ///   but no more than an hour.
+    /// * [`Unavailable`](IdentityError::Unavailable) when GitHub cannot be reached, takes too long, answers with a
+    ///   status of 500 or above, or limits the rate of requests
+    ///   (<https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api>); `retry_after` is what
+    ///   GitHub says, but no more than an hour.
     /// * [`Unusable`](IdentityError::Unusable) when GitHub refuses the code or the app
     ///   (<https://docs.github.com/en/apps/oauth-apps/maintaining-oauth-apps/troubleshooting-oauth-app-access-token-request-errors>),
     ///   and when an answer is too long, a redirect, or not what GitHub documents.
@@ -417,7 +424,8 @@ fn not_a_token(error: RequestTokenError<IdentityError, BasicErrorResponse>) -> I
     }
 }
 
-/// Reads a JSON object. Without the look at its first character, an array whose elements happen to fit would do as well.
+/// Reads a JSON object. Without the look at its first character, an array whose elements happen to fit would do as
+/// well.
 fn object<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
     let is_object = body.trim_ascii_start().starts_with(b"{");
     is_object.then(|| serde_json::from_slice(body).ok()).flatten()

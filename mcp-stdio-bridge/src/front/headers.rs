@@ -3,13 +3,10 @@
 use http::{HeaderMap, HeaderName, header};
 
 use super::refusal::Refused;
+use super::versions::VERSIONS;
 
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
-
-/// The versions with sessions. 2024-11-05 had no streamable HTTP, but it is what many a server settles for in
-/// `initialize`, and then the client names it.
-pub(super) const VERSIONS: [&str; 4] = ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"];
 
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";

@@ -4,7 +4,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
-use super::headers::VERSIONS;
+use super::versions::VERSIONS;
 use crate::message::{Id, Malformed, reply};
 use crate::session::{OpenError, Refusal};
 

@@ -109,8 +109,9 @@ async fn read(mut response: Response) -> Result<Vec<u8>, IdentityError> {
     Ok(body)
 }
 
-/// Whether an answer means that another one may be had later, and when: the server is in trouble, or there were too many
-/// requests. Too many in an hour is 403 or 429 with nothing remaining; too many at once is 403 or 429 with a time to wait.
+/// Whether an answer means that another one may be had later, and when: the server is in trouble, or there were too
+/// many requests. Too many in an hour is 403 or 429 with nothing remaining; too many at once is 403 or 429 with a
+/// time to wait.
 fn not_now(status: StatusCode, headers: &HeaderMap, clock: &dyn Clock) -> Option<IdentityError> {
     let exhausted = headers
         .get(RATE_LIMIT_REMAINING)
