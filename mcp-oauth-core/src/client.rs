@@ -102,6 +102,8 @@ pub struct Client {
     pub client_id: ClientId,
     /// When it was registered.
     pub client_id_issued_at: UnixTime,
+    /// When it is forgotten unless it is used before; `None` means never.
+    pub expires_at: Option<UnixTime>,
     /// How it proves itself.
     pub credential: ClientCredential,
     /// What it registered.

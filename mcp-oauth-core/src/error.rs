@@ -143,6 +143,13 @@ impl OAuthError {
 /// A store that does not answer is never the client's fault: the client keeps what it has and comes again.
 impl From<StoreError> for OAuthError {
     fn from(error: StoreError) -> Self {
+        if let StoreError::Full(_) = error {
+            tracing::warn!(%error, "the store is full");
+            return Self::new(
+                ErrorCode::TemporarilyUnavailable,
+                "the server has no room for more of these, try again later",
+            );
+        }
         tracing::error!(error = &error as &dyn std::error::Error, "the store failed");
         Self::new(
             ErrorCode::TemporarilyUnavailable,

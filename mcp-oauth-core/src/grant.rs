@@ -36,9 +36,9 @@ use crate::secret::{Secret, random_id};
 mod code;
 mod refresh;
 
-pub(crate) use code::Redemption;
-pub use code::{AuthorizationCode, CodeBinding, RedemptionRefused};
-pub use refresh::{RefreshRefused, RefreshToken};
+pub use code::AuthorizationCode;
+pub(crate) use code::{CodeBinding, Redemption};
+pub use refresh::RefreshToken;
 
 use code::CodeState;
 use refresh::RefreshChain;
@@ -117,35 +117,44 @@ pub struct Grant {
     pub approved_at: UnixTime,
     /// When tokens were last issued under it.
     pub last_used_at: UnixTime,
+    status: Status,
     code: CodeState,
     refresh: Option<RefreshChain>,
 }
 
-/// What a person has approved, before there is a grant.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Approval {
-    /// The client that asked.
-    pub client_id: ClientId,
-    /// The person who approved.
-    pub identity: Identity,
-    /// The resources that were asked for.
-    pub resources: Vec<ResourceUri>,
-    /// The scopes that were approved.
-    pub scopes: ScopeSet,
+/// Whether anything can still come of a grant. One that has ended is kept for as long as there may be access tokens
+/// of it, so that whoever uses it again ends those again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Status {
+    Live,
+    Ended,
 }
 
-impl Approval {
-    /// Puts the four together.
-    #[must_use]
-    pub fn new(client_id: ClientId, identity: Identity, resources: Vec<ResourceUri>, scopes: ScopeSet) -> Self {
-        Self {
-            client_id,
-            identity,
-            resources,
-            scopes,
-        }
-    }
+/// Why a grant ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EndReason {
+    /// Its code was redeemed a second time.
+    CodeReused,
+    /// A refresh token was used long after it had been replaced.
+    RefreshTokenReused,
+    /// The person is no longer on the allow-list.
+    NoLongerAllowed,
+    /// It had ended before.
+    AlreadyEnded,
+}
+
+/// What a person has approved, before there is a grant.
+#[derive(Clone, Debug)]
+pub(crate) struct Approval {
+    /// The client that asked.
+    pub(crate) client_id: ClientId,
+    /// The person who approved.
+    pub(crate) identity: Identity,
+    /// The resources that were asked for.
+    pub(crate) resources: Vec<ResourceUri>,
+    /// The scopes that were approved.
+    pub(crate) scopes: ScopeSet,
 }
 
 /// How long the parts of a grant live.
@@ -157,7 +166,7 @@ pub struct GrantLifetimes {
     /// A refresh token that is not used (30 days).
     pub refresh_token: Duration,
     /// How long the last refresh token that was rotated out still gets the same successor (60 s), so that parallel
-    /// refreshes and lost answers cost nobody their session.
+    /// refreshes and lost answers cost nobody their session. Zero switches that off.
     pub refresh_window: Duration,
 }
 
@@ -173,21 +182,32 @@ impl Default for GrantLifetimes {
 
 /// What a transition asks to be done.
 #[derive(Debug)]
-pub enum Transition<T, R> {
+pub(crate) enum Transition<T, R> {
     /// Write the grant in this state, then answer with this.
     Store(Box<Grant>, T),
     /// Nothing to write: answer with this.
     Answer(T),
-    /// End the grant: somebody used again what may be used once.
-    End,
+    /// End the grant, and refuse.
+    End(EndReason),
     /// Change nothing and refuse.
     Refuse(R),
 }
 
+impl<T, R> Transition<T, R> {
+    /// The same with another answer and another refusal.
+    pub(crate) fn map<U, S>(self, answer: impl FnOnce(T) -> U, refuse: impl FnOnce(R) -> S) -> Transition<U, S> {
+        match self {
+            Self::Store(next, value) => Transition::Store(next, answer(value)),
+            Self::Answer(value) => Transition::Answer(answer(value)),
+            Self::End(reason) => Transition::End(reason),
+            Self::Refuse(reason) => Transition::Refuse(refuse(reason)),
+        }
+    }
+}
+
 impl Grant {
     /// A new grant with its code.
-    #[must_use]
-    pub fn issue(
+    pub(crate) fn issue(
         approval: Approval,
         binding: CodeBinding,
         now: UnixTime,
@@ -210,15 +230,32 @@ impl Grant {
             scopes,
             approved_at: now,
             last_used_at: now,
+            status: Status::Live,
             code,
             refresh: None,
         };
         (grant, AuthorizationCode { grant: id, secret })
     }
 
-    /// How long the record has to be kept from now on.
+    /// The grant after its end.
+    pub(crate) fn ended(&self) -> Self {
+        Self {
+            status: Status::Ended,
+            ..self.clone()
+        }
+    }
+
+    /// Whether it has ended.
     #[must_use]
-    pub fn time_to_live(&self, now: UnixTime, access_token: Duration, lifetimes: &GrantLifetimes) -> Duration {
+    pub fn has_ended(&self) -> bool {
+        self.status == Status::Ended
+    }
+
+    /// How long the record has to be kept from now on.
+    pub(crate) fn time_to_live(&self, now: UnixTime, access_token: Duration, lifetimes: &GrantLifetimes) -> Duration {
+        if self.has_ended() {
+            return access_token;
+        }
         match (&self.refresh, self.code.is_redeemed()) {
             (Some(_), _) => lifetimes.refresh_token,
             // Kept as long as there are tokens to end if the code is used again.

@@ -28,14 +28,15 @@ impl AllowList {
         Self::parse("*")
     }
 
-    /// Reads a list of logins and subjects (`github:583231`) that are set apart by commas or white space. `*` means
-    /// everybody; an empty list means nobody. Logins count in any case, as they do at GitHub.
+    /// Reads a list of logins and subjects that are set apart by commas or white space. `*` means everybody; an empty
+    /// list means nobody. An entry with a colon is a subject (`github:583231`) and counts letter by letter; any other
+    /// is a login, which counts in any case, as it does at GitHub.
     #[must_use]
     pub fn parse(list: &str) -> Self {
         let entries: Vec<String> = list
             .split(|character: char| character == ',' || character.is_whitespace())
             .filter(|entry| !entry.is_empty())
-            .map(str::to_lowercase)
+            .map(str::to_owned)
             .collect();
         Self {
             everybody: entries.iter().any(|entry| entry == "*"),
@@ -52,13 +53,16 @@ impl AllowList {
     /// Whether this person may sign in.
     #[must_use]
     pub fn allows(&self, person: &Identity) -> bool {
-        let login = person.login.as_deref().map(str::to_lowercase);
-        let subject = person.subject().to_lowercase();
-        self.everybody
-            || self
-                .entries
-                .iter()
-                .any(|entry| Some(entry) == login.as_ref() || *entry == subject)
+        let subject = person.subject();
+        let login = person.login.as_deref().unwrap_or_default();
+        let listed = |entry: &String| {
+            if entry.contains(':') {
+                *entry == subject
+            } else {
+                entry.eq_ignore_ascii_case(login)
+            }
+        };
+        self.everybody || self.entries.iter().any(listed)
     }
 }
 
@@ -95,5 +99,16 @@ mod tests {
         assert!(AllowList::parse("github:7").allows(&person("renamed")));
         assert!(!AllowList::parse("github:71").allows(&person("renamed")));
         assert!(!AllowList::parse("7").allows(&person("renamed")));
+    }
+
+    #[test]
+    fn a_login_that_looks_like_a_subject_is_not_one() {
+        assert!(!AllowList::parse("corp:admin7").allows(&person("corp:admin7")));
+        assert!(!AllowList::parse("GitHub:7").allows(&person("ada")));
+    }
+
+    #[test]
+    fn letters_that_only_look_alike_are_different() {
+        assert!(!AllowList::parse("kelvin").allows(&person("\u{212a}elvin")));
     }
 }

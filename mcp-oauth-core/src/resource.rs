@@ -42,6 +42,9 @@ pub enum InvalidResource {
     /// RFC 8707 §2: no fragment. A query or a user name is refused as well.
     #[error("the resource {0:?} must have no fragment, query or user name")]
     Superfluous(String),
+    /// A router would read the segment as something else.
+    #[error("the resource {0:?} has a segment that begins with : or *, which cannot be routed to")]
+    Unroutable(String),
     /// One of its scopes is none.
     #[error(transparent)]
     Scope(#[from] InvalidScope),
@@ -98,6 +101,9 @@ impl FromStr for ResourceUri {
         // What the URL crate would write differently, two parties could read differently.
         if superfluous || (url.as_str() != text && url.as_str().trim_end_matches('/') != text) {
             return Err(InvalidResource::Superfluous(text.to_owned()));
+        }
+        if url.path().split('/').any(|segment| segment.starts_with([':', '*'])) {
+            return Err(InvalidResource::Unroutable(text.to_owned()));
         }
         Ok(Self {
             text: text.to_owned(),
@@ -250,6 +256,8 @@ mod tests {
             "http://a.example/mcp",
             "https://a.example/#x",
             "https://a.example/?x",
+            "https://a.example/:x",
+            "https://a.example/x/*y",
             "urn:a:b",
         ] {
             assert!(text.parse::<ResourceUri>().is_err(), "{text}");

@@ -11,7 +11,7 @@
 //! assert_eq!(MAXIMUM_AGE.as_secs(), 1);
 //! ```
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,26 +22,44 @@ use crate::store::{FeedPosition, Store, StoreError};
 /// After this time what is known of ended grants is refreshed before it is used.
 pub const MAXIMUM_AGE: Duration = Duration::from_secs(1);
 
+/// How much longer than an access token lives its end is remembered: a token may have been signed just before its
+/// grant ended, by a machine whose clock is ahead.
+pub(crate) const MARGIN: Duration = Duration::from_secs(60);
+
 #[derive(Debug, Default)]
 struct Known {
-    ended: HashSet<GrantId>,
-    /// When each entry may be forgotten, because every token of the grant has expired by then.
-    forget: BTreeSet<(UnixTime, String)>,
+    /// Until when each ended grant has to be remembered: until every token of it has expired.
+    ended: HashMap<GrantId, UnixTime>,
     position: Option<FeedPosition>,
     read_at: Option<UnixTime>,
+    swept_at: Option<UnixTime>,
+}
+
+impl Known {
+    fn remember(&mut self, grant: GrantId, until: UnixTime) {
+        let remembered = self.ended.entry(grant).or_insert(until);
+        *remembered = until.max(*remembered);
+    }
+
+    /// Forgets what is over, but not so often that it would cost anything.
+    fn sweep(&mut self, now: UnixTime) {
+        if self.swept_at.is_none_or(|swept_at| now.since(swept_at) >= MARGIN) {
+            self.ended.retain(|_, until| *until >= now);
+            self.swept_at = Some(now);
+        }
+    }
 }
 
 /// What a process knows of ended grants.
 #[derive(Debug)]
-pub struct EndedGrants {
+pub(crate) struct EndedGrants {
     known: Mutex<Known>,
     access_token_lifetime: Duration,
 }
 
 impl EndedGrants {
     /// Knows nothing yet; entries are kept for the life of an access token.
-    #[must_use]
-    pub fn new(access_token_lifetime: Duration) -> Self {
+    pub(crate) fn new(access_token_lifetime: Duration) -> Self {
         Self {
             known: Mutex::default(),
             access_token_lifetime,
@@ -53,11 +71,14 @@ impl EndedGrants {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn until(&self, now: UnixTime) -> UnixTime {
+        now + self.access_token_lifetime + MARGIN
+    }
+
     /// Whether the grant has ended, as far as this process knows; `None` if its knowledge is too old to say.
-    #[must_use]
-    pub fn contains(&self, grant: &GrantId, now: UnixTime) -> Option<bool> {
+    pub(crate) fn contains(&self, grant: &GrantId, now: UnixTime) -> Option<bool> {
         let known = self.known();
-        if known.ended.contains(grant) {
+        if known.ended.contains_key(grant) {
             return Some(true);
         }
         let fresh = known
@@ -68,53 +89,135 @@ impl EndedGrants {
 
     /// Whether the grant has ended, as of the last time the feed was read, however long ago that was.
     pub(crate) fn contained_at_last_reading(&self, grant: &GrantId) -> bool {
-        self.known().ended.contains(grant)
+        self.known().ended.contains_key(grant)
     }
 
-    /// Reads what the feed has that this process does not know yet.
-    ///
-    /// # Errors
-    ///
-    /// When the store cannot be read; what was known before stays.
-    pub async fn refresh(&self, store: &dyn Store, now: UnixTime) -> Result<(), StoreError> {
-        let position = self.known().position.clone();
-        let page = store.read_ended(position.as_ref()).await?;
-        let mut known = self.known();
-        for entry in &page.entries {
-            let Some(grant) = std::str::from_utf8(entry)
-                .ok()
-                .and_then(|text| text.parse::<GrantId>().ok())
-            else {
-                tracing::warn!("the feed of ended grants has an entry that is no identifier of a grant");
-                continue;
-            };
-            known.forget.insert((
-                now + self.access_token_lifetime + MAXIMUM_AGE,
-                grant.as_str().to_owned(),
-            ));
-            known.ended.insert(grant);
-        }
-        while known.forget.first().is_some_and(|(forget_at, _)| *forget_at < now) {
-            if let Some((_, grant)) = known.forget.pop_first()
-                && let Ok(grant) = grant.parse::<GrantId>()
-            {
-                known.ended.remove(&grant);
+    /// Reads what the feed has that this process does not know yet, to its end.
+    pub(crate) async fn refresh(&self, store: &dyn Store, now: UnixTime) -> Result<(), StoreError> {
+        loop {
+            let position = self.known().position.clone();
+            let page = store.read_ended(position.as_ref()).await?;
+            let mut known = self.known();
+            for entry in &page.entries {
+                let grant = std::str::from_utf8(entry)
+                    .ok()
+                    .and_then(|text| text.parse::<GrantId>().ok());
+                if let Some(grant) = grant {
+                    known.remember(grant, self.until(now));
+                } else {
+                    tracing::warn!("the feed of ended grants has an entry that is no identifier of a grant");
+                }
+            }
+            if page.position.is_some() {
+                known.position = page.position;
+            }
+            if !page.more {
+                known.sweep(now);
+                // A clock that was set back makes what was read later look older than it is, never fresher.
+                known.read_at = Some(now);
+                return Ok(());
             }
         }
-        if page.position.is_some() {
-            known.position = page.position;
-        }
-        known.read_at = Some(known.read_at.map_or(now, |read_at| read_at.max(now)));
-        Ok(())
     }
 
     /// Notes a grant that this very process has ended, so that it is refused here at once.
     pub(crate) fn note(&self, grant: &GrantId, now: UnixTime) {
-        let mut known = self.known();
-        known.forget.insert((
-            now + self.access_token_lifetime + MAXIMUM_AGE,
-            grant.as_str().to_owned(),
-        ));
-        known.ended.insert(grant.clone());
+        self.known().remember(grant.clone(), self.until(now));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use async_trait::async_trait;
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::store::{FeedPage, Key};
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// A feed that was written beforehand; nothing else of a store.
+    #[derive(Debug, Default)]
+    struct Feed(Mutex<VecDeque<FeedPage>>);
+
+    impl Feed {
+        fn then(self, entries: &[&GrantId], more: bool) -> Self {
+            let entries = entries
+                .iter()
+                .map(|grant| Bytes::from(grant.as_str().to_owned()))
+                .collect();
+            self.0.lock().unwrap().push_back(FeedPage::new(entries, None, more));
+            self
+        }
+    }
+
+    #[async_trait]
+    impl Store for Feed {
+        async fn get(&self, _: &Key) -> Result<Option<Bytes>, StoreError> {
+            unreachable!("only the feed is read")
+        }
+        async fn insert(&self, _: &Key, _: Bytes, _: Option<Duration>) -> Result<bool, StoreError> {
+            unreachable!("only the feed is read")
+        }
+        async fn compare_and_set(&self, _: &Key, _: &[u8], _: Bytes, _: Option<Duration>) -> Result<bool, StoreError> {
+            unreachable!("only the feed is read")
+        }
+        async fn remove(&self, _: &Key) -> Result<bool, StoreError> {
+            unreachable!("only the feed is read")
+        }
+        async fn publish_ended(&self, _: &str, _: Duration) -> Result<(), StoreError> {
+            unreachable!("only the feed is read")
+        }
+        async fn read_ended(&self, _: Option<&FeedPosition>) -> Result<FeedPage, StoreError> {
+            Ok(self.0.lock().unwrap().pop_front().unwrap_or_default())
+        }
+    }
+
+    fn at(seconds: u64) -> UnixTime {
+        UnixTime::from_seconds(1_790_000_000 + seconds)
+    }
+
+    #[tokio::test]
+    async fn a_feed_is_read_to_its_end_before_anything_counts_as_known() {
+        let (first, second) = (GrantId::random(), GrantId::random());
+        let ended = EndedGrants::new(HOUR);
+        let feed = Feed::default().then(&[&first], true).then(&[&second], false);
+        ended.refresh(&feed, at(0)).await.unwrap();
+        assert_eq!(ended.contains(&first, at(0)), Some(true));
+        assert_eq!(ended.contains(&second, at(0)), Some(true));
+        assert_eq!(ended.contains(&GrantId::random(), at(0)), Some(false));
+    }
+
+    #[tokio::test]
+    async fn knowledge_gets_old_and_a_clock_that_is_set_back_does_not_make_it_young() {
+        let ended = EndedGrants::new(HOUR);
+        let grant = GrantId::random();
+        assert_eq!(ended.contains(&grant, at(0)), None);
+        ended.refresh(&Feed::default(), at(10)).await.unwrap();
+        assert_eq!(ended.contains(&grant, at(10)), Some(false));
+        assert_eq!(ended.contains(&grant, at(11)), None);
+        assert_eq!(ended.contains(&grant, at(9)), None);
+    }
+
+    #[tokio::test]
+    async fn an_ending_that_is_seen_again_is_remembered_from_then_on() {
+        let ended = EndedGrants::new(HOUR);
+        let grant = GrantId::random();
+        ended.note(&grant, at(0));
+        ended.note(&grant, at(3000));
+        ended.refresh(&Feed::default(), at(4000)).await.unwrap();
+        assert_eq!(ended.contains(&grant, at(4000)), Some(true));
+    }
+
+    #[tokio::test]
+    async fn what_is_over_is_forgotten() {
+        let ended = EndedGrants::new(HOUR);
+        for number in 0..1000 {
+            ended.note(&GrantId::random(), at(number));
+        }
+        ended.refresh(&Feed::default(), at(1000 + 3600 + 60)).await.unwrap();
+        assert_eq!(ended.known().ended.len(), 0);
     }
 }

@@ -39,12 +39,12 @@ use url::Url;
 use crate::client::{Client, ClientId};
 use crate::clock::{Clock, UnixTime};
 use crate::error::{ErrorCode, OAuthError};
-use crate::grant::{Grant, GrantId};
+use crate::grant::{EndReason, Grant, GrantId};
 use crate::identity::IdentityProvider;
 use crate::issuer::Issuer;
 use crate::policy::AllowList;
 use crate::resource::{Resource, ResourceUri};
-use crate::revocation::EndedGrants;
+use crate::revocation::{self, EndedGrants};
 use crate::store::{self, Key, Kind, Loaded, Store, StoreError};
 use crate::token::keys::KeySet;
 use crate::token::verify::TokenVerifier;
@@ -148,11 +148,31 @@ impl AuthorizationServer {
         self.0.store.as_ref()
     }
 
-    async fn load_client(&self, client_id: &ClientId) -> Result<Option<Client>, StoreError> {
-        let key = Key::new(Kind::Client, client_id.as_str());
-        Ok(store::load::<Client>(self.store(), &key)
-            .await?
-            .map(|loaded| loaded.record))
+    async fn load_client(&self, client_id: &ClientId) -> Result<Option<Loaded<Client>>, StoreError> {
+        store::load(self.store(), &client_key(client_id)).await
+    }
+
+    /// Gives a client that is in use its whole life again, when less than half of it is left. A failure here is nobody's:
+    /// the next use tries again.
+    async fn renew_client(&self, loaded: Option<&Loaded<Client>>) {
+        let lifetime = self.0.lifetimes.client;
+        let Some(loaded) = loaded else { return };
+        let Some(expires_at) = loaded.record.expires_at else {
+            return;
+        };
+        let remaining = expires_at.since(self.now());
+        if lifetime.is_some_and(|lifetime| remaining > lifetime / 2) {
+            return;
+        }
+        let mut client = loaded.record.clone();
+        client.expires_at = lifetime.map(|lifetime| self.now() + lifetime);
+        let key = client_key(&client.client_id);
+        if let Err(error) = store::replace(self.store(), &key, loaded, &client, lifetime).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a client could not be renewed"
+            );
+        }
     }
 
     async fn load_transaction(&self, id: &TransactionId) -> Result<Option<Loaded<Transaction>>, StoreError> {
@@ -175,20 +195,40 @@ impl AuthorizationServer {
 
     fn grant_time_to_live(&self, grant: &Grant) -> Duration {
         let lifetimes = &self.0.lifetimes;
-        grant.time_to_live(self.now(), lifetimes.access_token, &lifetimes.grant)
+        grant.time_to_live(
+            self.now(),
+            lifetimes.access_token + revocation::MARGIN,
+            &lifetimes.grant,
+        )
     }
 
-    /// Ends a grant. First its access tokens are ended everywhere, then the record goes: if the second step fails,
-    /// nothing that is left can be used for long.
-    async fn end_grant(&self, grant: &GrantId, reason: &'static str) -> Result<(), StoreError> {
-        self.store()
-            .publish_ended(grant.as_str(), self.0.lifetimes.access_token)
-            .await?;
-        self.0.ended.note(grant, self.now());
-        self.store().remove(&grant_key(grant)).await?;
-        tracing::warn!(%grant, reason, "a grant was ended");
-        Ok(())
+    /// Ends a grant: first its record, so that nothing new comes of it, then its access tokens everywhere. If the
+    /// second step fails, the record stays behind as ended, and whoever uses it again takes the second step again.
+    async fn end_grant(&self, grant: Loaded<Grant>, reason: EndReason) -> Result<(), OAuthError> {
+        let id = grant.record.id.clone();
+        let mut loaded = Some(grant);
+        for _ in 0..MAXIMUM_ROUNDS {
+            let done = match &loaded {
+                None => true,
+                Some(grant) => grant.record.has_ended() || self.replace_grant(grant, &grant.record.ended()).await?,
+            };
+            if done {
+                let time_to_live = self.0.lifetimes.access_token + revocation::MARGIN;
+                self.store().publish_ended(id.as_str(), time_to_live).await?;
+                self.0.ended.note(&id, self.now());
+                if reason != EndReason::AlreadyEnded {
+                    tracing::warn!(grant = %id, ?reason, "a grant was ended");
+                }
+                return Ok(());
+            }
+            loaded = self.load_grant(&id).await?;
+        }
+        Err(contended())
     }
+}
+
+fn client_key(id: &ClientId) -> Key {
+    Key::new(Kind::Client, id.as_str())
 }
 
 fn transaction_key(id: &TransactionId) -> Key {

@@ -116,11 +116,26 @@ pub struct FeedPosition(pub String);
 
 /// Some entries of the feed, oldest first.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct FeedPage {
     /// The entries.
     pub entries: Vec<Bytes>,
-    /// Where to go on reading; `None` if the feed has never had an entry.
+    /// Where to go on reading; `None` to begin at the beginning again.
     pub position: Option<FeedPosition>,
+    /// Whether there are more entries after these already. What is known counts as fresh only when there are none.
+    pub more: bool,
+}
+
+impl FeedPage {
+    /// Puts the three together.
+    #[must_use]
+    pub fn new(entries: Vec<Bytes>, position: Option<FeedPosition>, more: bool) -> Self {
+        Self {
+            entries,
+            position,
+            more,
+        }
+    }
 }
 
 /// A place for records.
@@ -153,10 +168,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     async fn remove(&self, key: &Key) -> Result<bool, StoreError>;
 
     /// Appends the identifier of a grant that has ended to the feed, from which every process that verifies tokens
-    /// reads. The entry stays readable for at least `time_to_live`, the longest life of an access token.
+    /// reads. The entry stays readable for
+    /// at least `time_to_live`, which is longer than any access token lives.
     async fn publish_ended(&self, grant: &str, time_to_live: Duration) -> Result<(), StoreError>;
 
-    /// Reads what was appended to the feed after `position`, or all that is still there.
+    /// Reads what was appended to the feed after `position`, or from its beginning: all of it, or a page that says
+    /// that there is more.
     async fn read_ended(&self, position: Option<&FeedPosition>) -> Result<FeedPage, StoreError>;
 
     /// Asks whether the store answers.

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!  authorize ──► AwaitingConsent ──approve──► AwaitingIdentity ──callback──► Completed
-//!                       └────────────deny────────────┴──────────declined──► Refused
+//!                       └────────────deny────────────┴──────────deny──────► Refused
 //! ```
 //!
 //! All secrets of the second step follow from the browser's secret and the transaction's identifier. So nothing
@@ -118,19 +118,20 @@ impl fmt::Debug for ClientState {
     }
 }
 
-/// The secret in a browser's cookie. All pages of one sign-in have to be seen by the browser that has it.
+/// The secret in a browser's cookie, one for each transaction. All pages of one sign-in have to be seen by the
+/// browser that has it.
 #[derive(Clone, Debug)]
 pub struct BrowserSecret(Secret);
 
 impl BrowserSecret {
-    /// The secret that the browser sent, if it is one, or else a new one.
+    pub(crate) fn random() -> Self {
+        Self(Secret::random())
+    }
+
+    /// Takes the value of the cookie.
     #[must_use]
-    pub fn from_cookie(value: Option<&str>) -> Self {
-        Self(
-            value
-                .filter(|value| is_encoded_256_bits(value))
-                .map_or_else(Secret::random, Secret::from),
-        )
+    pub fn from_cookie(value: &str) -> Self {
+        Self(Secret::from(value))
     }
 
     /// The value for the cookie.

@@ -144,9 +144,9 @@ impl Away {
             ("code_challenge", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"),
             ("code_challenge_method", "S256"),
         ];
-        let prompt = server.authorize(&parameters(request), None).await.unwrap();
+        let prompt = server.authorize(&parameters(request)).await.unwrap();
         let decided = server
-            .consent(&prompt.transaction, Decision::Approve, Some(prompt.browser.expose()))
+            .consent(&prompt.transaction, Decision::Approve, Some(&prompt.browser))
             .await;
         let Ok(ConsentOutcome::SignIn { location, sign_in }) = decided else {
             panic!("consent does not lead to the identity provider: {decided:?}");
@@ -154,7 +154,7 @@ impl Away {
         Self {
             server,
             witness,
-            location,
+            location: location.as_str().parse().unwrap(),
             cookie: sign_in,
         }
     }

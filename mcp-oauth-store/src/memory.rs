@@ -261,10 +261,8 @@ impl Store for MemoryStore {
             .unwrap_or(0);
         let skip = usize::try_from(after.saturating_sub(feed.dropped)).unwrap_or(usize::MAX);
         let end = feed.dropped + feed.entries.len() as u64;
-        Ok(FeedPage {
-            entries: feed.entries.iter().skip(skip).map(|(_, entry)| entry.clone()).collect(),
-            position: Some(FeedPosition(end.to_string())),
-        })
+        let entries = feed.entries.iter().skip(skip).map(|(_, entry)| entry.clone()).collect();
+        Ok(FeedPage::new(entries, Some(FeedPosition(end.to_string())), false))
     }
 }
 

@@ -75,12 +75,15 @@ mod session;
 
 pub use caller::Caller;
 pub use layer::{OAuthLayer, UnknownResource};
+pub use mcp_oauth_core;
 pub use mcp_oauth_core::identity::development::DevIdentity;
 #[cfg(feature = "github")]
 pub use mcp_oauth_core::identity::github::GitHub;
 pub use mcp_oauth_core::policy::AllowList;
 pub use mcp_oauth_core::resource::Resource;
 pub use mcp_oauth_core::server::AuthorizationServer;
+pub use mcp_oauth_core::server::builder::{ConfigurationError, Lifetimes};
+pub use mcp_oauth_core::token::keys::{Algorithm, KeySet};
 #[cfg(feature = "memory")]
 pub use mcp_oauth_store::MemoryStore;
 #[cfg(feature = "axum")]

@@ -54,7 +54,25 @@ struct ErrorPage<'a> {
     nonce: &'a str,
     development: bool,
     problem: &'a Problem,
-    retry: Option<Retry<'a>>,
+    way_out: WayOut<'a>,
+}
+
+/// What a person can do on an error page.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum WayOut<'a> {
+    /// Nothing but go back.
+    None,
+    /// Try again.
+    Retry(Retry<'a>),
+    /// Tell the client.
+    Link(Link<'a>),
+}
+
+/// A link to the client, at a redirect URI that it has registered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Link<'a> {
+    pub(crate) location: &'a str,
+    pub(crate) destination: &'a str,
 }
 
 /// A way to try again: the form that approves the transaction once more.
@@ -98,13 +116,13 @@ impl Frame {
         })
     }
 
-    pub(crate) fn error(self, status: StatusCode, problem: &Problem, retry: Option<Retry<'_>>) -> Response {
+    pub(crate) fn error(self, status: StatusCode, problem: &Problem, way_out: WayOut<'_>) -> Response {
         page(status, |nonce| {
             ErrorPage {
                 nonce,
                 development: self.development,
                 problem,
-                retry,
+                way_out,
             }
             .render()
         })

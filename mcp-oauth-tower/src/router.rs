@@ -16,6 +16,7 @@
 
 use axum::Router;
 use axum::extract::Request;
+use axum::middleware;
 use axum::response::Response;
 use axum::routing::{get, post};
 use http::{Method, StatusCode};
@@ -33,6 +34,7 @@ mod consent;
 mod cookies;
 mod development;
 mod form;
+mod host;
 mod metadata;
 mod register;
 mod token;
@@ -74,8 +76,11 @@ pub fn router(server: &AuthorizationServer) -> Router {
         .route(&path("/consent"), post(consent::decide))
         .route(&path("/callback"), get(callback::finish))
         .route(&path("/success"), get(callback::show_code));
-    if server.identity().development_users().is_some() {
-        pages = pages.route(&path(SIGN_IN_PATH), get(development::show).post(development::choose));
+    // Whatever a provider says of itself: made-up people are for one's own machine.
+    if endpoints.frame.development && server.issuer().is_loopback() {
+        pages = pages
+            .route(&path(SIGN_IN_PATH), get(development::show).post(development::choose))
+            .route_layer(middleware::from_fn_with_state(endpoints.clone(), host::only_loopback));
     }
     let for_clients = Router::new()
         .route(&path("/token"), post(token::issue))

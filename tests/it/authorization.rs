@@ -56,6 +56,69 @@ async fn other_response_types_than_code_are_unsupported() {
     assert_eq!(error_at_client(&[("response_type", "")]).await, "invalid_request");
 }
 
+/// OAuth 2.1 §7.12.2: whoever registers a client must not be able to have this server send people anywhere.
+#[tokio::test]
+async fn an_error_for_a_client_on_the_web_is_a_page_with_a_link_and_no_redirect() {
+    let application = Application::default();
+    let uri = "https://client.example/cb";
+    let client = Client::register(
+        &application,
+        &json!({"redirect_uris": [uri], "token_endpoint_auth_method": "none"}),
+    )
+    .await;
+    for changes in [
+        ("response_type", "token"),
+        ("code_challenge", ""),
+        ("resource", "https://x.example"),
+        ("scope", "admin"),
+    ] {
+        let answer = application
+            .get(&client.authorization_url(&[("redirect_uri", uri), changes]))
+            .await;
+        assert_eq!(answer.status, 400, "{changes:?}");
+        assert_eq!(answer.header("location"), "", "{changes:?}");
+        let link = answer
+            .body
+            .split("href=\"")
+            .nth(1)
+            .unwrap()
+            .split('"')
+            .next()
+            .unwrap()
+            .replace("&#38;", "&");
+        let link: url::Url = link.parse().unwrap();
+        assert_eq!(link.host_str(), Some("client.example"));
+        let parameter = |name: &str| {
+            link.query_pairs()
+                .find(|(known, _)| known == name)
+                .map(|(_, value)| value.into_owned())
+        };
+        assert_eq!(parameter("state").as_deref(), Some("state of the client"));
+        assert_eq!(parameter("iss").as_deref(), Some(ISSUER));
+        assert!(parameter("error").is_some());
+    }
+}
+
+#[tokio::test]
+async fn other_response_modes_than_query_are_refused() {
+    for mode in ["fragment", "form_post", "jwt"] {
+        assert_eq!(error_at_client(&[("response_mode", mode)]).await, "invalid_request");
+    }
+}
+
+#[tokio::test]
+async fn a_state_longer_than_2048_bytes_is_refused_and_not_returned() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let arrived = arrival(
+        &application
+            .get(&client.authorization_url(&[("state", &"x".repeat(2049))]))
+            .await,
+    );
+    assert_eq!(arrived.parameter("error").as_deref(), Some("invalid_request"));
+    assert_eq!(arrived.parameter("state"), None);
+}
+
 #[tokio::test]
 async fn unknown_resources_and_scopes_are_told_to_the_client() {
     assert_eq!(

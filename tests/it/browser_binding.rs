@@ -20,9 +20,18 @@ async fn the_sign_in_cookie_is_set_only_after_consent() {
     let client = Client::public(&application).await;
     let mut browser = Browser::default();
     let consent = browser.open(&application, &client.authorization_url(&[])).await;
-    assert_eq!(browser.cookie_names(), ["mcp-oauth-browser"]);
-    browser.decide(&application, &consent, "approve").await;
-    assert_eq!(browser.cookie_names().len(), 2);
+    let names = |browser: &Browser| -> Vec<String> {
+        browser
+            .cookie_names()
+            .iter()
+            .map(|name| name.rsplit_once('-').unwrap().0.to_owned())
+            .collect()
+    };
+    assert_eq!(names(&browser), ["mcp-oauth-browser"]);
+    let approved = browser.decide(&application, &consent, "approve").await;
+    assert_eq!(names(&browser), ["mcp-oauth-browser", "mcp-oauth-sign-in"]);
+    browser.sign_in(&application, &approved, "ada").await;
+    assert!(browser.cookie_names().is_empty(), "nothing is left when it is over");
 }
 
 #[tokio::test]
@@ -58,7 +67,7 @@ async fn on_https_cookies_belong_to_the_host_alone() {
         .header("set-cookie")
         .to_owned();
     assert!(
-        cookie.starts_with("__Host-mcp-oauth-browser=") && cookie.contains("Secure"),
+        cookie.starts_with("__Host-mcp-oauth-browser-") && cookie.contains("; Secure"),
         "{cookie}"
     );
 }
@@ -161,6 +170,117 @@ async fn loading_the_consent_page_twice_spoils_neither() {
                 .code()
                 .is_empty()
         );
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_is_opened_twice_at_the_same_time_can_be_used_in_either_tab() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    for used in 0..2 {
+        // Neither request has a cookie yet; the browser then keeps what both answers set.
+        let mut browser = Browser::default();
+        let (mut first_tab, mut second_tab) = (browser.clone(), browser.clone());
+        let tabs = [
+            first_tab.open(&application, &client.authorization_url(&[])).await,
+            second_tab.open(&application, &client.authorization_url(&[])).await,
+        ];
+        for answer in &tabs {
+            browser.keep_cookies(answer);
+        }
+        let approved = browser.decide(&application, &tabs[used], "approve").await;
+        assert!(
+            !arrival(&browser.sign_in(&application, &approved, "ada").await)
+                .code()
+                .is_empty()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_person_who_takes_nine_minutes_for_each_step_still_arrives() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let mut browser = Browser::default();
+    let consent = browser.open(&application, &client.authorization_url(&[])).await;
+    application.clock.advance(std::time::Duration::from_secs(540));
+    let approved = browser.decide(&application, &consent, "approve").await;
+    let renewed = approved
+        .headers
+        .get_all("set-cookie")
+        .iter()
+        .filter(|cookie| cookie.to_str().unwrap().contains("Max-Age=600"));
+    assert_eq!(renewed.count(), 2, "the browser has its whole time again too");
+    application.clock.advance(std::time::Duration::from_secs(540));
+    assert!(
+        !arrival(&browser.sign_in(&application, &approved, "ada").await)
+            .code()
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn a_callback_needs_the_cookie_and_the_proof_of_one_and_the_same_sign_in() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let mut attacker = Browser::default();
+    let consent = attacker.open(&application, &client.authorization_url(&[])).await;
+    attacker.decide(&application, &consent, "approve").await;
+    let transaction = hidden_field(&consent, "transaction");
+    let sign_in = attacker
+        .cookie_names()
+        .iter()
+        .find(|name| name.contains("sign-in"))
+        .unwrap()
+        .to_string();
+
+    // A cookie and a proof that fit each other, but not the transaction: whoever can compute one can compute the
+    // other.
+    let made_up = mcp_oauth_core::secret::Secret::random();
+    let proof = made_up.derive("state");
+    let path = format!("/callback?state={transaction}.{}&code=grace", proof.expose());
+    let mut forger = Browser::default();
+    forger.set_cookie(&sign_in, made_up.expose());
+    assert_eq!(forger.open(&application, &path).await.status, 400);
+
+    // The right cookie with a wrong proof.
+    assert_eq!(attacker.open(&application, &path).await.status, 400);
+}
+
+#[tokio::test]
+async fn a_page_of_another_name_that_points_to_this_machine_reaches_no_sign_in() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    for path in [
+        client.authorization_url(&[]),
+        "/consent".to_owned(),
+        "/callback".to_owned(),
+        "/development/sign-in".to_owned(),
+    ] {
+        let headers = [("host", "evil.example:8080")];
+        let method = if path == "/consent" {
+            http::Method::POST
+        } else {
+            http::Method::GET
+        };
+        let answer = application
+            .send(mcp_oauth_tests::application::request(method, &path, &headers, ""))
+            .await;
+        assert_eq!(answer.status, 400, "{path}");
+        assert_eq!(answer.header("set-cookie"), "", "{path}");
+    }
+    for host in ["127.0.0.1:8080", "localhost:8080", "[::1]:8080"] {
+        let headers = [("host", host)];
+        let url = client.authorization_url(&[]);
+        let answer = application
+            .send(mcp_oauth_tests::application::request(
+                http::Method::GET,
+                &url,
+                &headers,
+                "",
+            ))
+            .await;
+        assert_eq!(answer.status, 200, "{host}");
     }
 }
 

@@ -136,6 +136,36 @@ async fn each_resource_has_its_own_document_without_a_token() {
 }
 
 #[tokio::test]
+async fn with_a_single_resource_its_document_is_at_the_root_too() {
+    let server = AuthorizationServer::builder("http://127.0.0.1:8080")
+        .resource(Resource::new("http://127.0.0.1:8080/mcp").unwrap())
+        .identity(DevIdentity::default())
+        .allow(AllowList::everybody())
+        .store(MemoryStore::default())
+        .build()
+        .unwrap();
+    for path in [
+        "/.well-known/oauth-protected-resource",
+        "/.well-known/oauth-protected-resource/mcp",
+    ] {
+        let request = http::Request::builder()
+            .uri(path)
+            .body(axum::body::Body::empty())
+            .unwrap();
+        let response = tower::ServiceExt::oneshot(mcp_oauth_tower::router(&server), request)
+            .await
+            .unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        let body = http_body_util::BodyExt::collect(response.into_body())
+            .await
+            .unwrap()
+            .to_bytes();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["resource"], "http://127.0.0.1:8080/mcp");
+    }
+}
+
+#[tokio::test]
 async fn resources_that_share_a_path_are_told_apart_by_host() {
     let application = Application::new(|builder| {
         builder
@@ -154,13 +184,19 @@ async fn resources_that_share_a_path_are_told_apart_by_host() {
     };
     assert_eq!(get("a.example").await.json()["resource"], "https://a.example/mcp");
     assert_eq!(get("b.example").await.json()["resource"], "https://b.example/mcp");
+    assert_eq!(get("B.example:443").await.json()["resource"], "https://b.example/mcp");
+    assert_eq!(get("b.example").await.header("vary"), "Host");
     assert_eq!(get("evil.example").await.status, 404);
+    // HTTP/2 has the host in the request line.
+    let url = "https://b.example/.well-known/oauth-protected-resource/mcp";
+    assert_eq!(application.get(url).await.json()["resource"], "https://b.example/mcp");
 }
 
 #[tokio::test]
 async fn what_is_not_there_is_a_404_in_json() {
     let application = Application::default();
     for path in [
+        "/.well-known/oauth-protected-resource",
         "/.well-known/oauth-protected-resource/other",
         "/.well-known/oauth-authorization-server/notes/mcp",
         "/.well-known/openid-configuration/notes/mcp",

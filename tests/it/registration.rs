@@ -1,8 +1,12 @@
 //! Dynamic client registration.
 
+use std::time::Duration;
+
 use mcp_oauth_tests::application::{Application, request};
-use mcp_oauth_tests::client::{Client, REDIRECT_URI, public_metadata};
+use mcp_oauth_tests::client::{Client, REDIRECT_URI, Tokens, public_metadata};
 use serde_json::json;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 #[tokio::test]
 async fn a_public_client_gets_an_identifier_and_no_secret() {
@@ -182,18 +186,48 @@ async fn an_authorization_header_at_registration_is_ignored() {
 }
 
 #[tokio::test]
-async fn a_client_is_forgotten_when_its_lifetime_is_over() {
+async fn a_client_that_nobody_signs_in_with_is_forgotten_after_a_day() {
     let application = Application::default();
     let client = Client::public(&application).await;
-    application
-        .clock
-        .advance(std::time::Duration::from_secs(90 * 24 * 3600));
+    application.clock.advance(Duration::from_secs(24 * 3600 - 1));
+    assert_eq!(application.get(&client.authorization_url(&[])).await.status, 200);
+    application.clock.advance(Duration::from_secs(1));
     assert_eq!(application.get(&client.authorization_url(&[])).await.status, 400);
     let refused = client.refresh(&application, "x", &[]).await;
     assert_eq!(
         (refused.status.as_u16(), refused.error().as_str()),
         (401, "invalid_client")
     );
+}
+
+#[tokio::test]
+async fn a_client_that_is_used_lives_on_and_one_that_is_not_ends_after_90_days() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let mut tokens = client.sign_in(&application, "ada").await;
+    for _ in 0..10 {
+        application.clock.advance(29 * DAY);
+        tokens = Tokens::of(&client.refresh(&application, &tokens.refresh_token, &[]).await);
+    }
+    application.clock.advance(90 * DAY);
+    let refused = client.refresh(&application, &tokens.refresh_token, &[]).await;
+    assert_eq!(
+        (refused.status.as_u16(), refused.error().as_str()),
+        (401, "invalid_client")
+    );
+}
+
+#[tokio::test]
+async fn an_eternal_client_stays_once_it_was_used() {
+    let application = Application::new(|builder| {
+        let mut lifetimes = mcp_oauth_core::server::builder::Lifetimes::default();
+        lifetimes.client = None;
+        builder.lifetimes(lifetimes)
+    });
+    let client = Client::public(&application).await;
+    client.sign_in(&application, "ada").await;
+    application.clock.advance(4000 * DAY);
+    assert_eq!(application.get(&client.authorization_url(&[])).await.status, 200);
 }
 
 #[tokio::test]

@@ -140,10 +140,12 @@ async fn a_tool_sees_its_caller_and_neither_the_token_nor_the_mark_on_the_sessio
 #[tokio::test]
 async fn a_session_belongs_to_whoever_opened_it() {
     let server = Server::new();
-    let ada = server.token("ada").await;
+    let client = Client::public(&server.application).await;
+    let ada = client.sign_in(&server.application, "ada").await.access_token;
     let session = server.open(&ada, &[]).await;
-    // Another person; the same person by another client.
-    for stranger in [server.token("grace").await, server.token("ada").await] {
+    // Another person by the same client; the same person by another client.
+    let grace = client.sign_in(&server.application, "grace").await.access_token;
+    for stranger in [grace, server.token("ada").await] {
         assert_eq!(server.call_mirror(&stranger, &session).await.0, 404);
         for method in [Method::GET, Method::DELETE] {
             let headers = [("mcp-session-id", session.as_str())];

@@ -317,7 +317,7 @@ async fn nothing_that_a_straggler_sends_within_the_window_ends_the_grant() {
     for _ in 0..20 {
         newest = Tokens::of(&client.refresh(&application, &newest.refresh_token, &[]).await);
     }
-    application.clock.advance(Duration::from_secs(60));
+    application.clock.advance(Duration::from_secs(59));
     assert_eq!(
         client.refresh(&application, &first.refresh_token, &[]).await.error(),
         "invalid_grant"
@@ -369,6 +369,95 @@ async fn a_person_who_is_no_longer_allowed_cannot_refresh() {
         client.refresh(&application, &tokens.refresh_token, &[]).await.error(),
         "invalid_grant"
     );
+}
+
+#[tokio::test]
+async fn a_person_who_is_no_longer_allowed_gets_nothing_for_a_code_or_a_repeat_either() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let code = client.code(&application, "ada").await;
+    let tokens = client.sign_in(&application, "ada").await;
+    assert_eq!(
+        client.refresh(&application, &tokens.refresh_token, &[]).await.status,
+        200
+    );
+    let stricter = Application::with(application.store.clone(), application.clock.clone(), |builder| {
+        builder.allow(AllowList::parse("grace"))
+    });
+    assert_eq!(client.redeem(&stricter, &code, &[]).await.error(), "invalid_grant");
+    assert_eq!(
+        client.refresh(&stricter, &tokens.refresh_token, &[]).await.error(),
+        "invalid_grant"
+    );
+}
+
+#[tokio::test]
+async fn a_request_that_is_wrong_in_any_way_uses_nothing_up() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let code = client.code(&application, "ada").await;
+    for wrong in [
+        "scope=a&scope=b",
+        "resource=nowhere",
+        "client_secret=a&client_secret=b",
+        "code_verifier=a&code_verifier=b",
+    ] {
+        let form = format!(
+            "grant_type=authorization_code&code={code}&client_id={}&code_verifier={}&{wrong}",
+            client.client_id, client.verifier
+        );
+        let headers = [("content-type", "application/x-www-form-urlencoded")];
+        let answer = application
+            .send(request(http::Method::POST, "/token", &headers, &form))
+            .await;
+        assert_eq!(answer.status, 400, "{wrong}");
+    }
+    assert_eq!(client.redeem(&application, &code, &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_window_of_nothing_answers_no_repeat() {
+    let application = Application::new(|builder| {
+        let mut lifetimes = mcp_oauth_core::server::builder::Lifetimes::default();
+        lifetimes.grant.refresh_window = Duration::ZERO;
+        builder.lifetimes(lifetimes)
+    });
+    let client = Client::public(&application).await;
+    let tokens = client.sign_in(&application, "ada").await;
+    assert_eq!(
+        client.refresh(&application, &tokens.refresh_token, &[]).await.status,
+        200
+    );
+    assert_eq!(
+        client.refresh(&application, &tokens.refresh_token, &[]).await.error(),
+        "invalid_grant"
+    );
+}
+
+#[tokio::test]
+async fn a_token_of_a_resource_without_scopes_names_none() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let url = client.authorization_url(&[("resource", FILES)]);
+    let code = mcp_oauth_tests::browser::Browser::default()
+        .authorize(&application, &url, "ada")
+        .await
+        .code();
+    let answer = client.redeem(&application, &code, &[]).await.json();
+    assert!(answer.get("scope").is_none(), "{answer}");
+}
+
+#[tokio::test]
+async fn what_a_grant_is_for_is_told_to_its_owner_alone() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let tokens = client.sign_in(&application, "ada").await;
+    let grant = tokens.refresh_token.split('.').next().unwrap();
+    let made_up = format!("{grant}.{}", "A".repeat(71));
+    for resource in [NOTES, FILES] {
+        let answer = client.refresh(&application, &made_up, &[("resource", resource)]).await;
+        assert_eq!(answer.error(), "invalid_grant", "{resource}");
+    }
 }
 
 #[tokio::test]
@@ -467,8 +556,8 @@ async fn every_step_takes_at_most_two_round_trips_to_the_store() {
     let tokens = Tokens::of(&client.redeem(&application, &code, &[]).await);
     assert_eq!(
         count(before),
-        3,
-        "token: at the same time the client and the grant; then the grant replaced"
+        4,
+        "token: at the same time the client and the grant; then the grant replaced, and the client renewed"
     );
 
     application.call(NOTES, &tokens.access_token).await;

@@ -71,7 +71,13 @@ impl Browser {
             .join("; ")
     }
 
-    fn keep_cookies(&mut self, answer: &Answer) {
+    /// Puts a cookie into the jar.
+    pub fn set_cookie(&mut self, name: &str, value: &str) {
+        self.cookies.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Keeps what an answer sets.
+    pub fn keep_cookies(&mut self, answer: &Answer) {
         for cookie in answer.headers.get_all("set-cookie") {
             let cookie = cookie.to_str().expect("cookies are text");
             let (pair, attributes) = cookie.split_once(';').unwrap_or((cookie, ""));

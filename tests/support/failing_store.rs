@@ -1,12 +1,21 @@
-//! A store that a test can take away, and that counts what is asked of it.
+//! A store that a test can take away, for good or for a single operation, and that counts what is asked of it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use mcp_oauth_core::store::{FeedPage, FeedPosition, Key, Store, StoreError};
+
+/// When a single operation fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// Before it took place.
+    Request,
+    /// After it took place: its answer is lost.
+    Answer,
+}
 
 /// Another store with a switch.
 #[derive(Clone, Debug)]
@@ -14,6 +23,7 @@ pub struct FailingStore<S> {
     inner: S,
     down: Arc<AtomicBool>,
     operations: Arc<AtomicU64>,
+    once: Arc<Mutex<Option<(u64, Loss)>>>,
 }
 
 impl<S> FailingStore<S> {
@@ -23,6 +33,7 @@ impl<S> FailingStore<S> {
             inner,
             down: Arc::default(),
             operations: Arc::default(),
+            once: Arc::default(),
         }
     }
 
@@ -36,30 +47,46 @@ impl<S> FailingStore<S> {
         self.down.store(down, Ordering::SeqCst);
     }
 
+    /// Has a single operation fail: the next one is number 0.
+    pub fn fail_once(&self, number: u64, loss: Loss) {
+        *self.once.lock().unwrap() = Some((self.operations() + number, loss));
+    }
+
     /// How many operations it was asked for so far.
     pub fn operations(&self) -> u64 {
         self.operations.load(Ordering::SeqCst)
     }
 
-    fn check(&self) -> Result<(), StoreError> {
-        self.operations.fetch_add(1, Ordering::SeqCst);
-        if self.down.load(Ordering::SeqCst) {
-            return Err(StoreError::Unavailable("the test has taken the store away".into()));
+    /// Runs an operation, unless it is its turn to fail.
+    async fn run<T>(&self, operation: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let number = self.operations.fetch_add(1, Ordering::SeqCst);
+        let failure = || StoreError::Unavailable("the test has taken the store away".into());
+        let loss = self
+            .once
+            .lock()
+            .unwrap()
+            .filter(|(turn, _)| *turn == number)
+            .map(|(_, loss)| loss);
+        if self.down.load(Ordering::SeqCst) || loss == Some(Loss::Request) {
+            return Err(failure());
         }
-        Ok(())
+        let answer = operation.await;
+        if loss == Some(Loss::Answer) {
+            Err(failure())
+        } else {
+            answer
+        }
     }
 }
 
 #[async_trait]
 impl<S: Store> Store for FailingStore<S> {
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
-        self.check()?;
-        self.inner.get(key).await
+        self.run(self.inner.get(key)).await
     }
 
     async fn insert(&self, key: &Key, record: Bytes, time_to_live: Option<Duration>) -> Result<bool, StoreError> {
-        self.check()?;
-        self.inner.insert(key, record, time_to_live).await
+        self.run(self.inner.insert(key, record, time_to_live)).await
     }
 
     async fn compare_and_set(
@@ -69,27 +96,23 @@ impl<S: Store> Store for FailingStore<S> {
         record: Bytes,
         time_to_live: Option<Duration>,
     ) -> Result<bool, StoreError> {
-        self.check()?;
-        self.inner.compare_and_set(key, expected, record, time_to_live).await
+        self.run(self.inner.compare_and_set(key, expected, record, time_to_live))
+            .await
     }
 
     async fn remove(&self, key: &Key) -> Result<bool, StoreError> {
-        self.check()?;
-        self.inner.remove(key).await
+        self.run(self.inner.remove(key)).await
     }
 
     async fn publish_ended(&self, grant: &str, time_to_live: Duration) -> Result<(), StoreError> {
-        self.check()?;
-        self.inner.publish_ended(grant, time_to_live).await
+        self.run(self.inner.publish_ended(grant, time_to_live)).await
     }
 
     async fn read_ended(&self, position: Option<&FeedPosition>) -> Result<FeedPage, StoreError> {
-        self.check()?;
-        self.inner.read_ended(position).await
+        self.run(self.inner.read_ended(position)).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.check()?;
-        self.inner.ping().await
+        self.run(self.inner.ping()).await
     }
 }

@@ -126,14 +126,22 @@ impl RedirectUri {
             .then(|| Self(requested.to_owned()))
     }
 
-    /// Where people are sent, in a form they can judge: the host, or the scheme of an app.
+    /// Where people are sent, in a form they can judge: the host, or the scheme of an app; empty if the code is shown to
+    /// them instead.
     #[must_use]
     pub fn destination(&self) -> String {
         match Url::parse(&self.0) {
+            _ if self.0 == OUT_OF_BAND => String::new(),
             Ok(url) if matches!(url.scheme(), "http" | "https") => url.host_str().unwrap_or_default().to_owned(),
             Ok(url) => format!("{}:", url.scheme()),
             Err(_) => self.0.clone(),
         }
+    }
+
+    /// Whether the code goes to a server on the web.
+    #[must_use]
+    pub fn is_on_the_web(&self) -> bool {
+        Url::parse(&self.0).is_ok_and(|url| url.scheme() == "https")
     }
 
     /// Whether the code goes to the person's own machine, where any program may listen.

@@ -25,8 +25,14 @@ use crate::scope::{Scope, ScopeSet};
 /// At most this many redirect URIs, contacts and the like in one registration.
 pub const MAXIMUM_ENTRIES: usize = 20;
 
-/// At most this many characters in one registered text.
+/// At most this many bytes in one registered text.
 pub const MAXIMUM_TEXT: usize = 2048;
+
+/// At most this many characters in a client's name: it stands on the consent page, above what the person has to read.
+pub const MAXIMUM_NAME: usize = 100;
+
+/// At most this many bytes in all that a client registers, since anybody can.
+pub const MAXIMUM_METADATA: usize = 8 * 1024;
 
 /// How a client proves itself at the token endpoint (RFC 7591 §2, `token_endpoint_auth_method`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -236,19 +242,23 @@ impl RegistrationRequest {
             tos_uri: link("tos_uri", self.tos_uri)?,
             policy_uri: link("policy_uri", self.policy_uri)?,
         };
-        Ok(ClientMetadata {
+        let metadata = ClientMetadata {
             redirect_uris,
             token_endpoint_auth_method: auth_method(self.token_endpoint_auth_method.as_deref())?,
             grant_types: grant_types(self.grant_types)?,
             response_types: response_types(self.response_types)?,
             application_type: application_type(self.application_type.as_deref())?,
-            client_name: text("client_name", self.client_name)?,
+            client_name: name(self.client_name)?,
             scope: scope(self.scope)?,
             links,
             contacts: contacts(self.contacts.unwrap_or_default())?,
             software_id: text("software_id", self.software_id)?,
             software_version: text("software_version", self.software_version)?,
-        })
+        };
+        match serde_json::to_vec(&metadata) {
+            Ok(written) if written.len() <= MAXIMUM_METADATA => Ok(metadata),
+            _ => refuse("the metadata is larger than 8 KiB altogether"),
+        }
     }
 }
 
@@ -258,10 +268,17 @@ fn refuse<T>(reason: impl Into<String>) -> Result<T, InvalidRegistration> {
 
 fn text(member: &str, value: Option<String>) -> Result<Option<String>, InvalidRegistration> {
     match value {
-        Some(value) if value.chars().count() > MAXIMUM_TEXT || value.chars().any(char::is_control) => refuse(format!(
-            "{member} is longer than {MAXIMUM_TEXT} characters or holds control characters"
+        Some(value) if value.len() > MAXIMUM_TEXT || value.chars().any(char::is_control) => refuse(format!(
+            "{member} is longer than {MAXIMUM_TEXT} bytes or holds control characters"
         )),
         value => Ok(value),
+    }
+}
+
+fn name(value: Option<String>) -> Result<Option<String>, InvalidRegistration> {
+    match text("client_name", value)? {
+        Some(name) if name.chars().count() > MAXIMUM_NAME => refuse("client_name is longer than 100 characters"),
+        name => Ok(name),
     }
 }
 
@@ -409,7 +426,9 @@ mod tests {
             json!({"redirect_uris": [1]}),
             json!({"redirect_uris": [uri], "client_name": 5}),
             json!({"redirect_uris": [uri], "client_name": "a\u{0}b"}),
-            json!({"redirect_uris": [uri], "client_name": "x".repeat(MAXIMUM_TEXT + 1)}),
+            json!({"redirect_uris": [uri], "client_name": "x".repeat(MAXIMUM_NAME + 1)}),
+            json!({"redirect_uris": [uri], "software_id": "x".repeat(MAXIMUM_TEXT + 1)}),
+            json!({"redirect_uris": [uri], "contacts": vec!["x".repeat(MAXIMUM_TEXT); 5]}),
             json!({"redirect_uris": [uri], "token_endpoint_auth_method": "private_key_jwt"}),
             json!({"redirect_uris": [uri], "grant_types": ["password"]}),
             json!({"redirect_uris": [uri], "response_types": ["token"]}),

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::refresh::{RefreshChain, RefreshToken};
-use super::{Grant, GrantId, InvalidGrantId, Transition};
+use super::{EndReason, Grant, GrantId, InvalidGrantId, Transition};
 use crate::client::ClientId;
 use crate::client::redirect_uri::RedirectUri;
 use crate::clock::UnixTime;
@@ -48,29 +48,16 @@ impl FromStr for AuthorizationCode {
 
 /// What the code is bound to, beside the client: a redemption has to show the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct CodeBinding {
+pub(crate) struct CodeBinding {
     /// Where the code was sent.
-    pub redirect_uri: RedirectUri,
+    pub(crate) redirect_uri: RedirectUri,
     /// What the verifier has to meet.
-    pub code_challenge: CodeChallenge,
-}
-
-impl CodeBinding {
-    /// Puts the two together.
-    #[must_use]
-    pub fn new(redirect_uri: RedirectUri, code_challenge: CodeChallenge) -> Self {
-        Self {
-            redirect_uri,
-            code_challenge,
-        }
-    }
+    pub(crate) code_challenge: CodeChallenge,
 }
 
 /// Why a code is not redeemed. To the client all of these are `invalid_grant`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RedemptionRefused {
+pub(crate) enum RedemptionRefused {
     /// The secret is not the one that was issued.
     #[error("the code is unknown")]
     Unknown,
@@ -154,8 +141,11 @@ impl Grant {
         if let Some(refusal) = refusal {
             return Transition::Refuse(refusal);
         }
+        if self.has_ended() {
+            return Transition::End(EndReason::AlreadyEnded);
+        }
         if self.code.redeemed {
-            return Transition::End;
+            return Transition::End(EndReason::CodeReused);
         }
         if now >= self.code.expires_at {
             return Transition::Refuse(RedemptionRefused::Expired);

@@ -17,7 +17,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{Grant, GrantId, InvalidGrantId, Transition};
+use super::{EndReason, Grant, GrantId, InvalidGrantId, Transition};
 use crate::client::ClientId;
 use crate::clock::UnixTime;
 use crate::secret::{MarkingKey, Secret, SecretDigest, random_bytes};
@@ -98,8 +98,7 @@ impl FromStr for RefreshToken {
 
 /// Why a refresh token gets nothing. To the client all of these are `invalid_grant`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RefreshRefused {
+pub(crate) enum RefreshRefused {
     /// This grant never issued it.
     #[error("the refresh token is unknown")]
     Unknown,
@@ -183,7 +182,7 @@ impl RefreshChain {
         let position = self.rotated_at.len().saturating_sub(age);
         self.rotated_at
             .get(position)
-            .is_some_and(|rotated_at| now.since(*rotated_at) <= window)
+            .is_some_and(|rotated_at| now.since(*rotated_at) < window)
     }
 }
 
@@ -232,6 +231,9 @@ impl Grant {
         if self.client_id != *client_id {
             return Transition::Refuse(RefreshRefused::OtherClient);
         }
+        if self.has_ended() {
+            return Transition::End(EndReason::AlreadyEnded);
+        }
         if chain.current.matches(&presented.secret) {
             let (chain, token) = chain.rotate(&self.id, presented, now);
             let next = Self {
@@ -242,7 +244,7 @@ impl Grant {
             return Transition::Store(Box::new(next), token);
         }
         if !chain.may_be_straggler(presented.generation, now, window) {
-            return Transition::End;
+            return Transition::End(EndReason::RefreshTokenReused);
         }
         match chain.successor_of(&self.id, presented) {
             Some(token) => Transition::Answer(token),

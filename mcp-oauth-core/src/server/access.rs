@@ -1,7 +1,7 @@
 //! Whether an access token opens a protected resource.
 //!
-//! Nearly always that is known from memory: the token's signature and claims, and which grants have ended. When what is
-//! known of ended grants is too old, the store is asked, which is another step with a type of its own.
+//! Nearly always that is known from memory: the token's signature and claims, and which grants have ended. When
+//! what is known of ended grants is too old, the store is asked, which is another step with a type of its own.
 //!
 //! ```
 //! use mcp_oauth_core::resource::ResourceUri;

@@ -1,7 +1,9 @@
 //! The authorization endpoint (OAuth 2.1 §4.1.1, RFC 7636, RFC 8707): a request is checked and put before a person.
 //!
 //! Until client and redirect URI are known to belong together, an error goes to the person and never to a redirect;
-//! after that it goes to the client. The two are different types, so one cannot be taken for the other.
+//! after that it goes to the client. A client on the person's own device is redirected to; one on the web is not
+//! without the person's say, or whoever registers a client could have this server send people anywhere (OAuth 2.1
+//! §7.12.2). The three are different types, so one cannot be taken for another.
 //!
 //! ```
 //! use mcp_oauth_core::server::authorize::AuthorizeError;
@@ -14,6 +16,8 @@
 //!     }
 //! }
 //! ```
+
+use std::fmt;
 
 use url::Url;
 
@@ -36,9 +40,17 @@ pub const MAXIMUM_STATE: usize = 2048;
 pub const MAXIMUM_RESOURCES: usize = 8;
 
 /// A redirect back to the client. Only made where the redirect URI was checked against the client's registration.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ClientRedirect {
     location: String,
+}
+
+impl fmt::Debug for ClientRedirect {
+    /// Shows where it goes and not what it carries.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = self.location.split('?').next().unwrap_or_default();
+        formatter.debug_tuple("ClientRedirect").field(&address).finish()
+    }
 }
 
 impl ClientRedirect {
@@ -101,9 +113,35 @@ pub enum AuthorizeError {
     /// The client or the redirect URI is not known: the person is told, and nobody is redirected.
     #[error(transparent)]
     Page(OAuthError),
-    /// Anything else: the client is told, by redirect.
+    /// Anything else, for a client on the person's own device: it is told by redirect.
     #[error("the request is refused by a redirect to the client")]
     Redirect(ClientRedirect),
+    /// Anything else, for a client on the web: the person is told, and may follow a link that tells the client.
+    #[error("{error}")]
+    Offer {
+        /// What is wrong.
+        error: OAuthError,
+        /// The link.
+        redirect: ClientRedirect,
+        /// The host that it leads to.
+        destination: String,
+    },
+}
+
+impl AuthorizeError {
+    fn at_client(server: &AuthorizationServer, to: &ReturnAddress<'_>, error: OAuthError) -> Self {
+        let redirect = ClientRedirect::error(server, to, &error);
+        if to.redirect_uri.is_on_the_web() {
+            let destination = to.redirect_uri.destination();
+            Self::Offer {
+                error,
+                redirect,
+                destination,
+            }
+        } else {
+            Self::Redirect(redirect)
+        }
+    }
 }
 
 /// What the consent page shows, and what it has to send back.
@@ -112,7 +150,7 @@ pub enum AuthorizeError {
 pub struct ConsentPrompt {
     /// Names the transaction in the form.
     pub transaction: TransactionId,
-    /// For the browser's cookie.
+    /// For a cookie of the browser.
     pub browser: BrowserSecret,
     /// What the client calls itself. Nobody has checked it.
     pub client_name: String,
@@ -131,19 +169,14 @@ pub struct ConsentPrompt {
 }
 
 impl AuthorizationServer {
-    /// Checks an authorization request and begins a transaction for it. `browser` is the value of the browser's
-    /// cookie, if it sent one.
+    /// Checks an authorization request and begins a transaction for it.
     ///
     /// May be called any number of times for the same request: nothing is used up before the person decides.
     ///
     /// # Errors
     ///
     /// See [`AuthorizeError`].
-    pub async fn authorize(
-        &self,
-        parameters: &Parameters,
-        browser: Option<&str>,
-    ) -> Result<ConsentPrompt, AuthorizeError> {
+    pub async fn authorize(&self, parameters: &Parameters) -> Result<ConsentPrompt, AuthorizeError> {
         let client = self.requesting_client(parameters).await.map_err(AuthorizeError::Page)?;
         let redirect_uri = redirect_uri(&client, parameters).map_err(AuthorizeError::Page)?;
 
@@ -156,9 +189,9 @@ impl AuthorizationServer {
         };
         let request = state
             .and_then(|state| self.checked_request(parameters, &client, redirect_uri.clone(), state))
-            .map_err(|error| AuthorizeError::Redirect(ClientRedirect::error(self, &to, &error)))?;
+            .map_err(|error| AuthorizeError::at_client(self, &to, error))?;
 
-        let browser = BrowserSecret::from_cookie(browser);
+        let browser = BrowserSecret::random();
         let transaction = Transaction::begin(request, &browser);
         let time_to_live = Some(self.0.lifetimes.transaction);
         store::insert(
@@ -168,7 +201,7 @@ impl AuthorizationServer {
             time_to_live,
         )
         .await
-        .map_err(|error| AuthorizeError::Redirect(ClientRedirect::error(self, &to, &error.into())))?;
+        .map_err(|error| AuthorizeError::at_client(self, &to, error.into()))?;
         Ok(self.prompt(&client, transaction, browser))
     }
 
@@ -181,7 +214,7 @@ impl AuthorizationServer {
             )
         };
         let client_id: ClientId = client_id.parse().map_err(|_| unknown())?;
-        self.load_client(&client_id).await?.ok_or_else(unknown)
+        Ok(self.load_client(&client_id).await?.ok_or_else(unknown)?.record)
     }
 
     fn checked_request(
@@ -197,7 +230,7 @@ impl AuthorizationServer {
                 "response_type must be code",
             ));
         }
-        if let Some("fragment") = parameters.get("response_mode")? {
+        if parameters.get("response_mode")?.is_some_and(|mode| mode != "query") {
             return Err(OAuthError::new(
                 ErrorCode::InvalidRequest,
                 "response_mode must be query",

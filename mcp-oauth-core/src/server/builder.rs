@@ -32,8 +32,11 @@ pub struct Lifetimes {
     pub access_token: Duration,
     /// An authorization request, from the first page to the code (10 minutes).
     pub transaction: Duration,
-    /// A registered client (90 days); `None` means for ever.
+    /// A registered client, from its last use (90 days; it is renewed when less than half is left); `None` means for
+    /// ever.
     pub client: Option<Duration>,
+    /// A registered client that has never got a token (1 day).
+    pub unused_client: Duration,
     /// The parts of a grant.
     pub grant: GrantLifetimes,
 }
@@ -44,6 +47,7 @@ impl Default for Lifetimes {
             access_token: Duration::from_secs(60 * 60),
             transaction: Duration::from_secs(10 * 60),
             client: Some(Duration::from_secs(90 * 24 * 60 * 60)),
+            unused_client: Duration::from_secs(24 * 60 * 60),
             grant: GrantLifetimes::default(),
         }
     }
@@ -68,6 +72,9 @@ pub enum ConfigurationError {
     /// The default resource is not one of the resources.
     #[error("the default resource {0} is not among the resources")]
     UnknownDefault(String),
+    /// RFC 6749 §4.1.2 allows a code ten minutes at most.
+    #[error("an authorization code may live for 1 to 600 seconds: change lifetimes.grant.authorization_code")]
+    CodeLifetime,
     /// The identity provider cannot be used here.
     #[error("{0}")]
     Identity(String),
@@ -146,7 +153,8 @@ impl AuthorizationServerBuilder {
         self
     }
 
-    /// The keys that sign access tokens; otherwise a key is made now, and tokens do not outlive the process.
+    /// The keys that sign access tokens, if several servers of one process share them; otherwise a key is made now.
+    /// Either way tokens do not outlive the process.
     pub fn keys(mut self, keys: KeySet) -> Self {
         self.keys = Some(keys);
         self
@@ -197,6 +205,9 @@ impl AuthorizationServerBuilder {
             {
                 return Err(ConfigurationError::DuplicateResource(resource.uri().clone()));
             }
+        }
+        if !(1..=600).contains(&self.lifetimes.grant.authorization_code.as_secs()) {
+            return Err(ConfigurationError::CodeLifetime);
         }
         identity.check(&issuer).map_err(ConfigurationError::Identity)?;
         let default_resource = match (self.default_resource, self.resources.as_slice()) {

@@ -101,10 +101,25 @@ impl AuthorizationServer {
                 retry_after: None,
                 source: None,
             }),
-            Ok(Some(_)) | Err(_) => Some(IdentityError::Unusable(format!(
-                "{} refused the sign-in; its operator may find out why",
-                self.identity().display_name()
-            ))),
+            Ok(Some(_)) | Err(_) => {
+                // Anybody can write this parameter, so only what a specification could have as a code is noted.
+                let plain = |character: &char| character.is_ascii_alphanumeric() || *character == '_';
+                let error: String = parameters
+                    .all("error")
+                    .flat_map(str::chars)
+                    .filter(plain)
+                    .take(60)
+                    .collect();
+                tracing::warn!(
+                    provider = self.identity().id(),
+                    error,
+                    "the identity provider refused a sign-in"
+                );
+                Some(IdentityError::Unusable(format!(
+                    "{} refused the sign-in; its operator may find out why",
+                    self.identity().display_name()
+                )))
+            }
         }
     }
 
@@ -116,13 +131,16 @@ impl AuthorizationServer {
         identity: Identity,
     ) -> Result<CallbackOutcome, TransactionError> {
         let request = &loaded.record.request;
-        let approval = Approval::new(
-            request.client_id.clone(),
+        let approval = Approval {
+            client_id: request.client_id.clone(),
             identity,
-            request.resources.clone(),
-            request.scopes.clone(),
-        );
-        let binding = CodeBinding::new(request.redirect_uri.clone(), request.code_challenge.clone());
+            resources: request.resources.clone(),
+            scopes: request.scopes.clone(),
+        };
+        let binding = CodeBinding {
+            redirect_uri: request.redirect_uri.clone(),
+            code_challenge: request.code_challenge.clone(),
+        };
         let (grant, code) = Grant::issue(approval, binding, self.now(), &self.0.lifetimes.grant);
         let key = grant_key(&grant.id);
         let (inserted, finished) = join(

@@ -10,6 +10,8 @@
 //! assert_ne!(Decision::Approve, Decision::Deny);
 //! ```
 
+use std::fmt;
+
 use url::Url;
 
 use super::authorize::ClientRedirect;
@@ -25,12 +27,32 @@ pub enum ConsentOutcome {
     /// To the identity provider, with the cookie that the callback will ask for.
     SignIn {
         /// The identity provider's page.
-        location: Url,
+        location: SignInUrl,
         /// The value of the cookie.
         sign_in: SignInSecret,
     },
     /// Back to the client, which is told `access_denied`.
     Denied(ClientRedirect),
+}
+
+/// The identity provider's page, with the state of this sign-in: `Debug` shows the address alone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SignInUrl(Url);
+
+impl SignInUrl {
+    /// The URL as it is written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl fmt::Debug for SignInUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut address = self.0.clone();
+        address.set_query(None);
+        formatter.debug_tuple("SignInUrl").field(&address.as_str()).finish()
+    }
 }
 
 /// Why a decision leads nowhere. The person is told.
@@ -52,7 +74,7 @@ impl From<crate::store::StoreError> for TransactionError {
 }
 
 impl AuthorizationServer {
-    /// Takes the person's decision. `browser` is the value of the browser's cookie.
+    /// Takes the person's decision. `browser` is the value of this transaction's cookie.
     ///
     /// Deciding the same twice leads to the same place twice.
     ///
@@ -63,9 +85,9 @@ impl AuthorizationServer {
         &self,
         transaction: &TransactionId,
         decision: Decision,
-        browser: Option<&str>,
+        browser: Option<&BrowserSecret>,
     ) -> Result<ConsentOutcome, TransactionError> {
-        let browser = BrowserSecret::from_cookie(Some(browser.ok_or(TransactionRefused::OtherBrowser)?));
+        let browser = browser.ok_or(TransactionRefused::OtherBrowser)?;
         for _ in 0..MAXIMUM_ROUNDS {
             let loaded = self
                 .load_transaction(transaction)
@@ -73,13 +95,13 @@ impl AuthorizationServer {
                 .ok_or(TransactionRefused::Unknown)?;
             let (next, outcome) = match decision {
                 Decision::Approve => {
-                    let (next, sign_in) = loaded.record.approve(&browser)?;
+                    let (next, sign_in) = loaded.record.approve(browser)?;
                     (next, self.sign_in(transaction, sign_in))
                 }
                 Decision::Deny => {
                     let denied = OAuthError::new(ErrorCode::AccessDenied, "the person did not allow it");
                     let redirect = ClientRedirect::error(self, &loaded.record.request.return_address(), &denied);
-                    (loaded.record.deny(&browser)?, ConsentOutcome::Denied(redirect))
+                    (loaded.record.deny(browser)?, ConsentOutcome::Denied(redirect))
                 }
             };
             let stored = match &next {
@@ -99,6 +121,7 @@ impl AuthorizationServer {
             callback: &self.0.callback,
             code_verifier: &sign_in.code_verifier(),
         });
+        let location = SignInUrl(location);
         ConsentOutcome::SignIn { location, sign_in }
     }
 }

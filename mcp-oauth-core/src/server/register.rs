@@ -16,7 +16,7 @@ use crate::client::{Client, ClientCredential, ClientId};
 use crate::clock::UnixTime;
 use crate::error::OAuthError;
 use crate::secret::Secret;
-use crate::store::{self, Key, Kind};
+use crate::store;
 
 /// The answer to a registration: everything that was registered, and what the client needs from now on (RFC 7591
 /// §3.2.1). Serialises as its JSON body, which holds the secret.
@@ -74,9 +74,13 @@ impl AuthorizationServer {
                 })
             }
         };
+        // Anybody can register, so a client that nobody ever signs in with does not stay for long.
+        let unused = self.0.lifetimes.unused_client;
+        let until_used = lifetime.map_or(unused, |lifetime| lifetime.min(unused));
         let client = Client {
             client_id: ClientId::random(),
             client_id_issued_at: now,
+            expires_at: Some(now + until_used),
             credential: match &secret {
                 None => ClientCredential::None,
                 Some(issued) => ClientCredential::Secret {
@@ -85,8 +89,8 @@ impl AuthorizationServer {
             },
             metadata,
         };
-        let key = Key::new(Kind::Client, client.client_id.as_str());
-        store::insert(self.store(), &key, &client, lifetime).await?;
+        let key = super::client_key(&client.client_id);
+        store::insert(self.store(), &key, &client, Some(until_used)).await?;
         tracing::info!(client = %client.client_id, "a client was registered");
         Ok(RegistrationResponse {
             client_id: client.client_id,

@@ -14,7 +14,7 @@
 
 use std::time::Duration;
 
-use futures_util::future::try_join;
+use futures_util::future::{join, try_join};
 use serde::{Serialize, Serializer};
 
 use super::{AuthorizationServer, MAXIMUM_ROUNDS, contended};
@@ -22,7 +22,7 @@ use crate::client::Client;
 use crate::client::authentication::PresentedClient;
 use crate::client::registration::GrantType;
 use crate::error::{ErrorCode, OAuthError};
-use crate::grant::{AuthorizationCode, Grant, GrantId, RefreshToken, Transition};
+use crate::grant::{AuthorizationCode, EndReason, Grant, GrantId, Redemption, RefreshToken, Transition};
 use crate::parameters::Parameters;
 use crate::pkce::CodeVerifier;
 use crate::resource::ResourceUri;
@@ -45,7 +45,8 @@ pub struct TokenResponse {
     /// The refresh token to use next; the one before it is no longer good.
     #[serde(serialize_with = "expose_some", skip_serializing_if = "Option::is_none")]
     pub refresh_token: Option<Secret>,
-    /// How far the access token reaches.
+    /// How far the access token reaches; left out where the resource knows no scopes.
+    #[serde(skip_serializing_if = "ScopeSet::is_empty")]
     pub scope: ScopeSet,
 }
 
@@ -91,7 +92,15 @@ impl<E: Into<OAuthError>> From<E> for TokenError {
 }
 
 /// What is asked of the token endpoint.
-enum TokenRequest {
+struct TokenRequest {
+    proof: Proof,
+    /// The resources that the token is for, if fewer than were approved.
+    resources: Option<Vec<ResourceUri>>,
+    scope: Option<String>,
+}
+
+/// What the client shows for a token.
+enum Proof {
     Code {
         code: Option<AuthorizationCode>,
         redirect_uri: Option<String>,
@@ -102,7 +111,7 @@ enum TokenRequest {
     },
 }
 
-impl TokenRequest {
+impl Proof {
     fn read(form: &Parameters) -> Result<Self, OAuthError> {
         match form.require("grant_type")? {
             "authorization_code" => {
@@ -154,15 +163,19 @@ impl AuthorizationServer {
             error,
             challenge: authorization.is_some(),
         })?;
-        let request = TokenRequest::read(form)?;
-        let resources = self.wanted_resources(form)?;
-
-        let (client, mut loaded) = try_join(self.find_client(&presented), self.find_grant(&request)).await?;
-        let client = presented.prove(client).map_err(|error| TokenError {
-            challenge: presented.used_header(),
-            error,
-        })?;
-        if !client.metadata.grant_types.contains(&request.grant_type()) {
+        let request = TokenRequest {
+            proof: Proof::read(form)?,
+            resources: self.wanted_resources(form)?,
+            scope: form.get("scope")?.map(str::to_owned),
+        };
+        let (found, mut loaded) = try_join(self.find_client(&presented), self.find_grant(&request.proof)).await?;
+        let client = presented
+            .prove(found.as_ref().map(|found| found.record.clone()))
+            .map_err(|error| TokenError {
+                challenge: presented.used_header(),
+                error,
+            })?;
+        if !client.metadata.grant_types.contains(&request.proof.grant_type()) {
             return Err(OAuthError::new(
                 ErrorCode::UnauthorizedClient,
                 "the client has not registered this grant type",
@@ -170,37 +183,38 @@ impl AuthorizationServer {
             .into());
         }
         for _ in 0..MAXIMUM_ROUNDS {
-            let grant = loaded.as_ref().ok_or_else(gone)?;
-            match self.decide(&request, &client, grant, resources.as_deref())? {
+            let grant = loaded.ok_or_else(gone)?;
+            match self.decide(&request, &client, &grant.record)? {
                 Transition::Store(next, refresh_token) => {
-                    if self.replace_grant(grant, &next).await? {
-                        return self.issue(&next, refresh_token.as_ref(), resources.as_deref(), form);
+                    let renewed = self.renew_client(found.as_ref());
+                    let (stored, ()) = join(self.replace_grant(&grant, &next), renewed).await;
+                    if stored? {
+                        return self.issue(&request, &next, refresh_token.as_ref());
                     }
                 }
                 Transition::Answer(refresh_token) => {
-                    return self.issue(&grant.record, refresh_token.as_ref(), resources.as_deref(), form);
+                    return self.issue(&request, &grant.record, refresh_token.as_ref());
                 }
-                Transition::End => {
-                    self.end_grant(&grant.record.id, "a code or a refresh token was used again")
-                        .await?;
+                Transition::End(reason) => {
+                    self.end_grant(grant, reason).await?;
                     return Err(gone().into());
                 }
                 Transition::Refuse(error) => return Err(error.into()),
             }
-            loaded = self.find_grant(&request).await?;
+            loaded = self.find_grant(&request.proof).await?;
         }
         Err(contended().into())
     }
 
-    async fn find_client(&self, presented: &PresentedClient) -> Result<Option<Client>, StoreError> {
+    async fn find_client(&self, presented: &PresentedClient) -> Result<Option<Loaded<Client>>, StoreError> {
         match presented.client_id() {
             Some(client_id) => self.load_client(client_id).await,
             None => Ok(None),
         }
     }
 
-    async fn find_grant(&self, request: &TokenRequest) -> Result<Option<Loaded<Grant>>, StoreError> {
-        match request.grant() {
+    async fn find_grant(&self, proof: &Proof) -> Result<Option<Loaded<Grant>>, StoreError> {
+        match proof.grant() {
             Some(grant) => self.load_grant(grant).await,
             None => Ok(None),
         }
@@ -211,67 +225,58 @@ impl AuthorizationServer {
         &self,
         request: &TokenRequest,
         client: &Client,
-        grant: &Loaded<Grant>,
-        resources: Option<&[ResourceUri]>,
+        grant: &Grant,
     ) -> Result<Transition<Option<RefreshToken>, OAuthError>, OAuthError> {
-        let grant = &grant.record;
-        // RFC 8707 §2.2: fewer resources than were approved, never others.
-        if resources.is_some_and(|wanted| wanted.iter().any(|wanted| !grant.resources.contains(wanted)))
-            && grant.client_id == client.client_id
-        {
-            return Err(OAuthError::new(
-                ErrorCode::InvalidTarget,
-                "the resource is not one that was approved",
-            ));
-        }
-        let refuse = |reason: String| Transition::Refuse(OAuthError::new(ErrorCode::InvalidGrant, reason));
-        Ok(match request {
-            TokenRequest::Code {
+        let refused = |reason: String| OAuthError::new(ErrorCode::InvalidGrant, reason);
+        let transition = match &request.proof {
+            Proof::Code {
                 code,
                 redirect_uri,
                 verifier,
             } => {
-                let redemption = crate::grant::Redemption {
+                let redemption = Redemption {
                     code: code.as_ref().ok_or_else(gone)?,
                     client_id: &client.client_id,
                     redirect_uri: redirect_uri.as_deref(),
                     code_verifier: verifier,
                     with_refresh_token: client.metadata.grant_types.contains(&GrantType::RefreshToken),
                 };
-                match grant.redeem(&redemption, self.now()) {
-                    Transition::Store(next, token) => Transition::Store(next, token),
-                    Transition::Answer(token) => Transition::Answer(token),
-                    Transition::End => Transition::End,
-                    Transition::Refuse(reason) => refuse(reason.to_string()),
-                }
+                let decided = grant.redeem(&redemption, self.now());
+                decided.map(|token| token, |reason| refused(reason.to_string()))
             }
-            TokenRequest::Refresh { token } => {
+            Proof::Refresh { token } => {
                 let token = token.as_ref().ok_or_else(gone)?;
                 let window = self.0.lifetimes.grant.refresh_window;
-                match grant.refresh(token, &client.client_id, self.now(), window) {
-                    Transition::Store(next, token) if self.0.allow.allows(&next.identity) => {
-                        Transition::Store(next, Some(token))
-                    }
-                    Transition::Answer(token) => Transition::Answer(Some(token)),
-                    // A person who was taken off the list keeps nothing.
-                    Transition::Store(..) | Transition::End => Transition::End,
-                    Transition::Refuse(reason) => refuse(reason.to_string()),
-                }
+                let decided = grant.refresh(token, &client.client_id, self.now(), window);
+                decided.map(Some, |reason| refused(reason.to_string()))
             }
-        })
+        };
+        if !matches!(transition, Transition::Store(..) | Transition::Answer(_)) {
+            return Ok(transition);
+        }
+        // From here on the client has shown that the grant is its own.
+        if !self.0.allow.allows(&grant.identity) {
+            return Ok(Transition::End(EndReason::NoLongerAllowed));
+        }
+        // RFC 8707 §2.2: fewer resources than were approved, never others.
+        let approved = |wanted: &ResourceUri| grant.resources.contains(wanted);
+        if !request.resources.iter().flatten().all(approved) {
+            let error = OAuthError::new(ErrorCode::InvalidTarget, "the resource is not one that was approved");
+            return Ok(Transition::Refuse(error));
+        }
+        Ok(transition)
     }
 
     fn issue(
         &self,
+        request: &TokenRequest,
         grant: &Grant,
         refresh_token: Option<&RefreshToken>,
-        resources: Option<&[ResourceUri]>,
-        form: &Parameters,
     ) -> Result<TokenResponse, TokenError> {
-        let scope = narrowed(&grant.scopes, form.get("scope")?);
+        let scope = narrowed(&grant.scopes, request.scope.as_deref());
         let now = self.now();
         let lifetime: Duration = self.0.lifetimes.access_token;
-        let audience = resources.unwrap_or(&grant.resources);
+        let audience = request.resources.as_ref().unwrap_or(&grant.resources);
         let claims = AccessTokenClaims {
             issuer: self.issuer().as_str().to_owned(),
             audience: audience.iter().map(|uri| uri.as_str().to_owned()).collect(),

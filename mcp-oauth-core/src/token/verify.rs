@@ -159,3 +159,241 @@ impl fmt::Debug for TokenVerifier {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::token::keys::KeySet;
+
+    const NOW: u64 = 1_790_000_000;
+    const ALGORITHMS: [Algorithm; 3] = [Algorithm::Es256, Algorithm::Rs256, Algorithm::EdDsa];
+
+    struct Setting {
+        keys: KeySet,
+        verifier: TokenVerifier,
+        header: Value,
+        claims: Value,
+    }
+
+    impl Setting {
+        fn new(algorithm: Algorithm) -> Self {
+            let keys = KeySet::generate(algorithm).unwrap();
+            let public = keys.public();
+            let header = json!({"typ": "at+jwt", "alg": algorithm.as_str(), "kid": public.keys[0].kid});
+            let claims = json!({"iss": "https://auth.example", "aud": "https://mcp.example/mcp", "sub": "github:1",
+                "client_id": "c", "scope": "a b", "iat": NOW, "exp": NOW + 60, "jti": "AAAAAAAAAAAAAAAAAAAAAA.x"});
+            let verifier = TokenVerifier::new(&"https://auth.example".parse().unwrap(), &public);
+            Self {
+                keys,
+                verifier,
+                header,
+                claims,
+            }
+        }
+
+        fn verify(&self, header: &Value, claims: &Value) -> Result<AccessTokenClaims, TokenRefused> {
+            let token = self.keys.sign_anything(header, claims);
+            let resource = "https://mcp.example/mcp".parse().unwrap();
+            self.verifier.verify(&token, &resource, UnixTime::from_seconds(NOW))
+        }
+
+        fn with_header(&self, name: &str, value: Value) -> Option<TokenRefused> {
+            let mut header = self.header.clone();
+            header[name] = value;
+            self.verify(&header, &self.claims).err()
+        }
+
+        fn with_claim(&self, name: &str, value: Value) -> Option<TokenRefused> {
+            let mut claims = self.claims.clone();
+            claims[name] = value;
+            self.verify(&self.header, &claims).err()
+        }
+    }
+
+    #[test]
+    fn a_good_token_of_each_algorithm_is_good() {
+        for algorithm in ALGORITHMS {
+            let setting = Setting::new(algorithm);
+            let claims = setting.verify(&setting.header, &setting.claims).unwrap();
+            assert_eq!(claims.subject, "github:1");
+            assert_eq!(claims.scope.to_string(), "a b");
+        }
+    }
+
+    #[test]
+    fn a_jwt_of_another_type_is_no_access_token() {
+        let setting = Setting::new(Algorithm::Es256);
+        for typ in ["JWT", "", "oauth-id-jag+jwt", "logout+jwt", "at+jwt "] {
+            assert_eq!(
+                setting.with_header("typ", json!(typ)),
+                Some(TokenRefused::WrongType),
+                "{typ}"
+            );
+        }
+        assert!(setting.with_header("typ", Value::Null).is_some());
+        for typ in ["AT+JWT", "application/at+jwt"] {
+            assert_eq!(setting.with_header("typ", json!(typ)), None, "{typ}");
+        }
+    }
+
+    #[test]
+    fn a_critical_header_that_is_not_understood_is_refused() {
+        let setting = Setting::new(Algorithm::Es256);
+        assert_eq!(
+            setting.with_header("crit", json!(["b64"])),
+            Some(TokenRefused::WrongType)
+        );
+    }
+
+    #[test]
+    fn the_algorithm_is_that_of_the_key_whatever_the_header_says() {
+        for algorithm in ALGORITHMS {
+            let setting = Setting::new(algorithm);
+            for named in ["ES256", "RS256", "EdDSA", "HS256", "PS256", "ES384"] {
+                if named != algorithm.as_str() {
+                    assert_eq!(
+                        setting.with_header("alg", json!(named)),
+                        Some(TokenRefused::Signature),
+                        "{named}"
+                    );
+                }
+            }
+            for named in ["none", "nOnE", "x"] {
+                assert_eq!(
+                    setting.with_header("alg", json!(named)),
+                    Some(TokenRefused::Malformed),
+                    "{named}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_key_has_to_be_named_and_known() {
+        let setting = Setting::new(Algorithm::Es256);
+        assert_eq!(
+            setting.with_header("kid", json!("other")),
+            Some(TokenRefused::Signature)
+        );
+        let header = json!({"typ": "at+jwt", "alg": "ES256"});
+        assert_eq!(
+            setting.verify(&header, &setting.claims).err(),
+            Some(TokenRefused::Signature)
+        );
+    }
+
+    #[test]
+    fn issuer_and_audience_count_to_the_byte() {
+        let setting = Setting::new(Algorithm::Es256);
+        for issuer in [
+            "https://auth.example/",
+            "https://AUTH.example",
+            "https://other.example",
+            "",
+        ] {
+            assert_eq!(
+                setting.with_claim("iss", json!(issuer)),
+                Some(TokenRefused::Issuer),
+                "{issuer}"
+            );
+        }
+        for audience in [
+            json!("https://mcp.example"),
+            json!([]),
+            json!(["https://mcp.example/mcp/"]),
+        ] {
+            assert_eq!(
+                setting.with_claim("aud", audience.clone()),
+                Some(TokenRefused::Audience),
+                "{audience}"
+            );
+        }
+        assert_eq!(setting.with_claim("aud", json!(["x", "https://mcp.example/mcp"])), None);
+    }
+
+    #[test]
+    fn every_claim_is_needed_and_of_its_own_type() {
+        let setting = Setting::new(Algorithm::Es256);
+        for name in ["iss", "aud", "sub", "client_id", "scope", "iat", "exp", "jti"] {
+            let mut claims = setting.claims.clone();
+            claims.as_object_mut().unwrap().remove(name);
+            assert_eq!(
+                setting.verify(&setting.header, &claims).err(),
+                Some(TokenRefused::Malformed),
+                "no {name}"
+            );
+            assert_eq!(
+                setting.with_claim(name, Value::Null),
+                Some(TokenRefused::Malformed),
+                "{name} is null"
+            );
+            assert_eq!(
+                setting.with_claim(name, json!({})),
+                Some(TokenRefused::Malformed),
+                "{name} is an object"
+            );
+        }
+        for expiry in [
+            json!("9999999999"),
+            json!(1e300),
+            json!([NOW + 60]),
+            json!(-1),
+            json!(1.5),
+        ] {
+            assert_eq!(
+                setting.with_claim("exp", expiry.clone()),
+                Some(TokenRefused::Malformed),
+                "{expiry}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_token_is_refused_when_it_has_expired_or_has_not_begun() {
+        let setting = Setting::new(Algorithm::Es256);
+        assert_eq!(setting.with_claim("exp", json!(NOW)), Some(TokenRefused::Time));
+        assert_eq!(setting.with_claim("exp", json!(NOW + 1)), None);
+        assert_eq!(setting.with_claim("nbf", json!(NOW + 31)), Some(TokenRefused::Time));
+        assert_eq!(
+            setting.with_claim("nbf", json!(NOW + 30)),
+            None,
+            "clocks may be a little apart"
+        );
+    }
+
+    #[test]
+    fn a_changed_signature_or_none_is_refused() {
+        for algorithm in ALGORITHMS {
+            let setting = Setting::new(algorithm);
+            let token = setting.keys.sign_anything(&setting.header, &setting.claims);
+            let (signed, signature) = token.rsplit_once('.').unwrap();
+            let resource = "https://mcp.example/mcp".parse().unwrap();
+            let flipped = if signature.starts_with('A') { "B" } else { "A" };
+            for other in [
+                String::new(),
+                format!("{flipped}{}", &signature[1..]),
+                signature[4..].to_owned(),
+            ] {
+                let token = format!("{signed}.{other}");
+                assert!(
+                    setting
+                        .verifier
+                        .verify(&token, &resource, UnixTime::from_seconds(NOW))
+                        .is_err()
+                );
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn verifying_never_panics(token in "[A-Za-z0-9_=.{}\"-]{0,200}") {
+            let setting = Setting::new(Algorithm::Es256);
+            let resource = "https://mcp.example/mcp".parse().unwrap();
+            let _ = setting.verifier.verify(&token, &resource, UnixTime::from_seconds(NOW));
+        }
+    }
+}

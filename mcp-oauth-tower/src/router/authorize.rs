@@ -9,7 +9,7 @@ use mcp_oauth_core::parameters::Parameters;
 use mcp_oauth_core::server::authorize::AuthorizeError;
 
 use super::{Endpoints, answer, consent, cookies};
-use crate::pages::Problem;
+use crate::pages::{Link, Problem, WayOut};
 
 pub(super) async fn show(State(endpoints): State<Endpoints>, headers: HeaderMap, uri: Uri) -> Response {
     let server = &endpoints.server;
@@ -17,17 +17,21 @@ pub(super) async fn show(State(endpoints): State<Endpoints>, headers: HeaderMap,
         Ok(parameters) => parameters,
         Err(error) => return refuse(&endpoints, &headers, &error),
     };
-    let browser = cookies::browser(server, &headers);
-    match server.authorize(&parameters, browser.as_deref()).await {
+    match server.authorize(&parameters).await {
         Ok(prompt) => {
             let mut response = endpoints.frame.consent(&endpoints.path("/consent"), &prompt);
-            if let Some(cookie) = cookies::set_browser(server, &prompt.browser) {
+            if let Some(cookie) = cookies::set_browser(server, &prompt.transaction, &prompt.browser) {
                 response.headers_mut().append(SET_COOKIE, cookie);
             }
             response
         }
         Err(AuthorizeError::Redirect(redirect)) => consent::redirect(redirect.location()),
         Err(AuthorizeError::Page(error)) => refuse(&endpoints, &headers, &error),
+        Err(AuthorizeError::Offer {
+            error,
+            redirect,
+            destination,
+        }) => offer(&endpoints, &error, redirect.location(), &destination),
         Err(error) => refuse(
             &endpoints,
             &headers,
@@ -36,13 +40,28 @@ pub(super) async fn show(State(endpoints): State<Endpoints>, headers: HeaderMap,
     }
 }
 
-/// Tells the person, and never anybody at a redirect URI. A program that asks for JSON gets that.
-fn refuse(endpoints: &Endpoints, headers: &HeaderMap, error: &OAuthError) -> Response {
-    let status = match error.code() {
-        // Nobody has tried to authenticate here, so 401 would be wrong.
+/// Tells the person, who may tell the client by following a link.
+fn offer(endpoints: &Endpoints, error: &OAuthError, location: &str, destination: &str) -> Response {
+    let problem = Problem {
+        title: "This request cannot be answered",
+        explanation: consent::sentence(error.description()),
+        code: error.code().as_str(),
+    };
+    let link = Link { location, destination };
+    endpoints.frame.error(status(error), &problem, WayOut::Link(link))
+}
+
+/// Nobody has tried to authenticate here, so 401 would be wrong.
+fn status(error: &OAuthError) -> StatusCode {
+    match error.code() {
         ErrorCode::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_REQUEST,
-    };
+    }
+}
+
+/// Tells the person, and never anybody at a redirect URI. A program that asks for JSON gets that.
+fn refuse(endpoints: &Endpoints, headers: &HeaderMap, error: &OAuthError) -> Response {
+    let status = status(error);
     let accept = headers
         .get(ACCEPT)
         .and_then(|value| value.to_str().ok())
@@ -58,5 +77,5 @@ fn refuse(endpoints: &Endpoints, headers: &HeaderMap, error: &OAuthError) -> Res
         ),
         code: error.code().as_str(),
     };
-    endpoints.frame.error(status, &problem, None)
+    endpoints.frame.error(status, &problem, WayOut::None)
 }

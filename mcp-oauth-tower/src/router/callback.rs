@@ -11,7 +11,7 @@ use mcp_oauth_core::server::callback::CallbackOutcome;
 use mcp_oauth_core::transaction::{SignInState, TransactionId, TransactionRefused};
 
 use super::{Endpoints, consent, cookies};
-use crate::pages::{Problem, Retry};
+use crate::pages::{Problem, Retry, WayOut};
 
 pub(super) async fn finish(State(endpoints): State<Endpoints>, headers: HeaderMap, uri: Uri) -> Response {
     let server = &endpoints.server;
@@ -29,7 +29,7 @@ pub(super) async fn finish(State(endpoints): State<Endpoints>, headers: HeaderMa
     match server.callback(&state, &parameters, sign_in.as_ref()).await {
         Ok(CallbackOutcome::Client(redirect)) => {
             let mut response = consent::redirect(redirect.location());
-            if let Some(cookie) = cookies::clear_sign_in(server, state.transaction()) {
+            for cookie in cookies::clear(server, state.transaction()) {
                 response.headers_mut().append(SET_COOKIE, cookie);
             }
             response
@@ -78,7 +78,7 @@ fn retry(endpoints: &Endpoints, transaction: &TransactionId, error: &IdentityErr
         action: &action,
         transaction: transaction.as_str(),
     };
-    let mut response = endpoints.frame.error(status, &problem, Some(retry));
+    let mut response = endpoints.frame.error(status, &problem, WayOut::Retry(retry));
     if let Some(wait) = wait {
         response
             .headers_mut()
@@ -100,7 +100,7 @@ pub(super) async fn show_code(State(endpoints): State<Endpoints>, uri: Uri) -> R
                 explanation: "The sign-in was not finished. Go back to your app and start again.".to_owned(),
                 code: "access_denied",
             };
-            endpoints.frame.error(StatusCode::BAD_REQUEST, &problem, None)
+            endpoints.frame.error(StatusCode::BAD_REQUEST, &problem, WayOut::None)
         }
     }
 }

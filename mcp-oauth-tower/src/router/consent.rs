@@ -9,11 +9,11 @@ use mcp_oauth_core::server::consent::{ConsentOutcome, TransactionError};
 use mcp_oauth_core::transaction::{Decision, TransactionId, TransactionRefused};
 
 use super::{Endpoints, cookies, form};
-use crate::pages::Problem;
+use crate::pages::{Problem, WayOut};
 
 pub(super) async fn decide(State(endpoints): State<Endpoints>, request: Request) -> Response {
     let server = &endpoints.server;
-    let browser = cookies::browser(server, request.headers());
+    let headers = request.headers().clone();
     let form = match form::parameters(request).await {
         Ok(form) => form,
         Err(unreadable) => {
@@ -22,16 +22,22 @@ pub(super) async fn decide(State(endpoints): State<Endpoints>, request: Request)
                 explanation: format!("{}.", unreadable.error.description()),
                 code: unreadable.error.code().as_str(),
             };
-            return endpoints.frame.error(unreadable.status, &problem, None);
+            return endpoints.frame.error(unreadable.status, &problem, WayOut::None);
         }
     };
     let Some((transaction, decision)) = read(&form) else {
         return refuse(&endpoints, &TransactionRefused::Unknown.into());
     };
-    match server.consent(&transaction, decision, browser.as_deref()).await {
+    let browser = cookies::browser(server, &headers, &transaction);
+    match server.consent(&transaction, decision, browser.as_ref()).await {
         Ok(ConsentOutcome::SignIn { location, sign_in }) => {
             let mut response = redirect(location.as_str());
-            if let Some(cookie) = cookies::set_sign_in(server, &transaction, &sign_in) {
+            // The transaction has its whole time again, and so has the browser.
+            let renewed = browser.and_then(|browser| cookies::set_browser(server, &transaction, &browser));
+            for cookie in [cookies::set_sign_in(server, &transaction, &sign_in), renewed]
+                .into_iter()
+                .flatten()
+            {
                 response.headers_mut().append(SET_COOKIE, cookie);
             }
             response
@@ -70,31 +76,28 @@ pub(super) fn redirect(location: &str) -> Response {
 
 /// The page for a sign-in that does not go on.
 pub(super) fn refuse(endpoints: &Endpoints, error: &TransactionError) -> Response {
-    match error {
-        TransactionError::Refused(reason) => {
-            let problem = Problem {
-                title: "This sign-in does not go on",
-                explanation: sentence(&reason.to_string()),
-                code: "invalid_request",
-            };
-            endpoints.frame.error(StatusCode::BAD_REQUEST, &problem, None)
-        }
-        error => {
-            let problem = Problem {
-                title: "The server is busy",
-                explanation:
-                    "It cannot go on at this moment. Wait a little, then reload this page or start again from your app."
-                        .to_owned(),
-                code: "temporarily_unavailable",
-            };
-            tracing::error!(%error, "a sign-in could not go on");
-            let mut response = endpoints.frame.error(StatusCode::SERVICE_UNAVAILABLE, &problem, None);
-            response
-                .headers_mut()
-                .insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            response
-        }
+    if let TransactionError::Refused(reason) = error {
+        let problem = Problem {
+            title: "This sign-in does not go on",
+            explanation: sentence(&reason.to_string()),
+            code: "invalid_request",
+        };
+        return endpoints.frame.error(StatusCode::BAD_REQUEST, &problem, WayOut::None);
     }
+    let problem = Problem {
+        title: "The server is busy",
+        explanation: "It cannot go on at this moment. Wait a little and try again; if that does not help, start again \
+                      from your app."
+            .to_owned(),
+        code: "temporarily_unavailable",
+    };
+    let mut response = endpoints
+        .frame
+        .error(StatusCode::SERVICE_UNAVAILABLE, &problem, WayOut::None);
+    response
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 /// Begins with a capital letter and ends with a full stop.

@@ -1,8 +1,10 @@
 //! The two cookies of a sign-in.
 //!
-//! One names the browser, from the consent page on; the other belongs to a single transaction and exists only after
-//! consent. On https both have the `__Host-` prefix, so that no other host can set them; on a developer's http they
-//! cannot.
+//! One says which browser saw the consent page; the other exists only after consent and is what the callback asks
+//! for. Each transaction has its own two, since several may be on their way in one browser at the same time. On
+//! https both have the `__Host-` prefix, so that no other host can set them; on a developer's http they cannot.
+
+use std::time::Duration;
 
 use cookie::{Cookie, SameSite};
 use http::header::COOKIE;
@@ -13,19 +15,11 @@ use mcp_oauth_core::transaction::{BrowserSecret, SignInSecret, TransactionId};
 const BROWSER: &str = "mcp-oauth-browser";
 const SIGN_IN: &str = "mcp-oauth-sign-in";
 
-fn name(server: &AuthorizationServer, name: &str) -> String {
-    if server.issuer().is_https() {
-        format!("__Host-{name}")
-    } else {
-        name.to_owned()
-    }
-}
-
-/// Several sign-ins may be on their way in one browser, so each has a cookie of its own. A part of the identifier
-/// is enough to keep them apart, and keeps the header short.
-fn sign_in_name(server: &AuthorizationServer, transaction: &TransactionId) -> String {
+/// A part of the transaction's identifier is enough to keep cookies apart, and keeps the header short.
+fn name(server: &AuthorizationServer, kind: &str, transaction: &TransactionId) -> String {
+    let prefix = if server.issuer().is_https() { "__Host-" } else { "" };
     let part: String = transaction.as_str().chars().take(12).collect();
-    name(server, &format!("{SIGN_IN}-{part}"))
+    format!("{prefix}{kind}-{part}")
 }
 
 fn read(headers: &HeaderMap, name: &str) -> Option<String> {
@@ -39,23 +33,23 @@ fn read(headers: &HeaderMap, name: &str) -> Option<String> {
         .map(|cookie| cookie.value().to_owned())
 }
 
-fn write(server: &AuthorizationServer, name: String, value: &str, seconds: u64) -> Option<HeaderValue> {
+fn write(server: &AuthorizationServer, name: String, value: &str, lifetime: Duration) -> Option<HeaderValue> {
     let mut cookie = Cookie::new(name, value.to_owned());
     cookie.set_path("/");
     cookie.set_http_only(true);
     cookie.set_same_site(SameSite::Lax);
     cookie.set_secure(server.issuer().is_https());
-    cookie.set_max_age(cookie::time::Duration::seconds(i64::try_from(seconds).unwrap_or(0)));
+    let seconds = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX);
+    cookie.set_max_age(cookie::time::Duration::seconds(seconds));
     HeaderValue::try_from(cookie.to_string()).ok()
 }
 
-pub(super) fn browser(server: &AuthorizationServer, headers: &HeaderMap) -> Option<String> {
-    read(headers, &name(server, BROWSER))
-}
-
-pub(super) fn set_browser(server: &AuthorizationServer, secret: &BrowserSecret) -> Option<HeaderValue> {
-    let seconds = server.transaction_lifetime().as_secs();
-    write(server, name(server, BROWSER), secret.expose(), seconds)
+pub(super) fn browser(
+    server: &AuthorizationServer,
+    headers: &HeaderMap,
+    transaction: &TransactionId,
+) -> Option<BrowserSecret> {
+    read(headers, &name(server, BROWSER, transaction)).map(|value| BrowserSecret::from_cookie(&value))
 }
 
 pub(super) fn sign_in(
@@ -63,18 +57,31 @@ pub(super) fn sign_in(
     headers: &HeaderMap,
     transaction: &TransactionId,
 ) -> Option<SignInSecret> {
-    read(headers, &sign_in_name(server, transaction)).map(|value| SignInSecret::from_cookie(&value))
+    read(headers, &name(server, SIGN_IN, transaction)).map(|value| SignInSecret::from_cookie(&value))
 }
 
+/// The browser's cookie, for as long as the transaction lives from now on.
+pub(super) fn set_browser(
+    server: &AuthorizationServer,
+    transaction: &TransactionId,
+    secret: &BrowserSecret,
+) -> Option<HeaderValue> {
+    let name = name(server, BROWSER, transaction);
+    write(server, name, secret.expose(), server.transaction_lifetime())
+}
+
+/// The cookie of an approved sign-in.
 pub(super) fn set_sign_in(
     server: &AuthorizationServer,
     transaction: &TransactionId,
     secret: &SignInSecret,
 ) -> Option<HeaderValue> {
-    let seconds = server.transaction_lifetime().as_secs();
-    write(server, sign_in_name(server, transaction), secret.expose(), seconds)
+    let name = name(server, SIGN_IN, transaction);
+    write(server, name, secret.expose(), server.transaction_lifetime())
 }
 
-pub(super) fn clear_sign_in(server: &AuthorizationServer, transaction: &TransactionId) -> Option<HeaderValue> {
-    write(server, sign_in_name(server, transaction), "", 0)
+/// Takes both cookies away, when the transaction is over.
+pub(super) fn clear(server: &AuthorizationServer, transaction: &TransactionId) -> Vec<HeaderValue> {
+    let clear = |kind| write(server, name(server, kind, transaction), "", Duration::ZERO);
+    [BROWSER, SIGN_IN].into_iter().filter_map(clear).collect()
 }

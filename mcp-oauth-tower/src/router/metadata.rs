@@ -6,12 +6,12 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{any, get};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use mcp_oauth_core::error::{ErrorCode, OAuthError};
 use mcp_oauth_core::resource::Resource;
 use mcp_oauth_core::server::AuthorizationServer;
 
-use super::{Endpoints, answer};
+use super::{Endpoints, answer, host};
 
 const AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server";
 const OPENID_CONFIGURATION: &str = "/.well-known/openid-configuration";
@@ -45,12 +45,24 @@ pub(super) fn well_known(server: &AuthorizationServer) -> Router<Endpoints> {
             .or_default()
             .push(resource.clone());
     }
+    // Clients that look at the root alone find the document there, as long as there is no doubt which one it would
+    // be.
+    if let ([only], false) = (server.resources(), by_path.contains_key(PROTECTED_RESOURCE)) {
+        by_path.insert(PROTECTED_RESOURCE.to_owned(), vec![only.clone()]);
+    }
+    let has_root_document = by_path.contains_key(PROTECTED_RESOURCE);
     for (path, resources) in by_path {
-        let handler = move |State(endpoints): State<Endpoints>, headers: HeaderMap| async move {
-            match asked_for(&resources, &headers) {
+        let handler = move |State(endpoints): State<Endpoints>, uri: Uri, headers: HeaderMap| async move {
+            let mut response = match asked_for(&resources, &uri, &headers) {
                 Some(resource) => answer::public(&endpoints.server.resource_metadata(resource)),
                 None => not_found().await,
+            };
+            if resources.len() > 1 {
+                response
+                    .headers_mut()
+                    .insert(header::VARY, HeaderValue::from_static("Host"));
             }
+            response
         };
         router = router.route(&path, get(handler));
     }
@@ -59,17 +71,22 @@ pub(super) fn well_known(server: &AuthorizationServer) -> Router<Endpoints> {
     for document in [AUTHORIZATION_SERVER, OPENID_CONFIGURATION, PROTECTED_RESOURCE] {
         router = router.route(&format!("{document}/{{*rest}}"), any(not_found));
     }
+    if !has_root_document {
+        router = router.route(PROTECTED_RESOURCE, any(not_found));
+    }
     router
 }
 
-fn asked_for<'a>(resources: &'a [Resource], headers: &HeaderMap) -> Option<&'a Resource> {
+/// Which of the resources that share a path is meant. Only the host is compared: a proxy may have changed the port.
+fn asked_for<'a>(resources: &'a [Resource], uri: &Uri, headers: &HeaderMap) -> Option<&'a Resource> {
     if let [only] = resources {
         return Some(only);
     }
-    let host = headers.get(header::HOST)?.to_str().ok()?;
-    resources
-        .iter()
-        .find(|resource| resource.uri().url().authority().eq_ignore_ascii_case(host))
+    let host = host::asked(uri, headers)?;
+    resources.iter().find(|resource| {
+        let known = resource.uri().url().host_str();
+        known.is_some_and(|known| known.eq_ignore_ascii_case(&host))
+    })
 }
 
 async fn authorization_server(State(endpoints): State<Endpoints>) -> Response {
