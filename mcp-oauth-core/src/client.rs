@@ -106,6 +106,8 @@ pub struct Client {
     pub expires_at: Option<UnixTime>,
     /// How it proves itself.
     pub credential: ClientCredential,
+    /// What is left here of the token that it manages its registration with; `None` if it cannot be managed here.
+    pub registration_access_token: Option<SecretDigest>,
     /// What it registered.
     pub metadata: ClientMetadata,
 }

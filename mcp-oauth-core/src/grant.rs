@@ -140,6 +140,8 @@ pub(crate) enum EndReason {
     RefreshTokenReused,
     /// The person is no longer on the allow-list.
     NoLongerAllowed,
+    /// Its client gave a token back.
+    Revoked,
     /// It had ended before.
     AlreadyEnded,
 }

@@ -1,9 +1,9 @@
-//! Which grants have ended, known without asking the store for every request.
+//! What has ended, known without asking the store for every request.
 //!
-//! A token is good until it expires, unless its grant has ended before. [`EndedGrants`] is what one process knows
-//! of ended grants: it reads the store's feed when its knowledge is older than [`MAXIMUM_AGE`] and answers from
-//! memory in between. So a token is refused everywhere at most that long after its grant has ended; if the store
-//! cannot be reached and the knowledge is too old, there is no answer, which is not the same as "good".
+//! A token is good until it expires, unless its grant or its client has ended before. `Revocations` is what one
+//! process knows of that: it reads the store's feed when its knowledge is older than [`MAXIMUM_AGE`] and answers
+//! from memory in between. So a token is refused everywhere at most that long after the end; if the store cannot be
+//! reached and the knowledge is too old, there is no answer, which is not the same as "good".
 //!
 //! ```
 //! use mcp_oauth_core::revocation::MAXIMUM_AGE;
@@ -12,9 +12,11 @@
 //! ```
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::client::ClientId;
 use crate::clock::UnixTime;
 use crate::grant::GrantId;
 use crate::store::{FeedPosition, Store, StoreError};
@@ -26,19 +28,51 @@ pub const MAXIMUM_AGE: Duration = Duration::from_secs(1);
 /// grant ended, by a machine whose clock is ahead.
 pub(crate) const MARGIN: Duration = Duration::from_secs(60);
 
+/// Something that has ended, with everything that came of it. Written as an entry of the feed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Ended {
+    Grant(GrantId),
+    Client(ClientId),
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Grant(grant) => write!(formatter, "grant:{grant}"),
+            Self::Client(client) => write!(formatter, "client:{client}"),
+        }
+    }
+}
+
+impl Ended {
+    fn read(entry: &[u8]) -> Option<Self> {
+        match std::str::from_utf8(entry).ok()?.split_once(':')? {
+            ("grant", grant) => grant.parse().ok().map(Self::Grant),
+            ("client", client) => client.parse().ok().map(Self::Client),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Known {
-    /// Until when each ended grant has to be remembered: until every token of it has expired.
-    ended: HashMap<GrantId, UnixTime>,
+    /// Until when each end has to be remembered: until every token that it concerns has expired.
+    ended: HashMap<Ended, UnixTime>,
     position: Option<FeedPosition>,
     read_at: Option<UnixTime>,
     swept_at: Option<UnixTime>,
 }
 
 impl Known {
-    fn remember(&mut self, grant: GrantId, until: UnixTime) {
-        let remembered = self.ended.entry(grant).or_insert(until);
+    fn remember(&mut self, ended: Ended, until: UnixTime) {
+        let remembered = self.ended.entry(ended).or_insert(until);
         *remembered = until.max(*remembered);
+    }
+
+    fn concerns(&self, grant: &GrantId, client: &ClientId) -> bool {
+        !self.ended.is_empty()
+            && (self.ended.contains_key(&Ended::Grant(grant.clone()))
+                || self.ended.contains_key(&Ended::Client(client.clone())))
     }
 
     /// Forgets what is over, but not so often that it would cost anything.
@@ -50,14 +84,14 @@ impl Known {
     }
 }
 
-/// What a process knows of ended grants.
+/// What a process knows of what has ended.
 #[derive(Debug)]
-pub(crate) struct EndedGrants {
+pub(crate) struct Revocations {
     known: Mutex<Known>,
     access_token_lifetime: Duration,
 }
 
-impl EndedGrants {
+impl Revocations {
     /// Knows nothing yet; entries are kept for the life of an access token.
     pub(crate) fn new(access_token_lifetime: Duration) -> Self {
         Self {
@@ -75,10 +109,11 @@ impl EndedGrants {
         now + self.access_token_lifetime + MARGIN
     }
 
-    /// Whether the grant has ended, as far as this process knows; `None` if its knowledge is too old to say.
-    pub(crate) fn contains(&self, grant: &GrantId, now: UnixTime) -> Option<bool> {
+    /// Whether the grant or the client has ended, as far as this process knows; `None` if its knowledge is too old
+    /// to say.
+    pub(crate) fn contain(&self, grant: &GrantId, client: &ClientId, now: UnixTime) -> Option<bool> {
         let known = self.known();
-        if known.ended.contains_key(grant) {
+        if known.concerns(grant, client) {
             return Some(true);
         }
         let fresh = known
@@ -87,9 +122,9 @@ impl EndedGrants {
         fresh.then_some(false)
     }
 
-    /// Whether the grant has ended, as of the last time the feed was read, however long ago that was.
-    pub(crate) fn contained_at_last_reading(&self, grant: &GrantId) -> bool {
-        self.known().ended.contains_key(grant)
+    /// Whether the grant or the client has ended, as of the last time the feed was read, however long ago that was.
+    pub(crate) fn contained_at_last_reading(&self, grant: &GrantId, client: &ClientId) -> bool {
+        self.known().concerns(grant, client)
     }
 
     /// Reads what the feed has that this process does not know yet, to its end.
@@ -99,13 +134,10 @@ impl EndedGrants {
             let page = store.read_ended(position.as_ref()).await?;
             let mut known = self.known();
             for entry in &page.entries {
-                let grant = std::str::from_utf8(entry)
-                    .ok()
-                    .and_then(|text| text.parse::<GrantId>().ok());
-                if let Some(grant) = grant {
-                    known.remember(grant, self.until(now));
+                if let Some(ended) = Ended::read(entry) {
+                    known.remember(ended, self.until(now));
                 } else {
-                    tracing::warn!("the feed of ended grants has an entry that is no identifier of a grant");
+                    tracing::warn!("the feed of what has ended has an entry that cannot be read");
                 }
             }
             if page.position.is_some() {
@@ -120,9 +152,9 @@ impl EndedGrants {
         }
     }
 
-    /// Notes a grant that this very process has ended, so that it is refused here at once.
-    pub(crate) fn note(&self, grant: &GrantId, now: UnixTime) {
-        self.known().remember(grant.clone(), self.until(now));
+    /// Notes what this very process has ended, so that it is refused here at once.
+    pub(crate) fn note(&self, ended: Ended, now: UnixTime) {
+        self.known().remember(ended, self.until(now));
     }
 }
 
@@ -146,7 +178,7 @@ mod tests {
         fn then(self, entries: &[&GrantId], more: bool) -> Self {
             let entries = entries
                 .iter()
-                .map(|grant| Bytes::from(grant.as_str().to_owned()))
+                .map(|grant| Bytes::from(Ended::Grant((*grant).clone()).to_string()))
                 .collect();
             self.0.lock().unwrap().push_back(FeedPage::new(entries, None, more));
             self
@@ -175,6 +207,10 @@ mod tests {
         }
     }
 
+    fn client() -> ClientId {
+        "client_of_these_tests".parse().unwrap()
+    }
+
     fn at(seconds: u64) -> UnixTime {
         UnixTime::from_seconds(1_790_000_000 + seconds)
     }
@@ -182,40 +218,56 @@ mod tests {
     #[tokio::test]
     async fn a_feed_is_read_to_its_end_before_anything_counts_as_known() {
         let (first, second) = (GrantId::random(), GrantId::random());
-        let ended = EndedGrants::new(HOUR);
+        let ended = Revocations::new(HOUR);
         let feed = Feed::default().then(&[&first], true).then(&[&second], false);
         ended.refresh(&feed, at(0)).await.unwrap();
-        assert_eq!(ended.contains(&first, at(0)), Some(true));
-        assert_eq!(ended.contains(&second, at(0)), Some(true));
-        assert_eq!(ended.contains(&GrantId::random(), at(0)), Some(false));
+        assert_eq!(ended.contain(&first, &client(), at(0)), Some(true));
+        assert_eq!(ended.contain(&second, &client(), at(0)), Some(true));
+        assert_eq!(ended.contain(&GrantId::random(), &client(), at(0)), Some(false));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_has_ended_takes_its_grants_along() {
+        let ended = Revocations::new(HOUR);
+        ended.note(Ended::Client(client()), at(0));
+        assert_eq!(ended.contain(&GrantId::random(), &client(), at(0)), Some(true));
+    }
+
+    #[test]
+    fn an_entry_of_the_feed_is_read_as_it_was_written() {
+        for ended in [Ended::Grant(GrantId::random()), Ended::Client("a:b".parse().unwrap())] {
+            assert_eq!(Ended::read(ended.to_string().as_bytes()), Some(ended));
+        }
+        assert_eq!(Ended::read(b"AAAAAAAAAAAAAAAAAAAAAA"), None);
+        assert_eq!(Ended::read(b"grant:\xff"), None);
     }
 
     #[tokio::test]
     async fn knowledge_gets_old_and_a_clock_that_is_set_back_does_not_make_it_young() {
-        let ended = EndedGrants::new(HOUR);
+        let ended = Revocations::new(HOUR);
         let grant = GrantId::random();
-        assert_eq!(ended.contains(&grant, at(0)), None);
+        assert_eq!(ended.contain(&grant, &client(), at(0)), None);
         ended.refresh(&Feed::default(), at(10)).await.unwrap();
-        assert_eq!(ended.contains(&grant, at(10)), Some(false));
-        assert_eq!(ended.contains(&grant, at(11)), None);
-        assert_eq!(ended.contains(&grant, at(9)), None);
+        assert_eq!(ended.contain(&grant, &client(), at(10)), Some(false));
+        assert_eq!(ended.contain(&grant, &client(), at(11)), None);
+        assert_eq!(ended.contain(&grant, &client(), at(9)), None);
     }
 
     #[tokio::test]
     async fn an_ending_that_is_seen_again_is_remembered_from_then_on() {
-        let ended = EndedGrants::new(HOUR);
+        let ended = Revocations::new(HOUR);
         let grant = GrantId::random();
-        ended.note(&grant, at(0));
-        ended.note(&grant, at(3000));
+        ended.note(Ended::Grant(grant.clone()), at(0));
+        ended.note(Ended::Grant(grant.clone()), at(3000));
         ended.refresh(&Feed::default(), at(4000)).await.unwrap();
-        assert_eq!(ended.contains(&grant, at(4000)), Some(true));
+        assert_eq!(ended.contain(&grant, &client(), at(4000)), Some(true));
     }
 
     #[tokio::test]
     async fn what_is_over_is_forgotten() {
-        let ended = EndedGrants::new(HOUR);
+        let ended = Revocations::new(HOUR);
         for number in 0..1000 {
-            ended.note(&GrantId::random(), at(number));
+            ended.note(Ended::Grant(GrantId::random()), at(number));
         }
         ended.refresh(&Feed::default(), at(1000 + 3600 + 60)).await.unwrap();
         assert_eq!(ended.known().ended.len(), 0);

@@ -11,6 +11,9 @@
 //! | [`callback`] | the person is identified, the grant and its code exist | 2 |
 //! | [`token`] | the code or a refresh token becomes tokens | 2 |
 //! | [`register`] | a client introduces itself | 1 |
+//! | [`manage`] | a client reads, replaces or deletes its registration | 1 or 2 |
+//! | [`revoke`] | a client gives a token back | 3 |
+//! | [`introspect`] | a client asks about a token of its own | 1 |
 //! | [`metadata`] | what this server offers | none |
 //!
 //! [`builder`] puts a server together; [`access`] is what a protected resource asks it.
@@ -44,7 +47,7 @@ use crate::identity::IdentityProvider;
 use crate::issuer::Issuer;
 use crate::policy::AllowList;
 use crate::resource::{Resource, ResourceUri};
-use crate::revocation::{self, EndedGrants};
+use crate::revocation::{self, Ended, Revocations};
 use crate::store::{self, Key, Kind, Loaded, Store, StoreError};
 use crate::token::keys::KeySet;
 use crate::token::verify::TokenVerifier;
@@ -55,8 +58,11 @@ pub mod authorize;
 pub mod builder;
 pub mod callback;
 pub mod consent;
+pub mod introspect;
+pub mod manage;
 pub mod metadata;
 pub mod register;
+pub mod revoke;
 pub mod token;
 
 use builder::Lifetimes;
@@ -78,7 +84,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     lifetimes: Lifetimes,
     allowed_redirect_uris: Vec<String>,
-    ended: EndedGrants,
+    ended: Revocations,
 }
 
 /// An authorization server. Clones are the same server.
@@ -152,8 +158,8 @@ impl AuthorizationServer {
         store::load(self.store(), &client_key(client_id)).await
     }
 
-    /// Gives a client that is in use its whole life again, when less than half of it is left. A failure here is nobody's:
-    /// the next use tries again.
+    /// Gives a client that is in use its whole life again, when less than half of it is left. A failure here is
+    /// nobody's: the next use tries again.
     async fn renew_client(&self, loaded: Option<&Loaded<Client>>) {
         let lifetime = self.0.lifetimes.client;
         let Some(loaded) = loaded else { return };
@@ -213,9 +219,7 @@ impl AuthorizationServer {
                 Some(grant) => grant.record.has_ended() || self.replace_grant(grant, &grant.record.ended()).await?,
             };
             if done {
-                let time_to_live = self.0.lifetimes.access_token + revocation::MARGIN;
-                self.store().publish_ended(id.as_str(), time_to_live).await?;
-                self.0.ended.note(&id, self.now());
+                self.announce(Ended::Grant(id.clone())).await?;
                 if reason != EndReason::AlreadyEnded {
                     tracing::warn!(grant = %id, ?reason, "a grant was ended");
                 }
@@ -224,6 +228,14 @@ impl AuthorizationServer {
             loaded = self.load_grant(&id).await?;
         }
         Err(contended())
+    }
+
+    /// Has every process refuse the access tokens of what has ended.
+    async fn announce(&self, ended: Ended) -> Result<(), StoreError> {
+        let time_to_live = self.0.lifetimes.access_token + revocation::MARGIN;
+        self.store().publish_ended(&ended.to_string(), time_to_live).await?;
+        self.0.ended.note(ended, self.now());
+        Ok(())
     }
 }
 

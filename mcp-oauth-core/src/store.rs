@@ -167,10 +167,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Removes a record. Returns whether there was one.
     async fn remove(&self, key: &Key) -> Result<bool, StoreError>;
 
-    /// Appends the identifier of a grant that has ended to the feed, from which every process that verifies tokens
-    /// reads. The entry stays readable for
-    /// at least `time_to_live`, which is longer than any access token lives.
-    async fn publish_ended(&self, grant: &str, time_to_live: Duration) -> Result<(), StoreError>;
+    /// Appends an entry to the feed of what has ended, from which every process that verifies tokens reads. reads.
+    /// The entry stays readable for at least `time_to_live`, which is longer than any access token lives.
+    async fn publish_ended(&self, entry: &str, time_to_live: Duration) -> Result<(), StoreError>;
 
     /// Reads what was appended to the feed after `position`, or from its beginning: all of it, or a page that says
     /// that there is more.

@@ -49,7 +49,7 @@ pub fn protected_resource() -> CorsLayer {
 pub(crate) fn endpoint() -> CorsLayer {
     CorsLayer::new()
         .allow_origin(Any)
-        .allow_methods([Method::GET, Method::POST])
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
         .allow_headers([AUTHORIZATION, CONTENT_TYPE, MCP_PROTOCOL_VERSION])
         .expose_headers([WWW_AUTHENTICATE])
         .max_age(MAXIMUM_AGE)

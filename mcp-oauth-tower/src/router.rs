@@ -7,7 +7,10 @@
 //! | `/callback` | GET | the way back from the identity provider |
 //! | `/success` | GET | shows the code to clients without a redirect URI of their own |
 //! | `/token` | POST | tokens |
+//! | `/revoke` | POST | a client gives a token back |
+//! | `/introspect` | POST | a client asks about a token of its own |
 //! | `/register` | POST | client registration |
+//! | `/register/{client_id}` | GET, PUT, DELETE | its management |
 //! | `/jwks` | GET | public keys |
 //! | `/development/sign-in` | GET, POST | only with `DevIdentity` |
 //!
@@ -84,7 +87,13 @@ pub fn router(server: &AuthorizationServer) -> Router {
     }
     let for_clients = Router::new()
         .route(&path("/token"), post(token::issue))
+        .route(&path("/revoke"), post(token::revoke))
+        .route(&path("/introspect"), post(token::introspect))
         .route(&path("/register"), post(register::register))
+        .route(
+            &path("/register/{client_id}"),
+            get(register::read).put(register::replace).delete(register::delete),
+        )
         .route(&path("/jwks"), get(metadata::jwks))
         .merge(metadata::well_known(server))
         // Before the layer, which has to see preflights first: they come with a method that no endpoint has.

@@ -22,6 +22,8 @@ async fn a_wrong_method_is_a_405_that_names_the_right_one() {
         ("/callback", "GET"),
         ("/token", "POST"),
         ("/register", "POST"),
+        ("/revoke", "POST"),
+        ("/introspect", "POST"),
         ("/jwks", "GET"),
         ("/.well-known/oauth-authorization-server", "GET"),
         ("/.well-known/oauth-protected-resource/notes/mcp", "GET"),

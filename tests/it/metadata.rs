@@ -12,6 +12,8 @@ async fn every_endpoint_that_the_metadata_names_exists() {
         "authorization_endpoint",
         "token_endpoint",
         "registration_endpoint",
+        "revocation_endpoint",
+        "introspection_endpoint",
         "jwks_uri",
     ];
     for (name, value) in metadata.as_object().unwrap() {

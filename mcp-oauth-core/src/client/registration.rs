@@ -50,6 +50,9 @@ pub enum TokenEndpointAuthMethod {
 impl TokenEndpointAuthMethod {
     /// The methods of this server, in the order in which the metadata lists them. Some clients take the first.
     pub const SUPPORTED: [Self; 3] = [Self::None, Self::ClientSecretBasic, Self::ClientSecretPost];
+
+    /// The methods by which a client really proves something.
+    pub const WITH_SECRET: [Self; 2] = [Self::ClientSecretBasic, Self::ClientSecretPost];
 }
 
 /// The grant types that a client can register here.

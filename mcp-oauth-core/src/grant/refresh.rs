@@ -212,6 +212,19 @@ fn unseal(presented: &Secret, sealed: &str) -> Option<Zeroizing<Vec<u8>>> {
 }
 
 impl Grant {
+    /// Whether this grant once issued the token to this client, whether or not it is still good.
+    pub(crate) fn issued(&self, presented: &RefreshToken, client_id: &ClientId) -> bool {
+        let Some(chain) = &self.refresh else { return false };
+        let expected = tag(&chain.marking_key(), &self.id, presented.generation, &presented.secret);
+        SecretDigest::of(&expected).matches(&Secret::from(presented.tag.as_str())) && self.client_id == *client_id
+    }
+
+    /// Whether the token is the one to use next.
+    pub(crate) fn is_current(&self, presented: &RefreshToken) -> bool {
+        let current = self.refresh.as_ref().map(|chain| chain.current);
+        !self.has_ended() && current.is_some_and(|current| current.matches(&presented.secret))
+    }
+
     /// Uses a refresh token.
     pub(crate) fn refresh(
         &self,

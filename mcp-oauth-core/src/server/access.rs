@@ -36,14 +36,14 @@ impl AuthorizationServer {
     pub fn verify_access_token(&self, token: &str, resource: &ResourceUri) -> Result<VerifiedToken, TokenRefused> {
         let now = self.now();
         let claims = self.0.verifier.verify(token, resource, now)?;
-        match self.0.ended.contains(claims.jti.grant(), now) {
+        match self.0.ended.contain(claims.jti.grant(), &claims.client_id, now) {
             Some(true) => Err(TokenRefused::Revoked),
             Some(false) => Ok(VerifiedToken::Good(claims)),
             None => Ok(VerifiedToken::Unconfirmed(UnconfirmedToken(Box::new(claims)))),
         }
     }
 
-    /// Reads from the store which grants have ended, and says whether the token's is one of them.
+    /// Reads from the store what has ended, and says whether the token's grant or client is among it.
     ///
     /// # Errors
     ///
@@ -51,7 +51,11 @@ impl AuthorizationServer {
     pub async fn confirm_access_token(&self, token: UnconfirmedToken) -> Result<AccessTokenClaims, ConfirmError> {
         self.0.ended.refresh(self.store(), self.now()).await?;
         let UnconfirmedToken(claims) = token;
-        if self.0.ended.contained_at_last_reading(claims.jti.grant()) {
+        if self
+            .0
+            .ended
+            .contained_at_last_reading(claims.jti.grant(), &claims.client_id)
+        {
             return Err(TokenRefused::Revoked.into());
         }
         Ok(*claims)

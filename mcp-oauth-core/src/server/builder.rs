@@ -19,7 +19,7 @@ use crate::identity::IdentityProvider;
 use crate::issuer::{InvalidIssuer, Issuer};
 use crate::policy::AllowList;
 use crate::resource::{InvalidResource, Resource, ResourceUri};
-use crate::revocation::EndedGrants;
+use crate::revocation::Revocations;
 use crate::store::Store;
 use crate::token::keys::{Algorithm, KeyError, KeySet};
 use crate::token::verify::TokenVerifier;
@@ -233,7 +233,7 @@ impl AuthorizationServerBuilder {
             allow,
             keys,
             clock: self.clock,
-            ended: EndedGrants::new(self.lifetimes.access_token),
+            ended: Revocations::new(self.lifetimes.access_token),
             lifetimes: self.lifetimes,
             allowed_redirect_uris: self.allowed_redirect_uris,
         })))

@@ -30,6 +30,14 @@ pub struct AuthorizationServerMetadata {
     pub token_endpoint: String,
     /// Where clients introduce themselves.
     pub registration_endpoint: String,
+    /// Where clients give tokens back (RFC 7009).
+    pub revocation_endpoint: String,
+    /// How clients prove themselves there.
+    pub revocation_endpoint_auth_methods_supported: [TokenEndpointAuthMethod; 3],
+    /// Where clients ask about their tokens (RFC 7662).
+    pub introspection_endpoint: String,
+    /// How clients prove themselves there: with a secret.
+    pub introspection_endpoint_auth_methods_supported: [TokenEndpointAuthMethod; 2],
     /// The public keys.
     pub jwks_uri: String,
     /// Scopes that anybody may be granted. Several clients ask for all of them.
@@ -103,6 +111,10 @@ impl AuthorizationServer {
             authorization_endpoint: endpoint("/authorize"),
             token_endpoint: endpoint("/token"),
             registration_endpoint: endpoint("/register"),
+            revocation_endpoint: endpoint("/revoke"),
+            revocation_endpoint_auth_methods_supported: TokenEndpointAuthMethod::SUPPORTED,
+            introspection_endpoint: endpoint("/introspect"),
+            introspection_endpoint_auth_methods_supported: TokenEndpointAuthMethod::WITH_SECRET,
             jwks_uri: endpoint("/jwks"),
             scopes_supported: texts(&scopes),
             response_types_supported: ["code"],

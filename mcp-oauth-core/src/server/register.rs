@@ -1,9 +1,9 @@
 //! Dynamic client registration (RFC 7591 §3): a client introduces itself.
 //!
 //! ```
-//! use mcp_oauth_core::server::register::RegistrationResponse;
+//! use mcp_oauth_core::server::register::ClientInformation;
 //!
-//! fn is_public(response: &RegistrationResponse) -> bool {
+//! fn is_public(response: &ClientInformation) -> bool {
 //!     response.client_secret().is_none()
 //! }
 //! ```
@@ -18,26 +18,31 @@ use crate::error::OAuthError;
 use crate::secret::Secret;
 use crate::store;
 
-/// The answer to a registration: everything that was registered, and what the client needs from now on (RFC 7591
-/// §3.2.1). Serialises as its JSON body, which holds the secret.
+/// What a client has registered, and what it needs from now on (RFC 7591 §3.2.1, RFC 7592 §3). Serialises as its JSON
+/// body, which holds secrets.
 #[derive(Debug, Serialize)]
 #[non_exhaustive]
-pub struct RegistrationResponse {
-    /// The new identifier.
+pub struct ClientInformation {
+    /// Its identifier.
     pub client_id: ClientId,
     /// When it was issued.
     pub client_id_issued_at: UnixTime,
     #[serde(flatten)]
-    secret: Option<IssuedSecret>,
+    pub(super) secret: Option<IssuedSecret>,
+    /// The token to manage the registration with.
+    #[serde(serialize_with = "expose")]
+    pub registration_access_token: Secret,
+    /// Where to manage it.
+    pub registration_client_uri: String,
     /// What was registered.
     #[serde(flatten)]
     pub metadata: ClientMetadata,
 }
 
 #[derive(Debug, Serialize)]
-struct IssuedSecret {
+pub(super) struct IssuedSecret {
     #[serde(serialize_with = "expose")]
-    client_secret: Secret,
+    pub(super) client_secret: Secret,
     /// Required with every secret; 0 means never.
     client_secret_expires_at: UnixTime,
 }
@@ -46,11 +51,20 @@ fn expose<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Err
     serializer.serialize_str(secret.expose())
 }
 
-impl RegistrationResponse {
-    /// The secret of a confidential client. It is not kept: this is the only time it can be seen.
+impl ClientInformation {
+    /// The secret of a confidential client, when it is new. It is not kept: this is the only time it can be seen.
     #[must_use]
     pub fn client_secret(&self) -> Option<&Secret> {
         self.secret.as_ref().map(|issued| &issued.client_secret)
+    }
+}
+
+impl TokenEndpointAuthMethod {
+    pub(super) fn needs_secret(self) -> bool {
+        match self {
+            Self::None => false,
+            Self::ClientSecretBasic | Self::ClientSecretPost => true,
+        }
     }
 }
 
@@ -61,19 +75,15 @@ impl AuthorizationServer {
     ///
     /// `invalid_redirect_uri` or `invalid_client_metadata`; `temporarily_unavailable` when the store does not
     /// answer or is full.
-    pub async fn register(&self, body: &[u8]) -> Result<RegistrationResponse, OAuthError> {
+    pub async fn register(&self, body: &[u8]) -> Result<ClientInformation, OAuthError> {
         let metadata = RegistrationRequest::parse(body)?.accept(&self.0.allowed_redirect_uris)?;
         let now = self.now();
         let lifetime = self.0.lifetimes.client;
-        let secret = match metadata.token_endpoint_auth_method {
-            TokenEndpointAuthMethod::None => None,
-            TokenEndpointAuthMethod::ClientSecretBasic | TokenEndpointAuthMethod::ClientSecretPost => {
-                Some(IssuedSecret {
-                    client_secret: Secret::random(),
-                    client_secret_expires_at: lifetime.map_or(UnixTime::from_seconds(0), |lifetime| now + lifetime),
-                })
-            }
-        };
+        let secret = metadata
+            .token_endpoint_auth_method
+            .needs_secret()
+            .then(|| self.issue_secret());
+        let registration_access_token = Secret::random();
         // Anybody can register, so a client that nobody ever signs in with does not stay for long.
         let unused = self.0.lifetimes.unused_client;
         let until_used = lifetime.map_or(unused, |lifetime| lifetime.min(unused));
@@ -81,22 +91,53 @@ impl AuthorizationServer {
             client_id: ClientId::random(),
             client_id_issued_at: now,
             expires_at: Some(now + until_used),
-            credential: match &secret {
-                None => ClientCredential::None,
-                Some(issued) => ClientCredential::Secret {
-                    digest: issued.client_secret.digest(),
-                },
-            },
+            credential: credential(secret.as_ref()),
+            registration_access_token: Some(registration_access_token.digest()),
             metadata,
         };
         let key = super::client_key(&client.client_id);
         store::insert(self.store(), &key, &client, Some(until_used)).await?;
         tracing::info!(client = %client.client_id, "a client was registered");
-        Ok(RegistrationResponse {
+        Ok(self.client_information(client, secret, registration_access_token))
+    }
+
+    /// A new secret for a client.
+    pub(super) fn issue_secret(&self) -> IssuedSecret {
+        let expires_at = self.0.lifetimes.client.map(|lifetime| self.now() + lifetime);
+        IssuedSecret {
+            client_secret: Secret::random(),
+            client_secret_expires_at: expires_at.unwrap_or(UnixTime::from_seconds(0)),
+        }
+    }
+
+    /// What a client is told of itself.
+    pub(super) fn client_information(
+        &self,
+        client: Client,
+        secret: Option<IssuedSecret>,
+        registration_access_token: Secret,
+    ) -> ClientInformation {
+        let registration_client_uri = self
+            .issuer()
+            .endpoint(&format!("/register/{}", client.client_id))
+            .into();
+        ClientInformation {
             client_id: client.client_id,
-            client_id_issued_at: now,
+            client_id_issued_at: client.client_id_issued_at,
             secret,
+            registration_access_token,
+            registration_client_uri,
             metadata: client.metadata,
-        })
+        }
+    }
+}
+
+/// What is kept of a secret.
+pub(super) fn credential(secret: Option<&IssuedSecret>) -> ClientCredential {
+    match secret {
+        None => ClientCredential::None,
+        Some(issued) => ClientCredential::Secret {
+            digest: issued.client_secret.digest(),
+        },
     }
 }

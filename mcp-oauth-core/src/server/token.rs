@@ -59,7 +59,7 @@ fn expose_some<S: Serializer>(secret: &Option<Secret>, serializer: S) -> Result<
     secret.as_ref().map(Secret::expose).serialize(serializer)
 }
 
-/// A refusal of the token endpoint.
+/// A refusal of an endpoint that clients prove themselves at.
 #[derive(Debug, thiserror::Error)]
 #[error("{error}")]
 pub struct TokenError {
@@ -68,6 +68,10 @@ pub struct TokenError {
 }
 
 impl TokenError {
+    pub(super) fn challenging(error: OAuthError, challenge: bool) -> Self {
+        Self { error, challenge }
+    }
+
     /// What to answer.
     #[must_use]
     pub fn error(&self) -> &OAuthError {
@@ -206,7 +210,7 @@ impl AuthorizationServer {
         Err(contended().into())
     }
 
-    async fn find_client(&self, presented: &PresentedClient) -> Result<Option<Loaded<Client>>, StoreError> {
+    pub(super) async fn find_client(&self, presented: &PresentedClient) -> Result<Option<Loaded<Client>>, StoreError> {
         match presented.client_id() {
             Some(client_id) => self.load_client(client_id).await,
             None => Ok(None),

@@ -1,9 +1,12 @@
-//! `POST /register`.
+//! `POST /register`, and what a client does with its registration afterwards at `/register/{client_id}`.
 
-use axum::extract::{Request, State};
-use axum::response::Response;
-use http::StatusCode;
-use mcp_oauth_core::error::ErrorCode;
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use mcp_oauth_core::error::{ErrorCode, OAuthError};
+use mcp_oauth_core::secret::Secret;
+use mcp_oauth_core::server::manage::ManagementError;
 
 use super::{Endpoints, answer, form};
 
@@ -16,4 +19,72 @@ pub(super) async fn register(State(endpoints): State<Endpoints>, request: Reques
         Ok(registered) => answer::private(StatusCode::CREATED, &registered),
         Err(error) => answer::error(&error),
     }
+}
+
+pub(super) async fn read(
+    State(endpoints): State<Endpoints>,
+    Path(client_id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    match endpoints.server.read_client(&client_id, token(&headers)).await {
+        Ok(information) => answer::private(StatusCode::OK, &information),
+        Err(error) => refuse(&error),
+    }
+}
+
+pub(super) async fn replace(
+    State(endpoints): State<Endpoints>,
+    Path(client_id): Path<String>,
+    request: Request,
+) -> Response {
+    let token = token(request.headers());
+    // Who may not is told so before anything is said of what they sent.
+    if let Err(error) = endpoints.server.read_client(&client_id, token.clone()).await {
+        return refuse(&error);
+    }
+    let body = match form::read(request, "application/json", ErrorCode::InvalidClientMetadata).await {
+        Ok(body) => body,
+        Err(unreadable) => return answer::error_with_status(unreadable.status, &unreadable.error),
+    };
+    match endpoints.server.replace_client(&client_id, token, &body).await {
+        Ok(information) => answer::private(StatusCode::OK, &information),
+        Err(error) => refuse(&error),
+    }
+}
+
+pub(super) async fn delete(
+    State(endpoints): State<Endpoints>,
+    Path(client_id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    match endpoints.server.delete_client(&client_id, token(&headers)).await {
+        Ok(()) => (StatusCode::NO_CONTENT, [(CACHE_CONTROL, "no-store")]).into_response(),
+        Err(error) => refuse(&error),
+    }
+}
+
+/// The bearer token of a request, if there is exactly one.
+fn token(headers: &HeaderMap) -> Option<Secret> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return None;
+    };
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| Secret::from(token))
+}
+
+/// `401` with a challenge for every wrong token (RFC 7592 §2.1, RFC 6750 §3.1).
+fn refuse(error: &ManagementError) -> Response {
+    let challenge = match error {
+        ManagementError::Refused(error) => return answer::error(error),
+        ManagementError::Unauthenticated => r#"Bearer realm="registration""#,
+        _ => r#"Bearer realm="registration", error="invalid_token""#,
+    };
+    let body = OAuthError::new(ErrorCode::InvalidToken, error.to_string());
+    let mut response = answer::error(&body);
+    response
+        .headers_mut()
+        .insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    response
 }

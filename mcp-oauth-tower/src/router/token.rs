@@ -1,14 +1,50 @@
-//! `POST /token`.
+//! `POST /token`, `POST /revoke` and `POST /introspect`: what clients prove themselves for.
 
 use axum::extract::{Request, State};
-use axum::response::Response;
-use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::response::{IntoResponse, Response};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use mcp_oauth_core::error::{ErrorCode, OAuthError};
+use mcp_oauth_core::parameters::Parameters;
+use mcp_oauth_core::server::token::TokenError;
 
 use super::{Endpoints, answer, form};
 
 pub(super) async fn issue(State(endpoints): State<Endpoints>, request: Request) -> Response {
+    let (form, authorization) = match read(request).await {
+        Ok(read) => read,
+        Err(response) => return response,
+    };
+    match endpoints.server.token(&form, authorization.as_deref()).await {
+        Ok(tokens) => answer::private(StatusCode::OK, &tokens),
+        Err(refusal) => refuse(&refusal),
+    }
+}
+
+pub(super) async fn revoke(State(endpoints): State<Endpoints>, request: Request) -> Response {
+    let (form, authorization) = match read(request).await {
+        Ok(read) => read,
+        Err(response) => return response,
+    };
+    match endpoints.server.revoke(&form, authorization.as_deref()).await {
+        Ok(()) => (StatusCode::OK, [(CACHE_CONTROL, "no-store")]).into_response(),
+        Err(refusal) => refuse(&refusal),
+    }
+}
+
+pub(super) async fn introspect(State(endpoints): State<Endpoints>, request: Request) -> Response {
+    let (form, authorization) = match read(request).await {
+        Ok(read) => read,
+        Err(response) => return response,
+    };
+    match endpoints.server.introspect(&form, authorization.as_deref()).await {
+        Ok(introspection) => answer::private(StatusCode::OK, &introspection),
+        Err(refusal) => refuse(&refusal),
+    }
+}
+
+/// The form, and the `Authorization` header if there is one.
+async fn read(request: Request) -> Result<(Parameters, Option<String>), Response> {
     let mut values = request.headers().get_all(AUTHORIZATION).iter();
     let header = values.next().map(|value| value.to_str().map(str::to_owned));
     let (Ok(authorization), None) = (header.transpose(), values.next()) else {
@@ -16,22 +52,19 @@ pub(super) async fn issue(State(endpoints): State<Endpoints>, request: Request) 
             ErrorCode::InvalidRequest,
             "there must be one readable Authorization header at most",
         );
-        return answer::error(&error);
+        return Err(answer::error(&error));
     };
-    let form = match form::parameters(request).await {
-        Ok(form) => form,
-        Err(unreadable) => return answer::error_with_status(unreadable.status, &unreadable.error),
-    };
-    match endpoints.server.token(&form, authorization.as_deref()).await {
-        Ok(tokens) => answer::private(StatusCode::OK, &tokens),
-        Err(refusal) => {
-            let mut response = answer::error(refusal.error());
-            if refusal.needs_basic_challenge() && refusal.error().code() == ErrorCode::InvalidClient {
-                response
-                    .headers_mut()
-                    .insert(WWW_AUTHENTICATE, HeaderValue::from_static(r#"Basic realm="token""#));
-            }
-            response
-        }
+    match form::parameters(request).await {
+        Ok(form) => Ok((form, authorization)),
+        Err(unreadable) => Err(answer::error_with_status(unreadable.status, &unreadable.error)),
     }
+}
+
+fn refuse(refusal: &TokenError) -> Response {
+    let mut response = answer::error(refusal.error());
+    if refusal.needs_basic_challenge() && refusal.error().code() == ErrorCode::InvalidClient {
+        let challenge = HeaderValue::from_static(r#"Basic realm="token""#);
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+    response
 }

@@ -1,0 +1,184 @@
+//! Client registration management (RFC 7592): a client reads, replaces or deletes what it has registered.
+//!
+//! The registration access token is the only key. Whatever is wrong with it (no such client, another client's
+//! token, an access token) has one and the same answer, so nobody learns which clients there are.
+//!
+//! ```
+//! use mcp_oauth_core::server::manage::ManagementError;
+//!
+//! fn status(error: &ManagementError) -> u16 {
+//!     match error {
+//!         ManagementError::Unauthenticated | ManagementError::InvalidToken => 401,
+//!         ManagementError::Refused(error) => error.status(),
+//!         _ => 400,
+//!     }
+//! }
+//! ```
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::register::{ClientInformation, credential};
+use super::{AuthorizationServer, MAXIMUM_ROUNDS, client_key, contended};
+use crate::client::registration::RegistrationRequest;
+use crate::client::{Client, ClientId};
+use crate::error::{ErrorCode, OAuthError};
+use crate::revocation::Ended;
+use crate::secret::{Secret, SecretDigest};
+use crate::store::{self, Loaded, StoreError};
+
+/// Why a registration is not shown or changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManagementError {
+    /// No registration access token was sent.
+    #[error("the registration access token is missing")]
+    Unauthenticated,
+    /// The token is not that of the client, or there is no such client: nobody is told which (RFC 7592 §2.1).
+    #[error("the registration access token is not good for this client")]
+    InvalidToken,
+    /// The token is good, and the request is not; or the store does not answer.
+    #[error(transparent)]
+    Refused(#[from] OAuthError),
+}
+
+impl From<StoreError> for ManagementError {
+    fn from(error: StoreError) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
+/// What a replacement has to say beside the metadata (RFC 7592 §2.2).
+#[derive(Deserialize)]
+struct Identification {
+    client_id: Option<String>,
+    client_secret: Option<String>,
+}
+
+/// Members that only the server writes.
+const SERVERS_OWN: [&str; 4] = [
+    "registration_access_token",
+    "registration_client_uri",
+    "client_secret_expires_at",
+    "client_id_issued_at",
+];
+
+impl AuthorizationServer {
+    /// What the client has registered (RFC 7592 §2.1). The token that was presented is shown again; the client's
+    /// secret is not, since it was not kept.
+    ///
+    /// # Errors
+    ///
+    /// See [`ManagementError`].
+    pub async fn read_client(
+        &self,
+        client_id: &str,
+        token: Option<Secret>,
+    ) -> Result<ClientInformation, ManagementError> {
+        let (loaded, token) = self.manager(client_id, token).await?;
+        Ok(self.client_information(loaded.record, None, token))
+    }
+
+    /// Replaces what the client has registered by what `body` says, all of it (RFC 7592 §2.2). A client that now
+    /// needs a secret and had none gets one; one that needs none any more loses it.
+    ///
+    /// # Errors
+    ///
+    /// See [`ManagementError`].
+    pub async fn replace_client(
+        &self,
+        client_id: &str,
+        token: Option<Secret>,
+        body: &[u8],
+    ) -> Result<ClientInformation, ManagementError> {
+        let (mut loaded, token) = self.manager(client_id, token).await?;
+        identify(&loaded.record, body)?;
+        let request = RegistrationRequest::parse(body).map_err(OAuthError::from)?;
+        let metadata = request
+            .accept(&self.0.allowed_redirect_uris)
+            .map_err(OAuthError::from)?;
+        for _ in 0..MAXIMUM_ROUNDS {
+            let had_secret = loaded.record.metadata.token_endpoint_auth_method.needs_secret();
+            let needs_secret = metadata.token_endpoint_auth_method.needs_secret();
+            let secret = (needs_secret && !had_secret).then(|| self.issue_secret());
+            let credential = match (had_secret, needs_secret) {
+                (true, true) => loaded.record.credential.clone(),
+                _ => credential(secret.as_ref()),
+            };
+            let next = Client {
+                credential,
+                metadata: metadata.clone(),
+                ..loaded.record.clone()
+            };
+            // What it has left of its life stays as it was: only use renews it.
+            let time_to_live = next.expires_at.map(|expires_at| expires_at.since(self.now()));
+            let key = client_key(&next.client_id);
+            if store::replace(self.store(), &key, &loaded, &next, time_to_live).await? {
+                return Ok(self.client_information(next, secret, token));
+            }
+            loaded = self
+                .load_client(&loaded.record.client_id)
+                .await?
+                .ok_or(ManagementError::InvalidToken)?;
+        }
+        Err(contended().into())
+    }
+
+    /// Deletes the client, with everything that was ever granted to it (RFC 7592 §2.3). Its access tokens end
+    /// everywhere; its refresh tokens belong to a client that no longer exists.
+    ///
+    /// # Errors
+    ///
+    /// See [`ManagementError`].
+    pub async fn delete_client(&self, client_id: &str, token: Option<Secret>) -> Result<(), ManagementError> {
+        let (loaded, _) = self.manager(client_id, token).await?;
+        let client_id = loaded.record.client_id;
+        // If the second step fails, the client is still there and can be deleted again.
+        self.announce(Ended::Client(client_id.clone())).await?;
+        self.store().remove(&client_key(&client_id)).await?;
+        tracing::info!(client = %client_id, "a client was deleted");
+        Ok(())
+    }
+
+    /// The client, if the token is its own. For an unknown client the same work is done as for a known one.
+    async fn manager(
+        &self,
+        client_id: &str,
+        token: Option<Secret>,
+    ) -> Result<(Loaded<Client>, Secret), ManagementError> {
+        let token = token.ok_or(ManagementError::Unauthenticated)?;
+        let found = match client_id.parse::<ClientId>() {
+            Ok(client_id) => self.load_client(&client_id).await?,
+            Err(_) => None,
+        };
+        let known = found.as_ref().and_then(|found| found.record.registration_access_token);
+        let digest = known.unwrap_or_else(|| SecretDigest::of("nobody"));
+        match (found, digest.matches(&token) && known.is_some()) {
+            (Some(found), true) => Ok((found, token)),
+            _ => Err(ManagementError::InvalidToken),
+        }
+    }
+}
+
+/// A replacement names the client that it is for, and nothing that is the server's to say.
+fn identify(client: &Client, body: &[u8]) -> Result<(), OAuthError> {
+    let refuse = |reason: &'static str| Err(OAuthError::new(ErrorCode::InvalidClientMetadata, reason));
+    let (Ok(members), Ok(identification)) = (
+        serde_json::from_slice::<Map<String, Value>>(body),
+        serde_json::from_slice::<Identification>(body),
+    ) else {
+        return refuse("the request must be a JSON object with a client_id");
+    };
+    if SERVERS_OWN.iter().any(|member| members.contains_key(*member)) {
+        return refuse("the request holds a member that only the server writes");
+    }
+    if identification.client_id.as_deref() != Some(client.client_id.as_str()) {
+        return refuse("client_id must be that of the registration");
+    }
+    match identification.client_secret.map(Secret::from) {
+        Some(secret) if !client.accepts(Some(&secret)) => {
+            refuse("client_secret must be the one that was issued, or be left out")
+        }
+        _ => Ok(()),
+    }
+}

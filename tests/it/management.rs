@@ -1,0 +1,317 @@
+//! What a client does with its registration: reads, replaces, deletes (RFC 7592). Defect R7.
+
+use http::Method;
+use mcp_oauth_tests::application::{Answer, Application, ISSUER, NOTES, request};
+use mcp_oauth_tests::client::{Client, REDIRECT_URI, public_metadata};
+use serde_json::{Value, json};
+
+/// A registered client with what it manages itself by.
+struct Managed {
+    application: Application,
+    registered: Value,
+    path: String,
+    token: String,
+}
+
+impl Managed {
+    async fn new(metadata: &Value) -> Self {
+        let application = Application::default();
+        let registered = application.post_json("/register", metadata).await.json();
+        let path = registered["registration_client_uri"]
+            .as_str()
+            .unwrap()
+            .strip_prefix(ISSUER)
+            .unwrap()
+            .to_owned();
+        let token = registered["registration_access_token"].as_str().unwrap().to_owned();
+        Self {
+            application,
+            registered,
+            path,
+            token,
+        }
+    }
+
+    async fn send(&self, method: Method, token: &str, body: &Value) -> Answer {
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        self.application
+            .send(request(method, &self.path, &headers, &body))
+            .await
+    }
+
+    async fn replace(&self, change: impl FnOnce(&mut Value)) -> Answer {
+        let mut body = public_metadata();
+        body["client_id"] = self.registered["client_id"].clone();
+        change(&mut body);
+        self.send(Method::PUT, &self.token, &body).await
+    }
+}
+
+#[tokio::test]
+async fn a_client_reads_what_it_has_registered_with_uri_and_token() {
+    let managed = Managed::new(&public_metadata()).await;
+    let answer = managed.send(Method::GET, &managed.token, &Value::Null).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("cache-control"), "no-store");
+    assert_eq!(answer.json(), managed.registered);
+}
+
+#[tokio::test]
+async fn a_replacement_replaces_everything() {
+    let mut metadata = public_metadata();
+    metadata["contacts"] = json!(["ada@client.example"]);
+    let managed = Managed::new(&metadata).await;
+    let answer = managed
+        .replace(|body| body["client_name"] = json!("Another name"))
+        .await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.json()["client_name"], "Another name");
+    assert!(answer.json().get("contacts").is_none(), "what is not said is gone");
+    for same in [
+        "client_id",
+        "client_id_issued_at",
+        "registration_access_token",
+        "registration_client_uri",
+    ] {
+        assert_eq!(answer.json()[same], managed.registered[same], "{same}");
+    }
+    assert_eq!(
+        managed.send(Method::GET, &managed.token, &Value::Null).await.json(),
+        answer.json()
+    );
+}
+
+#[tokio::test]
+async fn a_replacement_takes_effect_at_the_authorization_endpoint() {
+    let managed = Managed::new(&public_metadata()).await;
+    let client_id = managed.registered["client_id"].as_str().unwrap().to_owned();
+    let client = Client {
+        client_id,
+        client_secret: None,
+        verifier: "v".repeat(43),
+    };
+    let moved = "https://client.example/cb";
+    assert_eq!(
+        managed
+            .replace(|body| body["redirect_uris"] = json!([moved]))
+            .await
+            .status,
+        200
+    );
+    assert_eq!(
+        managed.application.get(&client.authorization_url(&[])).await.status,
+        400
+    );
+    let at_moved = client.authorization_url(&[("redirect_uri", moved)]);
+    assert_eq!(managed.application.get(&at_moved).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_client_that_comes_to_need_a_secret_gets_one_and_one_that_does_not_loses_it() {
+    let managed = Managed::new(&public_metadata()).await;
+    let with_secret = managed
+        .replace(|body| body["token_endpoint_auth_method"] = json!("client_secret_basic"))
+        .await
+        .json();
+    let secret = with_secret["client_secret"].as_str().unwrap().to_owned();
+    assert!(with_secret["client_secret_expires_at"].is_u64());
+
+    let kept = managed.replace(|body| {
+        body["token_endpoint_auth_method"] = json!("client_secret_post");
+        body["client_secret"] = json!(secret);
+    });
+    assert!(kept.await.json().get("client_secret").is_none(), "it has one already");
+    let wrong = managed.replace(|body| {
+        body["token_endpoint_auth_method"] = json!("client_secret_post");
+        body["client_secret"] = json!("wrong");
+    });
+    assert_eq!(wrong.await.error(), "invalid_client_metadata");
+
+    let client_id = managed.registered["client_id"].as_str().unwrap().to_owned();
+    let client = Client {
+        client_id,
+        client_secret: Some(secret),
+        verifier: "v".repeat(43),
+    };
+    assert_eq!(
+        client.refresh(&managed.application, "x", &[]).await.error(),
+        "invalid_grant"
+    );
+    managed.replace(|_| ()).await;
+    assert_eq!(
+        client.refresh(&managed.application, "x", &[]).await.error(),
+        "invalid_client"
+    );
+}
+
+#[tokio::test]
+async fn a_replacement_has_to_name_its_client_and_nothing_that_is_the_servers() {
+    let managed = Managed::new(&public_metadata()).await;
+    for change in [
+        json!({"client_id": null}),
+        json!({"client_id": "client_other"}),
+        json!({"client_id_issued_at": 1}),
+        json!({"client_secret_expires_at": 0}),
+        json!({"registration_access_token": managed.token}),
+        json!({"registration_client_uri": "https://a.example"}),
+        json!({"redirect_uris": []}),
+        json!({"redirect_uris": 5}),
+        json!({"grant_types": "urn:x"}),
+    ] {
+        let answer = managed.replace(|body| {
+            for (name, value) in change.as_object().unwrap() {
+                body[name] = value.clone();
+            }
+        });
+        let answer = answer.await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.error().as_str()),
+            (400, "invalid_client_metadata"),
+            "{change}"
+        );
+    }
+    let bad_uri = managed
+        .replace(|body| body["redirect_uris"] = json!(["http://evil.example"]))
+        .await;
+    assert_eq!(bad_uri.error(), "invalid_redirect_uri");
+    assert_eq!(managed.send(Method::PUT, &managed.token, &json!([])).await.status, 400);
+    assert_eq!(
+        managed.send(Method::GET, &managed.token, &Value::Null).await.json(),
+        managed.registered
+    );
+}
+
+#[tokio::test]
+async fn every_wrong_token_has_one_and_the_same_answer() {
+    let managed = Managed::new(&public_metadata()).await;
+    let other = managed
+        .application
+        .post_json("/register", &public_metadata())
+        .await
+        .json();
+    let others_token = other["registration_access_token"].as_str().unwrap();
+    let client = Client::public(&managed.application).await;
+    let access_token = client.sign_in(&managed.application, "ada").await.access_token;
+    let unknown = Managed {
+        path: "/register/client_unknown".to_owned(),
+        ..Managed::new(&public_metadata()).await
+    };
+    let mut answers = Vec::new();
+    for (managed, token) in [
+        (&managed, "wrong"),
+        (&managed, others_token),
+        (&managed, access_token.as_str()),
+        (&unknown, managed.token.as_str()),
+        (&unknown, "wrong"),
+    ] {
+        for method in [Method::GET, Method::PUT, Method::DELETE] {
+            let answer = managed.send(method, token, &Value::Null).await;
+            assert_eq!(answer.status, 401);
+            answers.push((answer.header("www-authenticate").to_owned(), answer.body));
+        }
+    }
+    answers.dedup();
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    assert!(answers[0].0.contains(r#"error="invalid_token""#));
+}
+
+#[tokio::test]
+async fn without_a_token_there_is_a_challenge_and_no_error_code() {
+    let managed = Managed::new(&public_metadata()).await;
+    for headers in [
+        &[][..],
+        &[("authorization", "Basic YTpi")],
+        &[("authorization", "Bearer")],
+    ] {
+        let answer = managed
+            .application
+            .send(request(Method::GET, &managed.path, headers, ""))
+            .await;
+        assert_eq!(answer.status, 401, "{headers:?}");
+        assert_eq!(answer.header("www-authenticate"), r#"Bearer realm="registration""#);
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_client_is_gone_with_everything_that_was_granted_to_it() {
+    let application = Application::default();
+    let registered = application.post_json("/register", &public_metadata()).await.json();
+    let client_id = registered["client_id"].as_str().unwrap().to_owned();
+    let client = Client {
+        client_id,
+        client_secret: None,
+        verifier: mcp_oauth_core::secret::Secret::random().expose().to_owned(),
+    };
+    let tokens = client.sign_in(&application, "ada").await;
+    assert_eq!(application.call(NOTES, &tokens.access_token).await.status, 200);
+
+    let path = registered["registration_client_uri"]
+        .as_str()
+        .unwrap()
+        .strip_prefix(ISSUER)
+        .unwrap();
+    let bearer = format!("Bearer {}", registered["registration_access_token"].as_str().unwrap());
+    let delete = || application.send(request(Method::DELETE, path, &[("authorization", &bearer)], ""));
+    let deleted = delete().await;
+    assert_eq!((deleted.status.as_u16(), deleted.body.as_str()), (204, ""));
+    assert_eq!(application.call(NOTES, &tokens.access_token).await.status, 401);
+    assert_eq!(
+        client.refresh(&application, &tokens.refresh_token, &[]).await.error(),
+        "invalid_client"
+    );
+    let other = Client::public(&application).await;
+    assert_eq!(
+        other.refresh(&application, &tokens.refresh_token, &[]).await.error(),
+        "invalid_grant"
+    );
+    assert_eq!(delete().await.status, 401);
+    assert_eq!(application.get(&client.authorization_url(&[])).await.status, 400);
+}
+
+#[tokio::test]
+async fn managing_a_registration_does_not_lengthen_its_life() {
+    let managed = Managed::new(&public_metadata()).await;
+    managed
+        .application
+        .clock
+        .advance(std::time::Duration::from_secs(20 * 3600));
+    assert_eq!(managed.replace(|_| ()).await.status, 200);
+    managed
+        .application
+        .clock
+        .advance(std::time::Duration::from_secs(4 * 3600));
+    assert_eq!(
+        managed.send(Method::GET, &managed.token, &Value::Null).await.status,
+        401
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parallel_replacements_leave_one_of_them() {
+    let managed = std::sync::Arc::new(Managed::new(&public_metadata()).await);
+    let tasks: Vec<_> = (0..32)
+        .map(|number: u32| {
+            let managed = managed.clone();
+            tokio::spawn(async move {
+                let change = |body: &mut Value| {
+                    body["client_name"] = json!(format!("name {number}"));
+                    body["software_version"] = json!(number.to_string());
+                };
+                managed.replace(change).await.status
+            })
+        })
+        .collect();
+    for task in tasks {
+        assert_eq!(task.await.unwrap(), 200);
+    }
+    let left = managed.send(Method::GET, &managed.token, &Value::Null).await.json();
+    let version = left["software_version"].as_str().unwrap();
+    assert_eq!(left["client_name"], format!("name {version}"));
+    assert_eq!(left["redirect_uris"], json!([REDIRECT_URI]));
+}
