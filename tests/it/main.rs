@@ -12,6 +12,7 @@ mod github;
 mod identity_provider;
 mod management;
 mod metadata;
+mod model;
 mod pages;
 mod protected_resource;
 mod readme;
