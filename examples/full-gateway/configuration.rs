@@ -63,6 +63,8 @@ pub(crate) struct Configuration {
     client_lifetime: u64,
     /// Redirect URIs that clients may register although their scheme is not allowed otherwise.
     pub(crate) allowed_redirect_uris: Vec<String>,
+    /// Whether clients may be known by the URL of their metadata document, which the gateway then fetches.
+    pub(crate) client_id_metadata_documents: bool,
     /// What to log, as `tracing-subscriber`'s filter reads it.
     pub(crate) log: String,
     /// Whether the servers that come with the example are served.
@@ -83,6 +85,7 @@ impl Default for Configuration {
             refresh_token_lifetime: 30 * 24 * 60 * 60,
             client_lifetime: 90 * 24 * 60 * 60,
             allowed_redirect_uris: Vec::new(),
+            client_id_metadata_documents: true,
             log: "info".to_owned(),
             built_in_servers: true,
             servers: BTreeMap::new(),

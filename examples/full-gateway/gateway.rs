@@ -11,7 +11,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{StatusCode, header};
 use mcp_oauth_tower::{
-    AllowList, AuthorizationServer, DevIdentity, GitHub, MemoryStore, OAuthLayer, Resource, allowed_hosts, cors,
+    AllowList, AuthorizationServer, DevIdentity, Fetcher, GitHub, MemoryStore, OAuthLayer, Resource, allowed_hosts,
+    cors,
 };
 use mcp_stdio_bridge::{Bridge, Command, Hosts, Origins};
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
@@ -64,6 +65,9 @@ impl Gateway {
             .store(MemoryStore::default())
             .signing_algorithm(configuration.algorithm())
             .lifetimes(configuration.lifetimes());
+        if configuration.client_id_metadata_documents {
+            builder = builder.client_id_metadata_documents(Fetcher::default());
+        }
         for uri in &configuration.allowed_redirect_uris {
             builder = builder.allow_redirect_uri(uri);
         }

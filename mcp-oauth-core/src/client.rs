@@ -20,6 +20,8 @@ use crate::clock::UnixTime;
 use crate::secret::{SecretDigest, random_id};
 
 pub mod authentication;
+#[cfg(feature = "cimd")]
+pub mod metadata_document;
 pub mod redirect_uri;
 pub mod registration;
 
@@ -108,6 +110,10 @@ pub struct Client {
     pub credential: ClientCredential,
     /// What is left here of the token that it manages its registration with; `None` if it cannot be managed here.
     pub registration_access_token: Option<SecretDigest>,
+    /// For a client whose identifier is the URL of a document: until when what was read there may be used without reading
+    /// it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document_fresh_until: Option<UnixTime>,
     /// What it registered.
     pub metadata: ClientMetadata,
 }

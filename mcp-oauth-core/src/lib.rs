@@ -49,6 +49,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
+//! | `cimd` | clients whose identifier is the URL of their metadata document, and `fetch`, which gets it within bounds |
 //! | `github` | `identity::github`: sign in with GitHub or GitHub Enterprise Server |
 //! | `test-util` | `clock::ManualClock`, a clock that tests turn by hand |
 
@@ -57,6 +58,8 @@
 pub mod client;
 pub mod clock;
 pub mod error;
+#[cfg(feature = "fetch")]
+pub mod fetch;
 pub mod grant;
 pub mod identity;
 pub mod issuer;

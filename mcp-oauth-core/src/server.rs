@@ -58,6 +58,8 @@ pub mod authorize;
 pub mod builder;
 pub mod callback;
 pub mod consent;
+#[cfg(feature = "cimd")]
+mod documents;
 pub mod introspect;
 pub mod manage;
 pub mod metadata;
@@ -85,6 +87,8 @@ struct Inner {
     lifetimes: Lifetimes,
     allowed_redirect_uris: Vec<String>,
     ended: Revocations,
+    #[cfg(feature = "cimd")]
+    documents: Option<documents::Documents>,
 }
 
 /// An authorization server. Clones are the same server.
@@ -156,6 +160,12 @@ impl AuthorizationServer {
 
     async fn load_client(&self, client_id: &ClientId) -> Result<Option<Loaded<Client>>, StoreError> {
         store::load(self.store(), &client_key(client_id)).await
+    }
+
+    /// How long a client is kept that nobody has signed in with yet: anybody can bring one here.
+    fn unused_client_lifetime(&self) -> Duration {
+        let unused = self.0.lifetimes.unused_client;
+        self.0.lifetimes.client.map_or(unused, |lifetime| lifetime.min(unused))
     }
 
     /// Gives a client that is in use its whole life again, when less than half of it is left. A failure here is

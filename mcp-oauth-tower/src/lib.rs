@@ -48,6 +48,7 @@
 //! |---|---|
 //! | `axum` (default) | the routers, the pages, and `Caller` as an extractor |
 //! | `memory` (default) | `MemoryStore` |
+//! | `cimd` | clients whose identifier is the URL of their metadata document |
 //! | `github` | sign in with GitHub |
 //!
 //! # Deployment
@@ -76,6 +77,8 @@ mod session;
 pub use caller::Caller;
 pub use layer::{OAuthLayer, UnknownResource};
 pub use mcp_oauth_core;
+#[cfg(feature = "cimd")]
+pub use mcp_oauth_core::fetch::Fetcher;
 pub use mcp_oauth_core::identity::development::DevIdentity;
 #[cfg(feature = "github")]
 pub use mcp_oauth_core::identity::github::GitHub;

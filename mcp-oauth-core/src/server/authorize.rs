@@ -156,6 +156,8 @@ pub struct ConsentPrompt {
     pub client_name: String,
     /// The host of the client's home page, if it named one. Nobody has checked it.
     pub client_host: Option<String>,
+    /// The host that answers for the client: that of its document, for a client that has one. This is checked.
+    pub verified_host: Option<String>,
     /// Where the code goes: a host, or the scheme of an app.
     pub redirect_destination: String,
     /// Whether the code goes to the person's own machine.
@@ -207,6 +209,10 @@ impl AuthorizationServer {
 
     async fn requesting_client(&self, parameters: &Parameters) -> Result<Client, OAuthError> {
         let client_id = parameters.require("client_id")?;
+        #[cfg(feature = "cimd")]
+        if let Some(client) = self.document_client(client_id).await? {
+            return Ok(client);
+        }
         let unknown = || {
             OAuthError::new(
                 ErrorCode::InvalidClient,
@@ -342,6 +348,7 @@ impl AuthorizationServer {
         let client_uri = client.metadata.links.client_uri.as_deref();
         ConsentPrompt {
             client_name: client.display_name().to_owned(),
+            verified_host: verified_host(client),
             client_host: client_uri
                 .and_then(|uri| Url::parse(uri).ok())
                 .and_then(|url| url.host_str().map(str::to_owned)),
@@ -361,6 +368,13 @@ impl AuthorizationServer {
             browser,
         }
     }
+}
+
+/// Who answers for a client whose identifier is the URL of a document.
+fn verified_host(client: &Client) -> Option<String> {
+    client.document_fresh_until?;
+    let url = Url::parse(client.client_id.as_str()).ok()?;
+    url.host_str().map(str::to_owned)
 }
 
 fn redirect_uri(client: &Client, parameters: &Parameters) -> Result<RedirectUri, OAuthError> {

@@ -101,6 +101,8 @@ pub struct AuthorizationServerBuilder {
     clock: Arc<dyn Clock>,
     lifetimes: Lifetimes,
     allowed_redirect_uris: Vec<String>,
+    #[cfg(feature = "cimd")]
+    fetcher: Option<crate::fetch::Fetcher>,
 }
 
 impl AuthorizationServerBuilder {
@@ -179,6 +181,14 @@ impl AuthorizationServerBuilder {
         self
     }
 
+    /// Lets clients in whose identifier is the URL of a document (client ID metadata documents), which is fetched
+    /// with `fetcher`. On a loopback issuer the URL may be a loopback one, if the fetcher lets it through.
+    #[cfg(feature = "cimd")]
+    pub fn client_id_metadata_documents(mut self, fetcher: crate::fetch::Fetcher) -> Self {
+        self.fetcher = Some(fetcher);
+        self
+    }
+
     /// Builds the server.
     ///
     /// # Errors
@@ -224,6 +234,11 @@ impl AuthorizationServerBuilder {
         let keys = self.keys.map_or_else(|| KeySet::generate(self.algorithm), Ok)?;
         Ok(AuthorizationServer(Arc::new(Inner {
             callback: issuer.endpoint("/callback"),
+            #[cfg(feature = "cimd")]
+            documents: self.fetcher.map(|fetcher| super::documents::Documents {
+                fetcher,
+                development: issuer.is_loopback(),
+            }),
             verifier: TokenVerifier::new(&issuer, &keys.public()),
             issuer,
             resources: self.resources,
@@ -256,6 +271,8 @@ impl AuthorizationServer {
             clock: Arc::new(SystemClock),
             lifetimes: Lifetimes::default(),
             allowed_redirect_uris: Vec::new(),
+            #[cfg(feature = "cimd")]
+            fetcher: None,
         }
     }
 }

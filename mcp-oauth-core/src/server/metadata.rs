@@ -52,6 +52,9 @@ pub struct AuthorizationServerMetadata {
     pub token_endpoint_auth_methods_supported: [TokenEndpointAuthMethod; 3],
     /// Always `S256`.
     pub code_challenge_methods_supported: [&'static str; 1],
+    /// Whether a client's identifier may be the URL of its metadata document. Left out where it may not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub client_id_metadata_document_supported: bool,
     /// Every answer at the redirect URI has `iss` (RFC 9207 §3).
     pub authorization_response_iss_parameter_supported: bool,
     /// The protected resources (RFC 9728 §4).
@@ -122,6 +125,7 @@ impl AuthorizationServer {
             grant_types_supported: GrantType::SUPPORTED,
             token_endpoint_auth_methods_supported: TokenEndpointAuthMethod::SUPPORTED,
             code_challenge_methods_supported: ["S256"],
+            client_id_metadata_document_supported: self.reads_documents(),
             authorization_response_iss_parameter_supported: true,
             protected_resources: self
                 .resources()
@@ -129,6 +133,17 @@ impl AuthorizationServer {
                 .map(|resource| resource.uri().to_string())
                 .collect(),
         }
+    }
+
+    #[cfg(feature = "cimd")]
+    fn reads_documents(&self) -> bool {
+        self.0.documents.is_some()
+    }
+
+    #[cfg(not(feature = "cimd"))]
+    #[allow(clippy::unused_self, reason = "with the feature it depends on the server")]
+    fn reads_documents(&self) -> bool {
+        false
     }
 
     /// The OpenID alias of the authorization server metadata.

@@ -78,21 +78,19 @@ impl AuthorizationServer {
     pub async fn register(&self, body: &[u8]) -> Result<ClientInformation, OAuthError> {
         let metadata = RegistrationRequest::parse(body)?.accept(&self.0.allowed_redirect_uris)?;
         let now = self.now();
-        let lifetime = self.0.lifetimes.client;
         let secret = metadata
             .token_endpoint_auth_method
             .needs_secret()
             .then(|| self.issue_secret());
         let registration_access_token = Secret::random();
-        // Anybody can register, so a client that nobody ever signs in with does not stay for long.
-        let unused = self.0.lifetimes.unused_client;
-        let until_used = lifetime.map_or(unused, |lifetime| lifetime.min(unused));
+        let until_used = self.unused_client_lifetime();
         let client = Client {
             client_id: ClientId::random(),
             client_id_issued_at: now,
             expires_at: Some(now + until_used),
             credential: credential(secret.as_ref()),
             registration_access_token: Some(registration_access_token.digest()),
+            document_fresh_until: None,
             metadata,
         };
         let key = super::client_key(&client.client_id);

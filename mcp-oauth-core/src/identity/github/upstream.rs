@@ -9,9 +9,10 @@ use http::header::{HeaderMap, HeaderName, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use oauth2::{AsyncHttpClient, HttpRequest, HttpResponse};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Request, Response};
+use reqwest::{Client, Request};
 
 use crate::clock::{Clock, SystemClock, UnixTime};
+use crate::fetch::bounded::{self, ReadError};
 use crate::identity::IdentityError;
 
 /// The longest answer that is read, in bytes.
@@ -19,10 +20,6 @@ const MAXIMUM_BODY: usize = 1024 * 1024;
 
 /// The longest wait that is passed on. GitHub counts requests by the hour, so more would be a mistake of somebody's.
 const MAXIMUM_WAIT: Duration = Duration::from_secs(60 * 60);
-
-/// GitHub refuses requests that do not say who sends them
-/// (<https://docs.github.com/en/rest/using-the-rest-api/getting-started-with-the-rest-api#user-agent>).
-const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
 const RATE_LIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 const RATE_LIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
@@ -53,7 +50,9 @@ impl Upstream {
             return Ok(client);
         }
         let client = Client::builder()
-            .user_agent(USER_AGENT)
+            // Without one, GitHub refuses:
+            // https://docs.github.com/en/rest/using-the-rest-api/getting-started-with-the-rest-api#user-agent
+            .user_agent(bounded::USER_AGENT)
             .redirect(Policy::none())
             .build()
             .map_err(transport)?;
@@ -74,7 +73,7 @@ impl Upstream {
             ));
         }
         let headers = response.headers().clone();
-        let mut answer = HttpResponse::new(read(response).await?);
+        let mut answer = HttpResponse::new(bounded::read(response, MAXIMUM_BODY).await.map_err(unread)?);
         *answer.status_mut() = status;
         *answer.headers_mut() = headers;
         Ok(answer)
@@ -96,17 +95,11 @@ impl<'c> AsyncHttpClient<'c> for Upstream {
     }
 }
 
-async fn read(mut response: Response) -> Result<Vec<u8>, IdentityError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(transport)? {
-        if body.len() + chunk.len() > MAXIMUM_BODY {
-            return Err(unusable(
-                "it is longer than anything that GitHub sends; check the base URLs",
-            ));
-        }
-        body.extend_from_slice(&chunk);
+fn unread(error: ReadError) -> IdentityError {
+    match error {
+        ReadError::TooLong => unusable("it is longer than anything that GitHub sends; check the base URLs"),
+        ReadError::Broken(error) => transport(error),
     }
-    Ok(body)
 }
 
 /// Whether an answer means that another one may be had later, and when: the server is in trouble, or there were too

@@ -1,0 +1,806 @@
+//! Client ID metadata documents: clients that are known by a URL, and say there what they are
+//! (draft-ietf-oauth-client-id-metadata-document).
+//!
+//! Such a client registers nowhere. Its `client_id` is the https URL of a JSON document, the members of which are
+//! those of a registration (RFC 7591 §2); whoever controls the URL controls the client. So there are two types here:
+//! [`ClientIdUrl`] is a `client_id` that can be such a URL, and [`MetadataDocument`] is what was found there, checked
+//! as a registration is and a little more:
+//!
+//! * `client_id` has to be the URL, character by character. That is what keeps a host which publishes other people's
+//!   files from speaking for one of them.
+//! * There are no shared secrets, since everybody can read the document: no method that needs one, no `client_secret`
+//!   and nothing beginning like it. For the same reason there are no private keys.
+//! * Who names no `token_endpoint_auth_method` is a public client. (A registration would get a secret.)
+//! * A member that is there twice makes the document unreadable: two readers might take two different ones.
+//!
+//! Other members count as they do in a [registration](super::registration): unknown ones are ignored, missing
+//! `grant_types`, `response_types`, `application_type` and `client_name` are filled in or left out, and every redirect
+//! URI has to be one that could be registered.
+//!
+//! Nothing in the document is fetched in turn: neither the logo nor the keys.
+//!
+//! # Where the document comes from
+//!
+//! From a [`Fetcher`](crate::fetch::Fetcher), which knows what may be asked and how much be read. What does not parse
+//! here must not be kept, and neither must an error be: the next request fetches again.
+//!
+//! ```
+//! use mcp_oauth_core::client::metadata_document::{ClientIdUrl, MetadataDocument};
+//! use mcp_oauth_core::clock::{Clock, SystemClock};
+//! use mcp_oauth_core::fetch::{Fetcher, FreshnessBounds};
+//!
+//! # async fn example(fetcher: Fetcher) -> Result<(), Box<dyn std::error::Error>> {
+//! let client_id: ClientIdUrl = "https://client.example/oauth/metadata.json".parse()?;
+//! let fetched = fetcher.get(client_id.url()).await?;
+//! let client = MetadataDocument::parse(&client_id, &fetched.body, &[])?.into_client(SystemClock.now());
+//! let keep_for = fetched.freshness.within(&FreshnessBounds::default());
+//! println!("{} at {}, good for {keep_for:?}", client.display_name(), client_id.host());
+//! # Ok(())
+//! # }
+//! ```
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::registration::{ClientMetadata, InvalidRegistration, RegistrationRequest, TokenEndpointAuthMethod};
+use super::{Client, ClientCredential, ClientId};
+use crate::clock::UnixTime;
+use crate::issuer::is_loopback;
+
+/// A `client_id` that is the URL of a client ID metadata document.
+///
+/// The draft asks for https and a path, and refuses dot segments, fragments and user names (§3). Beyond that the URL
+/// has to be in normal form, so that what is compared, shown and fetched is one and the same: no upper case in the
+/// host, no `:443`, no backslash.
+///
+/// ```
+/// use mcp_oauth_core::client::metadata_document::{ClientIdUrl, InvalidClientIdUrl};
+///
+/// let client_id: ClientIdUrl = "https://client.example/metadata.json".parse()?;
+/// assert_eq!(client_id.host(), "client.example");
+/// assert_eq!("https://client.example".parse::<ClientIdUrl>(), Err(InvalidClientIdUrl::NoPath));
+/// assert_eq!("https://client.example/a/../b".parse::<ClientIdUrl>(), Err(InvalidClientIdUrl::DotSegment));
+/// # Ok::<_, InvalidClientIdUrl>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ClientIdUrl {
+    client_id: ClientId,
+    url: Url,
+}
+
+/// Why a `client_id` cannot be the URL of a client ID metadata document. None of these shows the URL, in which there
+/// may be a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidClientIdUrl {
+    /// It does not parse as an absolute URL, is too long, or holds spaces or other characters than ASCII.
+    #[error("the client_id is not an absolute URL of at most 512 ASCII characters")]
+    NotAUrl,
+    /// Another scheme than https.
+    #[error("a client_id that is a URL must use https")]
+    NotHttps,
+    /// A fragment, a user name or a password.
+    #[error("a client_id that is a URL must have no fragment, user name or password")]
+    Superfluous,
+    /// Nothing but a host, which is not enough to say which of its clients is meant.
+    #[error("a client_id that is a URL must have a path: https://client.example/metadata.json")]
+    NoPath,
+    /// A segment `.` or `..`, in any spelling.
+    #[error("a client_id that is a URL must have no path segments . and ..")]
+    DotSegment,
+    /// Something that a URL parser writes in another way.
+    #[error(
+        "a client_id that is a URL must be in normal form: host in lower case and punycode, no default port, no backslash"
+    )]
+    NotNormal,
+}
+
+impl ClientIdUrl {
+    /// Whether a `client_id` is meant to be the URL of a document, good or bad. No identifier that this server gives to
+    /// a client looks like that.
+    #[must_use]
+    pub fn is_meant_by(client_id: &str) -> bool {
+        ["https://", "http://"].into_iter().any(|scheme| {
+            let beginning = client_id.as_bytes().get(..scheme.len());
+            beginning.is_some_and(|beginning| beginning.eq_ignore_ascii_case(scheme.as_bytes()))
+        })
+    }
+
+    /// Reads a `client_id`, and lets http through if the host is a loopback one: for development and tests, together
+    /// with [`Fetcher::allow_loopback`](crate::fetch::Fetcher::allow_loopback).
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be the URL of a client ID metadata document.
+    pub fn for_development(text: &str) -> Result<Self, InvalidClientIdUrl> {
+        Self::read(text, true)
+    }
+
+    fn read(text: &str, development: bool) -> Result<Self, InvalidClientIdUrl> {
+        let client_id = text.parse().map_err(|_| InvalidClientIdUrl::NotAUrl)?;
+        let url = Url::parse(text).map_err(|_| InvalidClientIdUrl::NotAUrl)?;
+        match url.scheme() {
+            "https" => {}
+            "http" if development && is_loopback(&url) => {}
+            _ => return Err(InvalidClientIdUrl::NotHttps),
+        }
+        if url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+            return Err(InvalidClientIdUrl::Superfluous);
+        }
+        let (path, _) = text.split_once('?').unwrap_or((text, ""));
+        let mut segments = path.split('/').skip(3).peekable();
+        if segments.peek().is_none() {
+            return Err(InvalidClientIdUrl::NoPath);
+        }
+        // The parser has resolved these already, and takes an encoded dot for a dot.
+        if segments.any(|segment| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..")) {
+            return Err(InvalidClientIdUrl::DotSegment);
+        }
+        if url.as_str() == text {
+            Ok(Self { client_id, url })
+        } else {
+            Err(InvalidClientIdUrl::NotNormal)
+        }
+    }
+
+    /// The identifier, which is the URL as it is written.
+    #[must_use]
+    pub fn client_id(&self) -> &ClientId {
+        &self.client_id
+    }
+
+    /// Where the document is.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// The host, which is who answers for the client: the one thing about it that has been checked, so the one to
+    /// show.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.url.host_str().unwrap_or_default()
+    }
+}
+
+impl FromStr for ClientIdUrl {
+    type Err = InvalidClientIdUrl;
+
+    fn from_str(text: &str) -> Result<Self, InvalidClientIdUrl> {
+        Self::read(text, false)
+    }
+}
+
+impl fmt::Display for ClientIdUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.client_id, formatter)
+    }
+}
+
+/// Why a document does not make a client, in words for whoever publishes it. Must never be cached.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidDocument {
+    /// No JSON object, or one in which a member is there twice.
+    #[error("the client metadata document must be one JSON object in UTF-8, without a member that is there twice")]
+    NotAnObject,
+    /// `client_id` is missing or is another URL than the one that was asked for.
+    #[error("the client metadata document must have a client_id that is its own URL, character by character")]
+    OtherClientId,
+    /// `client_secret`, `client_secret_expires_at` or another member that begins like them.
+    #[error("the client metadata document has a client_secret member: remove it, everybody can read it")]
+    Secret,
+    /// A `token_endpoint_auth_method` that needs a shared secret.
+    #[error("the client metadata document has a token_endpoint_auth_method that needs a shared secret: use none")]
+    SharedSecretMethod,
+    /// `private_key_jwt`, which the draft allows. A client that declares it must be held to it (§8.2 of revision 02), so
+    /// it cannot be taken for a public one instead.
+    #[error("the client metadata document asks for private_key_jwt, which this server does not support yet: use none")]
+    PrivateKeyJwt,
+    /// Another `token_endpoint_auth_method`.
+    #[error("the client metadata document has a token_endpoint_auth_method that is not supported: use none")]
+    UnknownMethod,
+    /// `jwks` is no set of keys (RFC 7517 §5).
+    #[error(
+        "the client metadata document has a jwks that is no set of keys: an object whose member keys lists objects"
+    )]
+    NotAKeySet,
+    /// A key in `jwks` is private, or is one that both sides share.
+    #[error(
+        "the client metadata document publishes a private key in jwks: replace the key, and publish the public part"
+    )]
+    PrivateKey,
+    /// A redirect URI, or another member of a registration, is not good.
+    #[error("the client metadata document is not good: {0}")]
+    Metadata(#[from] InvalidRegistration),
+}
+
+/// The members of an object, each of which is there once.
+struct Members(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Once;
+
+        impl<'de> Visitor<'de> for Once {
+            type Value = Members;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Members, A::Error> {
+                let mut members = Map::new();
+                while let Some((name, value)) = access.next_entry::<String, Value>()? {
+                    if members.insert(name, value).is_some() {
+                        return Err(serde::de::Error::custom("a member is there twice"));
+                    }
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(Once)
+    }
+}
+
+/// A client ID metadata document that is good.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MetadataDocument {
+    client_id: ClientId,
+    metadata: ClientMetadata,
+}
+
+impl MetadataDocument {
+    /// Checks what was found at `client_id`. `allowed` are redirect URIs that the operator lets through word for word.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidDocument`] names the first thing that is not good. The document has to change: fetching the same one
+    /// again is of no use.
+    pub fn parse(client_id: &ClientIdUrl, body: &[u8], allowed: &[String]) -> Result<Self, InvalidDocument> {
+        let Members(mut members) = serde_json::from_slice(body).map_err(|_| InvalidDocument::NotAnObject)?;
+        let claimed = members.get("client_id").and_then(Value::as_str);
+        if claimed != Some(client_id.client_id.as_str()) {
+            return Err(InvalidDocument::OtherClientId);
+        }
+        if members.keys().any(|name| name.starts_with("client_secret")) {
+            return Err(InvalidDocument::Secret);
+        }
+        if let Some(keys) = members.get("jwks") {
+            check_keys(keys)?;
+        }
+        check_method(members.get("token_endpoint_auth_method"))?;
+        // A registration without a method gets a secret; here, the default is none.
+        members.insert("token_endpoint_auth_method".to_owned(), "none".into());
+        let metadata = RegistrationRequest::deserialize(Value::Object(members))
+            .map_err(|error| {
+                // The text repeats what stands there, however long.
+                let error: String = error.to_string().chars().take(200).collect();
+                InvalidRegistration::Metadata(format!("a member has the wrong type: {error}"))
+            })?
+            .accept(allowed)?;
+        debug_assert_eq!(metadata.token_endpoint_auth_method, TokenEndpointAuthMethod::None);
+        Ok(Self {
+            client_id: client_id.client_id.clone(),
+            metadata,
+        })
+    }
+
+    /// What the client says of itself.
+    #[must_use]
+    pub fn metadata(&self) -> &ClientMetadata {
+        &self.metadata
+    }
+
+    /// The client of this document, which was fetched at `now`: a public one.
+    #[must_use]
+    pub fn into_client(self, now: UnixTime) -> Client {
+        Client {
+            client_id: self.client_id,
+            client_id_issued_at: now,
+            expires_at: None,
+            credential: ClientCredential::None,
+            registration_access_token: None,
+            document_fresh_until: None,
+            metadata: self.metadata,
+        }
+    }
+}
+
+fn check_method(method: Option<&Value>) -> Result<(), InvalidDocument> {
+    match method {
+        None | Some(Value::Null) => Ok(()),
+        Some(Value::String(method)) => match method.as_str() {
+            // As in a registration, an empty text is an absent one.
+            "none" | "" => Ok(()),
+            "client_secret_basic" | "client_secret_post" | "client_secret_jwt" => {
+                Err(InvalidDocument::SharedSecretMethod)
+            }
+            "private_key_jwt" => Err(InvalidDocument::PrivateKeyJwt),
+            _ => Err(InvalidDocument::UnknownMethod),
+        },
+        Some(_) => Err(InvalidDocument::UnknownMethod),
+    }
+}
+
+/// Refuses keys that are more than the public half of a pair: any that has a member which only the owner may know
+/// (RFC 7518 §6, RFC 8037 §2).
+fn check_keys(keys: &Value) -> Result<(), InvalidDocument> {
+    const PRIVATE: [&str; 9] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"];
+    if keys.is_null() {
+        return Ok(());
+    }
+    let keys = keys
+        .get("keys")
+        .and_then(Value::as_array)
+        .ok_or(InvalidDocument::NotAKeySet)?;
+    for key in keys {
+        let key = key.as_object().ok_or(InvalidDocument::NotAKeySet)?;
+        if PRIVATE.iter().any(|member| key.contains_key(*member)) {
+            return Err(InvalidDocument::PrivateKey);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::client::redirect_uri::{InvalidRedirectUri, RedirectUri};
+    use crate::client::registration::{ApplicationType, GrantType, MAXIMUM_ENTRIES};
+
+    const URL: &str = "https://client.example/metadata.json";
+
+    fn url(text: &str) -> ClientIdUrl {
+        text.parse().unwrap()
+    }
+
+    fn parse(document: &Value) -> Result<MetadataDocument, InvalidDocument> {
+        MetadataDocument::parse(&url(URL), document.to_string().as_bytes(), &[])
+    }
+
+    /// A good document with these members changed; `null` takes one away.
+    fn with(members: &Value) -> Result<MetadataDocument, InvalidDocument> {
+        let mut document = json!({
+            "client_id": URL,
+            "client_name": "Ada's client",
+            "redirect_uris": ["https://client.example/callback"],
+            "token_endpoint_auth_method": "none",
+        });
+        for (name, value) in members.as_object().unwrap() {
+            if value.is_null() {
+                document.as_object_mut().unwrap().remove(name);
+            } else {
+                document[name] = value.clone();
+            }
+        }
+        parse(&document)
+    }
+
+    fn refused(members: &Value) -> InvalidDocument {
+        with(members).unwrap_err()
+    }
+
+    // === The URL ===
+
+    #[test]
+    fn the_urls_of_real_clients_are_accepted_and_kept_byte_for_byte() {
+        for text in [
+            "https://claude.ai/oauth/claude-code-client-metadata",
+            "https://claude.ai/oauth/mcp-oauth-client-metadata",
+            "https://chatgpt.com/oauth/codex/client.json",
+            "https://vscode.dev/oauth/client-metadata.json",
+            "https://github.com/copilot/cli/client-metadata.json",
+            "https://client.example:8443/metadata.json",
+            "https://client.example/",
+            "https://client.example/a//b/",
+            "https://client.example/metadata?v=2",
+            "https://client.example/%7Eada/.well-known/...",
+            "https://xn--bcher-kva.example/x",
+        ] {
+            assert_eq!(url(text).client_id().as_str(), text);
+            assert_eq!(url(text).url().as_str(), text);
+            assert_eq!(url(text).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_the_draft_refuses_is_refused() {
+        use InvalidClientIdUrl::{DotSegment, NoPath, NotAUrl, NotHttps, Superfluous};
+        for (text, reason) in [
+            ("", NotAUrl),
+            ("client_AbC", NotAUrl),
+            ("/metadata.json", NotAUrl),
+            ("https://", NotAUrl),
+            ("https://client.example/ x", NotAUrl),
+            ("https://b\u{fc}cher.example/x", NotAUrl),
+            ("http://client.example/x", NotHttps),
+            ("http://localhost/x", NotHttps),
+            ("file:///etc/passwd", NotHttps),
+            ("urn:a:b", NotHttps),
+            ("https://client.example/x#", Superfluous),
+            ("https://client.example/x#y", Superfluous),
+            ("https://ada@client.example/x", Superfluous),
+            ("https://:secret@client.example/x", Superfluous),
+            ("https://client.example", NoPath),
+            ("https://client.example:8443", NoPath),
+            ("https://client.example?x=/y", NoPath),
+            ("https://client.example/.", DotSegment),
+            ("https://client.example/..", DotSegment),
+            ("https://client.example/a/../b", DotSegment),
+            ("https://client.example/a/./b", DotSegment),
+            ("https://client.example/a/%2e%2E/b", DotSegment),
+            ("https://client.example/a/.%2e?x", DotSegment),
+        ] {
+            assert_eq!(text.parse::<ClientIdUrl>(), Err(reason), "{text}");
+        }
+        let long = format!("https://client.example/{}", "x".repeat(512));
+        assert_eq!(long.parse::<ClientIdUrl>(), Err(NotAUrl));
+    }
+
+    #[test]
+    fn what_could_be_spelled_in_another_way_is_refused() {
+        for text in [
+            "HTTPS://client.example/x",
+            "https://Client.example/x",
+            "https://client.example:443/x",
+            "https://@client.example/x",
+            "https:client.example/x/y/z",
+            "https:///client.example/x",
+            "https://client.example\\x/y",
+            "https://client.example/\\x",
+            "https://0x7f000001/x",
+            "https://2130706433/x",
+            "https://[::FFFF:7f00:1]/x",
+            "https://%63lient.example/x",
+        ] {
+            assert_eq!(
+                text.parse::<ClientIdUrl>(),
+                Err(InvalidClientIdUrl::NotNormal),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn development_adds_http_on_loopback_hosts_and_nothing_else() {
+        for text in [
+            "http://localhost:8080/x",
+            "http://127.0.0.1:1/x",
+            "http://[::1]:1/x",
+            URL,
+        ] {
+            assert_eq!(ClientIdUrl::for_development(text).unwrap().client_id().as_str(), text);
+        }
+        for text in [
+            "http://client.example/x",
+            "http://localhost.evil.example/x",
+            "http://10.0.0.1/x",
+        ] {
+            assert_eq!(
+                ClientIdUrl::for_development(text),
+                Err(InvalidClientIdUrl::NotHttps),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_identifier_of_this_server_is_meant_as_a_url() {
+        for text in [URL, "HTTPS://x", "http://x", "https://"] {
+            assert!(ClientIdUrl::is_meant_by(text), "{text}");
+        }
+        for text in ["", "https", "https:/", "client_https://x", "\u{e9}\u{e9}\u{e9}\u{e9}"] {
+            assert!(!ClientIdUrl::is_meant_by(text), "{text}");
+        }
+        assert!(!ClientIdUrl::is_meant_by(ClientId::random().as_str()));
+    }
+
+    #[test]
+    fn an_error_does_not_show_the_url() {
+        for text in [
+            "https://ada:hunter2@client.example/x",
+            "https://client.example/x#hunter2",
+            "hunter2",
+        ] {
+            let error = text.parse::<ClientIdUrl>().unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+        }
+    }
+
+    // === The documents of real clients, in their shapes ===
+
+    #[test]
+    fn claude_code_has_portless_loopback_uris_and_no_application_type() {
+        let claude_code = "https://claude.ai/oauth/claude-code-client-metadata";
+        let document = json!({
+            "client_id": claude_code,
+            "client_name": "Claude Code",
+            "client_uri": "https://claude.ai",
+            "redirect_uris": ["http://localhost/callback", "http://127.0.0.1/callback"],
+            "grant_types": ["authorization_code", "refresh_token"],
+            "response_types": ["code"],
+            "token_endpoint_auth_method": "none",
+        });
+        let document = MetadataDocument::parse(&url(claude_code), document.to_string().as_bytes(), &[]).unwrap();
+        assert_eq!(document.metadata().application_type, None);
+        let client = document.into_client(UnixTime::from_seconds(7));
+        assert_eq!(client.client_id.as_str(), claude_code);
+        assert_eq!(client.client_id_issued_at, UnixTime::from_seconds(7));
+        assert!(matches!(client.credential, ClientCredential::None));
+        assert!(client.accepts(None));
+        assert_eq!(client.display_name(), "Claude Code");
+        for asked in ["http://localhost:3118/callback", "http://127.0.0.1:49152/callback"] {
+            assert!(RedirectUri::select(client.redirect_uris(), asked).is_some(), "{asked}");
+        }
+        for asked in [
+            "http://localhost:3118/other",
+            "http://claude.ai/callback",
+            "http://[::1]:1/callback",
+        ] {
+            assert!(RedirectUri::select(client.redirect_uris(), asked).is_none(), "{asked}");
+        }
+    }
+
+    #[test]
+    fn vs_code_has_grant_types_that_nobody_knows_here_and_redirects_of_two_kinds() {
+        let vs_code = "https://vscode.dev/oauth/client-metadata.json";
+        let document = json!({
+            "client_id": vs_code,
+            "client_name": "Visual Studio Code",
+            "client_uri": "https://vscode.dev/product",
+            "grant_types": ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"],
+            "response_types": ["code"],
+            "redirect_uris": [
+                "https://vscode.dev/redirect",
+                "https://insiders.vscode.dev/redirect",
+                "http://127.0.0.1/",
+                "http://127.0.0.1:33418/",
+            ],
+            "token_endpoint_auth_method": "none",
+            "application_type": "native",
+        });
+        let document = MetadataDocument::parse(&url(vs_code), document.to_string().as_bytes(), &[]).unwrap();
+        assert_eq!(document.metadata().application_type, Some(ApplicationType::Native));
+        assert_eq!(document.metadata().grant_types, GrantType::SUPPORTED);
+        for asked in [
+            "http://127.0.0.1:33418",
+            "http://127.0.0.1:50000/",
+            "https://vscode.dev/redirect",
+        ] {
+            assert!(
+                RedirectUri::select(&document.metadata().redirect_uris, asked).is_some(),
+                "{asked}"
+            );
+        }
+    }
+
+    #[test]
+    fn chatgpt_with_private_key_jwt_is_told_what_is_not_supported_yet() {
+        let chatgpt = "https://chatgpt.com/oauth/connector/client.json";
+        let document = json!({
+            "client_id": chatgpt,
+            "client_name": "ChatGPT",
+            "client_uri": "https://chatgpt.com",
+            "redirect_uris": ["https://chatgpt.com/connector_platform_oauth_redirect"],
+            "grant_types": ["authorization_code", "refresh_token"],
+            "response_types": ["code"],
+            "token_endpoint_auth_method": "private_key_jwt",
+            "token_endpoint_auth_signing_alg": "ES256",
+            "jwks_uri": "https://chatgpt.com/oauth/jwks.json",
+        });
+        let parse = |document: &Value| MetadataDocument::parse(&url(chatgpt), document.to_string().as_bytes(), &[]);
+        assert_eq!(parse(&document), Err(InvalidDocument::PrivateKeyJwt));
+        let mut public = document.clone();
+        public["token_endpoint_auth_method"] = "none".into();
+        assert!(parse(&public).is_ok());
+    }
+
+    // === What every document has to hold to ===
+
+    #[test]
+    fn what_is_missing_is_filled_in_or_left_out() {
+        let document = parse(&json!({"client_id": URL, "redirect_uris": ["http://localhost/cb"]})).unwrap();
+        let metadata = document.metadata();
+        assert_eq!(metadata.token_endpoint_auth_method, TokenEndpointAuthMethod::None);
+        assert_eq!(metadata.grant_types, GrantType::SUPPORTED);
+        assert_eq!(metadata.response_types, ["code"]);
+        assert_eq!(
+            (metadata.application_type, metadata.client_name.as_deref()),
+            (None, None)
+        );
+        assert_eq!(document.into_client(UnixTime::from_seconds(0)).display_name(), URL);
+    }
+
+    #[test]
+    fn the_default_method_is_none_and_not_that_of_a_registration() {
+        for method in [json!(null), json!(""), json!("none")] {
+            let metadata = with(&json!({"token_endpoint_auth_method": method})).unwrap().metadata;
+            assert_eq!(
+                metadata.token_endpoint_auth_method,
+                TokenEndpointAuthMethod::None,
+                "{method}"
+            );
+        }
+        let null = json!({"client_id": URL, "redirect_uris": ["http://localhost/cb"], "token_endpoint_auth_method": null,
+            "jwks": null});
+        assert!(parse(&null).is_ok());
+    }
+
+    #[test]
+    fn unknown_members_are_ignored_whatever_they_are() {
+        let extra = json!({"x": {"y": [1]}, "software_statement": 7, "token_endpoint_auth_methods_supported": ["none"],
+            "jwks_uri": 5});
+        assert!(with(&extra).is_ok());
+    }
+
+    #[test]
+    fn the_client_id_has_to_be_the_url_character_by_character() {
+        for other in [
+            json!(null),
+            json!(7),
+            json!([URL]),
+            json!(""),
+            json!("https://client.example/metadata.json/"),
+            json!("https://client.example/metadata.json?"),
+            json!("https://client.example/metadata.jso%6E"),
+            json!("https://CLIENT.example/metadata.json"),
+            json!("https://client.example:443/metadata.json"),
+            json!("https://other.example/metadata.json"),
+            json!(" https://client.example/metadata.json"),
+        ] {
+            assert_eq!(
+                refused(&json!({"client_id": other})),
+                InvalidDocument::OtherClientId,
+                "{other}"
+            );
+        }
+    }
+
+    #[test]
+    fn secrets_that_everybody_can_read_are_refused() {
+        for member in ["client_secret", "client_secret_expires_at", "client_secret_hash"] {
+            for value in [json!("x"), json!(0)] {
+                assert_eq!(refused(&json!({ member: value })), InvalidDocument::Secret, "{member}");
+            }
+        }
+        for method in ["client_secret_basic", "client_secret_post", "client_secret_jwt"] {
+            let document = json!({"token_endpoint_auth_method": method});
+            assert_eq!(refused(&document), InvalidDocument::SharedSecretMethod, "{method}");
+        }
+        for method in [json!("tls_client_auth"), json!("NONE"), json!(1), json!(["none"])] {
+            let document = json!({"token_endpoint_auth_method": method});
+            assert_eq!(refused(&document), InvalidDocument::UnknownMethod, "{method}");
+        }
+    }
+
+    #[test]
+    fn private_keys_are_refused_and_public_ones_are_not() {
+        let ec = json!({"kty": "EC", "crv": "P-256", "x": "x", "y": "y"});
+        assert!(with(&json!({"jwks": {"keys": [ec]}})).is_ok());
+        assert!(with(&json!({"jwks": {"keys": []}})).is_ok());
+        for member in ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"] {
+            let mut private = ec.clone();
+            private[member] = "x".into();
+            let document = json!({"jwks": {"keys": [ec, private]}});
+            assert_eq!(refused(&document), InvalidDocument::PrivateKey, "{member}");
+        }
+        for keys in [
+            json!("x"),
+            json!([ec]),
+            json!({}),
+            json!({"keys": {}}),
+            json!({"keys": ["x"]}),
+        ] {
+            assert_eq!(refused(&json!({ "jwks": keys })), InvalidDocument::NotAKeySet, "{keys}");
+        }
+    }
+
+    #[test]
+    fn redirect_uris_are_required_and_each_has_to_be_one_that_could_be_registered() {
+        for uris in [json!(null), json!([])] {
+            let error = refused(&json!({ "redirect_uris": uris }));
+            assert!(error.to_string().contains("redirect_uris is required"), "{error}");
+        }
+        let error = refused(&json!({"redirect_uris": ["https://client.example/cb", "cursor://anysphere/cb"]}));
+        let scheme = InvalidRedirectUri::Scheme("cursor://anysphere/cb".to_owned());
+        assert_eq!(error, InvalidDocument::Metadata(scheme.into()));
+        assert!(error.to_string().contains("cursor://anysphere/cb"), "{error}");
+
+        let allowed = ["cursor://anysphere/cb".to_owned()];
+        let document = json!({"client_id": URL, "redirect_uris": allowed}).to_string();
+        assert!(MetadataDocument::parse(&url(URL), document.as_bytes(), &allowed).is_ok());
+    }
+
+    #[test]
+    fn other_members_have_the_bounds_of_a_registration() {
+        for members in [
+            json!({"redirect_uris": "https://client.example/cb"}),
+            json!({"redirect_uris": vec!["https://client.example/cb"; MAXIMUM_ENTRIES + 1]}),
+            json!({"client_name": 5}),
+            json!({"client_name": "a\u{0}b"}),
+            json!({"client_name": "x".repeat(3000)}),
+            json!({"client_uri": "http://client.example"}),
+            json!({"logo_uri": "javascript:alert(1)"}),
+            json!({"grant_types": ["client_credentials"]}),
+            json!({"response_types": ["token"]}),
+        ] {
+            assert!(matches!(refused(&members), InvalidDocument::Metadata(_)), "{members}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_single_object_of_different_members_is_refused() {
+        let good = format!(r#"{{"client_id":"{URL}","redirect_uris":["http://localhost/cb"]}}"#);
+        let parse = |body: &[u8]| MetadataDocument::parse(&url(URL), body, &[]);
+        assert!(parse(good.as_bytes()).is_ok());
+        let twice = good.replacen('{', r#"{"client_id":"https://client.example/other","#, 1);
+        let latin = [good.trim_end_matches('}').as_bytes(), b",\"client_name\":\"\xe9\"}"].concat();
+        let utf_16: Vec<u8> = good.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        let deep = good.replacen('{', &format!("{{\"x\":{}{},", "[".repeat(500), "]".repeat(500)), 1);
+        for body in [
+            b"".as_slice(),
+            b"null",
+            b"[]",
+            b"\"x\"",
+            b"<html>",
+            &good.as_bytes()[1..],
+            format!("{good}{good}").as_bytes(),
+            format!("[{good}]").as_bytes(),
+            twice.as_bytes(),
+            &latin,
+            &utf_16,
+            deep.as_bytes(),
+        ] {
+            assert_eq!(
+                parse(body),
+                Err(InvalidDocument::NotAnObject),
+                "{}",
+                String::from_utf8_lossy(body)
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn reading_any_url_never_panics(text in ".*", path in "[a-z./%2eE?#@:\\\\]{0,30}") {
+            for text in [text, format!("https://client.example{path}"), format!("https://{path}")] {
+                let _ = ClientIdUrl::is_meant_by(&text);
+                let _ = ClientIdUrl::for_development(&text);
+                if let Ok(url) = text.parse::<ClientIdUrl>() {
+                    prop_assert_eq!(url.url().as_str(), &text);
+                    prop_assert!(text.starts_with("https://") && !text.contains('#'));
+                    prop_assert!(!url.url().path().split('/').any(|segment| matches!(segment, "." | "..")));
+                }
+            }
+        }
+
+        #[test]
+        fn parsing_any_bytes_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            prop_assert!(MetadataDocument::parse(&url(URL), &bytes, &[]).is_err());
+        }
+
+        #[test]
+        fn parsing_a_document_with_any_byte_changed_never_panics(position in 0_usize..1000, byte: u8) {
+            let document = json!({"client_id": URL, "redirect_uris": ["http://localhost/cb"], "jwks": {"keys": [{}]},
+                "token_endpoint_auth_method": "none", "client_name": "Ada's client", "contacts": ["a"]});
+            let mut bytes = document.to_string().into_bytes();
+            let position = position % bytes.len();
+            bytes[position] = byte;
+            if let Ok(document) = MetadataDocument::parse(&url(URL), &bytes, &[]) {
+                let client = document.into_client(UnixTime::from_seconds(0));
+                prop_assert_eq!(client.client_id.as_str(), URL);
+                prop_assert!(!client.redirect_uris().is_empty());
+            }
+        }
+    }
+}
