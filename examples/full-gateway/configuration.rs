@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use config::{Config, Environment, File, FileFormat};
 use mcp_oauth_core::server::builder::Lifetimes;
 use mcp_oauth_core::token::keys::Algorithm;
+use mcp_oauth_tower::TrustedProxies;
 use serde::Deserialize;
 
 /// Told by `--help`.
@@ -65,6 +66,8 @@ pub(crate) struct Configuration {
     pub(crate) allowed_redirect_uris: Vec<String>,
     /// Whether clients may be known by the URL of their metadata document, which the gateway then fetches.
     pub(crate) client_id_metadata_documents: bool,
+    /// Proxies that say where requests come from: addresses and networks.
+    trusted_proxies: String,
     /// What to log, as `tracing-subscriber`'s filter reads it.
     pub(crate) log: String,
     /// Whether the servers that come with the example are served.
@@ -86,6 +89,7 @@ impl Default for Configuration {
             client_lifetime: 90 * 24 * 60 * 60,
             allowed_redirect_uris: Vec::new(),
             client_id_metadata_documents: true,
+            trusted_proxies: String::new(),
             log: "info".to_owned(),
             built_in_servers: true,
             servers: BTreeMap::new(),
@@ -185,6 +189,7 @@ impl Configuration {
                 self.listen
             );
         }
+        self.trusted_proxies()?;
         if github.is_some() && self.allowed_users.is_none() {
             anyhow::bail!(
                 "say who may sign in: set ALLOWED_GITHUB_USERS to logins set apart by commas, or to * for everybody on GitHub"
@@ -226,6 +231,11 @@ impl Configuration {
             (Some(_), None) => anyhow::bail!("GITHUB_CLIENT_ID is set: set GITHUB_CLIENT_SECRET too"),
             (None, Some(_)) => anyhow::bail!("GITHUB_CLIENT_SECRET is set: set GITHUB_CLIENT_ID too"),
         }
+    }
+
+    /// The proxies whose word is taken.
+    pub(crate) fn trusted_proxies(&self) -> anyhow::Result<TrustedProxies> {
+        self.trusted_proxies.parse().context("trusted_proxies cannot be read")
     }
 
     /// How access tokens are signed.
@@ -351,6 +361,11 @@ mod tests {
     #[test]
     fn made_up_people_stay_on_loopback() {
         assert!(refusal("listen = \"0.0.0.0:8080\"", &[]).contains("GITHUB_CLIENT_ID"));
+    }
+
+    #[test]
+    fn a_proxy_is_an_address_or_a_network() {
+        assert!(refusal("trusted_proxies = \"10.0.0.0/8, traefik\"", &[]).contains("traefik"));
     }
 
     #[test]

@@ -11,8 +11,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{StatusCode, header};
 use mcp_oauth_tower::{
-    AllowList, AuthorizationServer, DevIdentity, Fetcher, GitHub, MemoryStore, OAuthLayer, Resource, allowed_hosts,
-    cors,
+    AllowList, AuthorizationServer, DevIdentity, Fetcher, GitHub, MemoryStore, OAuthLayer, Resource, Routes,
+    allowed_hosts, cors,
 };
 use mcp_stdio_bridge::{Bridge, Command, Hosts, Origins};
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
@@ -93,7 +93,9 @@ impl Gateway {
         let auth = builder.build().context("the authorization server cannot be built")?;
 
         let hosts = allowed_hosts(&auth);
-        let mut router = mcp_oauth_tower::router(&auth)
+        let mut router = Routes::new(&auth)
+            .behind(configuration.trusted_proxies()?)
+            .into_router()
             .route("/health", get(health))
             .with_state(());
         let mut bridges = Vec::new();
@@ -147,9 +149,10 @@ impl Gateway {
                 bridge.shutdown().await;
             }
         };
-        axum::serve(listener, self.router)
-            .with_graceful_shutdown(stopped)
-            .await?;
+        let service = self
+            .router
+            .into_make_service_with_connect_info::<std::net::SocketAddr>();
+        axum::serve(listener, service).with_graceful_shutdown(stopped).await?;
         Ok(())
     }
 }

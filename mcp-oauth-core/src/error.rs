@@ -17,6 +17,7 @@
 //! ```
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -91,6 +92,8 @@ pub struct OAuthError {
     code: ErrorCode,
     #[serde(rename = "error_description")]
     description: Cow<'static, str>,
+    #[serde(skip)]
+    retry_after: Option<Duration>,
 }
 
 impl OAuthError {
@@ -112,7 +115,24 @@ impl OAuthError {
             };
             Cow::Owned(description.chars().map(shown).collect())
         };
-        Self { code, description }
+        Self {
+            code,
+            description,
+            retry_after: None,
+        }
+    }
+
+    /// The same for somebody who has asked too often and may come again after this time.
+    #[must_use]
+    pub fn with_retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// After how long to come again, for somebody who has asked too often (RFC 6585 §4).
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     /// Which error it is.
@@ -131,6 +151,7 @@ impl OAuthError {
     #[must_use]
     pub fn status(&self) -> u16 {
         match self.code {
+            _ if self.retry_after.is_some() => 429,
             ErrorCode::InvalidClient | ErrorCode::InvalidToken => 401,
             ErrorCode::AccessDenied | ErrorCode::InsufficientScope => 403,
             ErrorCode::ServerError => 500,

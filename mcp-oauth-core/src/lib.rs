@@ -24,6 +24,7 @@
 //! | which grants have ended | [`revocation`] |
 //! | who people are, and who may sign in | [`identity`], [`policy`] |
 //! | where records are kept | [`store`] |
+//! | what happened, from where, and how often it may | [`audit`], [`origin`], [`limits`] |
 //! | the vocabulary | [`issuer`], [`resource`], [`scope`], [`pkce`], [`secret`], [`parameters`], [`error`], [`clock`] |
 //!
 //! # A server
@@ -55,6 +56,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod audit;
 pub mod client;
 pub mod clock;
 pub mod error;
@@ -63,6 +65,8 @@ pub mod fetch;
 pub mod grant;
 pub mod identity;
 pub mod issuer;
+pub mod limits;
+pub mod origin;
 pub mod parameters;
 pub mod pkce;
 pub mod policy;

@@ -199,6 +199,9 @@ mod tests {
         async fn remove(&self, _: &Key) -> Result<bool, StoreError> {
             unreachable!("only the feed is read")
         }
+        async fn increment(&self, _: &Key, _: Duration) -> Result<u64, StoreError> {
+            unreachable!("only the feed is read")
+        }
         async fn publish_ended(&self, _: &str, _: Duration) -> Result<(), StoreError> {
             unreachable!("only the feed is read")
         }

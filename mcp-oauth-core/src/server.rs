@@ -39,12 +39,15 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::audit::{Action, AuditSink, Event};
 use crate::client::{Client, ClientId};
 use crate::clock::{Clock, UnixTime};
 use crate::error::{ErrorCode, OAuthError};
 use crate::grant::{EndReason, Grant, GrantId};
 use crate::identity::IdentityProvider;
 use crate::issuer::Issuer;
+use crate::limits::Limits;
+use crate::origin::Origin;
 use crate::policy::AllowList;
 use crate::resource::{Resource, ResourceUri};
 use crate::revocation::{self, Ended, Revocations};
@@ -87,6 +90,8 @@ struct Inner {
     lifetimes: Lifetimes,
     allowed_redirect_uris: Vec<String>,
     ended: Revocations,
+    limits: Limits,
+    audit_sink: Option<Arc<dyn AuditSink>>,
     #[cfg(feature = "cimd")]
     documents: Option<documents::Documents>,
 }
@@ -152,6 +157,14 @@ impl AuthorizationServer {
 
     pub(crate) fn now(&self) -> UnixTime {
         self.0.clock.now()
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    pub(crate) fn audit_sink(&self) -> Option<&dyn AuditSink> {
+        self.0.audit_sink.as_deref()
     }
 
     pub(crate) fn store(&self) -> &dyn Store {
@@ -220,8 +233,12 @@ impl AuthorizationServer {
 
     /// Ends a grant: first its record, so that nothing new comes of it, then its access tokens everywhere. If the
     /// second step fails, the record stays behind as ended, and whoever uses it again takes the second step again.
-    async fn end_grant(&self, grant: Loaded<Grant>, reason: EndReason) -> Result<(), OAuthError> {
+    async fn end_grant(&self, grant: Loaded<Grant>, reason: EndReason, origin: &Origin) -> Result<(), OAuthError> {
         let id = grant.record.id.clone();
+        let event = Event::new(Action::EndGrant(reason), origin)
+            .with_client(&grant.record.client_id)
+            .with_subject(grant.record.identity.subject())
+            .with_grant(&id);
         let mut loaded = Some(grant);
         for _ in 0..MAXIMUM_ROUNDS {
             let done = match &loaded {
@@ -231,7 +248,7 @@ impl AuthorizationServer {
             if done {
                 self.announce(Ended::Grant(id.clone())).await?;
                 if reason != EndReason::AlreadyEnded {
-                    tracing::warn!(grant = %id, ?reason, "a grant was ended");
+                    self.audit(event);
                 }
                 return Ok(());
             }

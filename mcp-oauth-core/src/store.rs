@@ -42,6 +42,16 @@ pub enum Kind {
     Transaction,
     /// What a person approved, with everything that came of it.
     Grant,
+    /// How often something was done in a window of time.
+    Counter,
+    /// Something that may happen once, and has.
+    Once,
+    /// The signing keys, sealed.
+    Keys,
+    /// A device that waits to be let in.
+    Device,
+    /// Which device shows a code that people enter.
+    UserCode,
 }
 
 impl Kind {
@@ -52,6 +62,11 @@ impl Kind {
             Self::Client => "client",
             Self::Transaction => "transaction",
             Self::Grant => "grant",
+            Self::Counter => "counter",
+            Self::Once => "once",
+            Self::Keys => "keys",
+            Self::Device => "device",
+            Self::UserCode => "user-code",
         }
     }
 }
@@ -167,7 +182,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Removes a record. Returns whether there was one.
     async fn remove(&self, key: &Key) -> Result<bool, StoreError>;
 
-    /// Appends an entry to the feed of what has ended, from which every process that verifies tokens reads. reads.
+    /// Adds one to the number under a key, and gives the sum. A number that is not there counts as 0, and lives for
+    /// `time_to_live` from then on: adding to it later does not lengthen its life. [`get`](Self::get) reads the number in
+    /// decimal digits.
+    async fn increment(&self, key: &Key, time_to_live: Duration) -> Result<u64, StoreError>;
+
+    /// Appends an entry to the feed of what has ended, from which every process that verifies tokens reads.
     /// The entry stays readable for at least `time_to_live`, which is longer than any access token lives.
     async fn publish_ended(&self, entry: &str, time_to_live: Duration) -> Result<(), StoreError>;
 

@@ -19,6 +19,7 @@ use mcp_oauth_core::clock::{ManualClock, UnixTime};
 use mcp_oauth_core::identity::github::{GitHub, InvalidBaseUrl};
 use mcp_oauth_core::identity::{Identity, IdentityError, IdentityProvider, SignIn, SignInReturn};
 use mcp_oauth_core::issuer::Issuer;
+use mcp_oauth_core::origin::Origin;
 use mcp_oauth_core::parameters::Parameters;
 use mcp_oauth_core::pkce::{CodeChallenge, CodeVerifier};
 use mcp_oauth_core::policy::AllowList;
@@ -31,6 +32,8 @@ use serde_json::{Value, json};
 use url::Url;
 use wiremock::matchers::{header, header_exists, method, path};
 use wiremock::{Match, Mock, MockServer, Request, ResponseTemplate};
+
+const ORIGIN: Origin = Origin::unknown();
 
 const CLIENT_ID: &str = "Ov23liExample";
 const CLIENT_SECRET: &str = "the-client-secret";
@@ -68,6 +71,10 @@ impl Store for Records {
 
     async fn remove(&self, key: &Key) -> Result<bool, StoreError> {
         Ok(self.0.lock().unwrap().remove(key).is_some())
+    }
+
+    async fn increment(&self, _: &Key, _: Duration) -> Result<u64, StoreError> {
+        Ok(1)
     }
 
     async fn publish_ended(&self, _: &str, _: Duration) -> Result<(), StoreError> {
@@ -135,7 +142,7 @@ impl Away {
             .build()
             .unwrap();
         let client = server
-            .register(br#"{"redirect_uris":["https://client.example/back"]}"#)
+            .register(br#"{"redirect_uris":["https://client.example/back"]}"#, &ORIGIN)
             .await
             .unwrap();
         let request = [
@@ -144,9 +151,9 @@ impl Away {
             ("code_challenge", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"),
             ("code_challenge_method", "S256"),
         ];
-        let prompt = server.authorize(&parameters(request)).await.unwrap();
+        let prompt = server.authorize(&parameters(request), &ORIGIN).await.unwrap();
         let decided = server
-            .consent(&prompt.transaction, Decision::Approve, Some(&prompt.browser))
+            .consent(&prompt.transaction, Decision::Approve, Some(&prompt.browser), &ORIGIN)
             .await;
         let Ok(ConsentOutcome::SignIn { location, sign_in }) = decided else {
             panic!("consent does not lead to the identity provider: {decided:?}");
@@ -170,7 +177,7 @@ impl Away {
         let state = self.parameter("state").unwrap();
         let returned = parameters(returned.iter().copied().chain([("state", state.as_str())]));
         self.server
-            .callback(&state.parse().unwrap(), &returned, Some(&self.cookie))
+            .callback(&state.parse().unwrap(), &returned, Some(&self.cookie), &ORIGIN)
             .await
             .unwrap();
         self.witness.identified.lock().unwrap().take().unwrap()

@@ -33,6 +33,12 @@ pub struct Bounds {
     pub transactions: usize,
     /// Grants (200,000).
     pub grants: usize,
+    /// Counters of quotas (100,000).
+    pub counters: usize,
+    /// Things that may happen once, such as the use of an assertion (100,000).
+    pub once: usize,
+    /// Devices that wait to be let in, and as many codes that they show (5,000).
+    pub devices: usize,
 }
 
 impl Default for Bounds {
@@ -41,6 +47,9 @@ impl Default for Bounds {
             clients: 50_000,
             transactions: 20_000,
             grants: 200_000,
+            counters: 100_000,
+            once: 100_000,
+            devices: 5_000,
         }
     }
 }
@@ -50,6 +59,9 @@ impl Bounds {
         match kind {
             Kind::Client => self.clients,
             Kind::Transaction => self.transactions,
+            Kind::Counter => self.counters,
+            Kind::Once => self.once,
+            Kind::Device | Kind::UserCode => self.devices,
             _ => self.grants,
         }
     }
@@ -163,12 +175,21 @@ impl MemoryStore {
     /// How many records it holds, expired ones not counted.
     #[must_use]
     pub fn len(&self) -> usize {
+        self.counted(|_| true)
+    }
+
+    /// How many records of one kind it holds, expired ones not counted.
+    #[must_use]
+    pub fn count(&self, kind: Kind) -> usize {
+        self.counted(|known| known == kind)
+    }
+
+    fn counted(&self, wanted: impl Fn(Kind) -> bool) -> usize {
         let now = self.clock.now();
         let mut contents = self.lock();
-        contents
-            .by_kind
-            .values_mut()
-            .map(|shelf| {
+        let shelves = contents.by_kind.iter_mut().filter(|(kind, _)| wanted(**kind));
+        shelves
+            .map(|(_, shelf)| {
                 shelf.drop_expired(now);
                 shelf.records.len()
             })
@@ -241,6 +262,21 @@ impl Store for MemoryStore {
         Ok(self.on_shelf(key, |shelf, _| shelf.remove(key.id())))
     }
 
+    async fn increment(&self, key: &Key, time_to_live: Duration) -> Result<u64, StoreError> {
+        self.on_shelf(key, |shelf, now| {
+            let (number, expires_at) = match shelf.records.get(key.id()) {
+                Some(entry) => (parse_number(key, &entry.record)?, entry.expires_at),
+                None if shelf.records.len() >= self.bounds.of(key.kind()) => {
+                    return Err(StoreError::Full(key.kind()));
+                }
+                None => (0, Some(now + time_to_live)),
+            };
+            let sum = number.saturating_add(1);
+            shelf.put(key.id(), Bytes::from(sum.to_string()), expires_at);
+            Ok(sum)
+        })
+    }
+
     async fn publish_ended(&self, grant: &str, time_to_live: Duration) -> Result<(), StoreError> {
         let now = self.clock.now();
         let mut contents = self.lock();
@@ -264,6 +300,14 @@ impl Store for MemoryStore {
         let entries = feed.entries.iter().skip(skip).map(|(_, entry)| entry.clone()).collect();
         Ok(FeedPage::new(entries, Some(FeedPosition(end.to_string())), false))
     }
+}
+
+fn parse_number(key: &Key, record: &[u8]) -> Result<u64, StoreError> {
+    let number = std::str::from_utf8(record).ok().and_then(|text| text.parse().ok());
+    number.ok_or_else(|| StoreError::Unreadable {
+        key: key.clone(),
+        reason: "it is not a number".to_owned(),
+    })
 }
 
 impl fmt::Debug for MemoryStore {
@@ -396,6 +440,20 @@ mod tests {
         store.insert(&key("b"), "before".into(), None).await.unwrap();
         assert_eq!(race("insert").await, 1);
         assert_eq!(race("replace").await, 1);
+    }
+
+    #[tokio::test]
+    async fn a_number_counts_up_and_its_life_is_not_lengthened() {
+        let clock = ManualClock::default();
+        let store = store_at(&clock, 2);
+        let key = Key::new(Kind::Counter, "a");
+        let minute = Duration::from_secs(60);
+        assert_eq!(store.increment(&key, minute).await.unwrap(), 1);
+        clock.advance(Duration::from_secs(59));
+        assert_eq!(store.increment(&key, minute).await.unwrap(), 2);
+        assert_eq!(store.get(&key).await.unwrap().unwrap(), "2");
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(store.increment(&key, minute).await.unwrap(), 1);
     }
 
     #[tokio::test]

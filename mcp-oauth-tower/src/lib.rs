@@ -41,6 +41,7 @@
 //! | who calls | [`Caller`] |
 //! | the endpoints over HTTP | [`router`](mod@router) |
 //! | browsers | [`cors`] |
+//! | proxies | [`proxies`] |
 //!
 //! # Features
 //!
@@ -68,6 +69,8 @@ pub mod layer;
 #[cfg(feature = "axum")]
 mod pages;
 mod protection;
+#[cfg(feature = "axum")]
+pub mod proxies;
 pub mod refusal;
 #[cfg(feature = "axum")]
 pub mod router;
@@ -90,7 +93,9 @@ pub use mcp_oauth_core::token::keys::{Algorithm, KeySet};
 #[cfg(feature = "memory")]
 pub use mcp_oauth_store::MemoryStore;
 #[cfg(feature = "axum")]
-pub use router::router;
+pub use proxies::TrustedProxies;
+#[cfg(feature = "axum")]
+pub use router::{Routes, router};
 
 /// The host names under which the protected resources are reached, for servers that check `Host`; each stands for every
 /// port.

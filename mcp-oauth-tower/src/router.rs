@@ -29,6 +29,7 @@ use mcp_oauth_core::server::AuthorizationServer;
 
 use crate::cors;
 use crate::pages::Frame;
+use crate::proxies::TrustedProxies;
 
 mod answer;
 mod authorize;
@@ -39,6 +40,7 @@ mod development;
 mod form;
 mod host;
 mod metadata;
+mod origin;
 mod register;
 mod token;
 
@@ -47,6 +49,7 @@ mod token;
 struct Endpoints {
     server: AuthorizationServer,
     frame: Frame,
+    proxies: TrustedProxies,
 }
 
 impl Endpoints {
@@ -66,12 +69,55 @@ impl Endpoints {
 /// }
 /// ```
 pub fn router(server: &AuthorizationServer) -> Router {
-    let endpoints = Endpoints {
-        server: server.clone(),
-        frame: Frame {
-            development: server.identity().development_users().is_some(),
-        },
-    };
+    Routes::new(server).into_router()
+}
+
+/// The endpoints, with what there is to say about how they are served.
+///
+/// ```
+/// use mcp_oauth_tower::proxies::InvalidProxy;
+/// use mcp_oauth_tower::{AuthorizationServer, Routes};
+///
+/// fn behind_a_proxy(auth: &AuthorizationServer) -> Result<axum::Router, InvalidProxy> {
+///     Ok(Routes::new(auth).behind("10.0.0.0/8".parse()?).into_router())
+/// }
+/// ```
+#[must_use]
+#[derive(Clone, Debug)]
+pub struct Routes {
+    server: AuthorizationServer,
+    proxies: TrustedProxies,
+}
+
+impl Routes {
+    /// The endpoints of `server`, served to everybody directly.
+    pub fn new(server: &AuthorizationServer) -> Self {
+        Self {
+            server: server.clone(),
+            proxies: TrustedProxies::default(),
+        }
+    }
+
+    /// Served by these proxies, whose word on where requests come from is taken.
+    pub fn behind(mut self, proxies: TrustedProxies) -> Self {
+        self.proxies = proxies;
+        self
+    }
+
+    /// The router, to be merged into an application at its root.
+    pub fn into_router(self) -> Router {
+        routes(Endpoints {
+            frame: Frame {
+                development: self.server.identity().development_users().is_some(),
+            },
+            server: self.server,
+            proxies: self.proxies,
+        })
+    }
+}
+
+fn routes(endpoints: Endpoints) -> Router {
+    let server = endpoints.server.clone();
     let path = |endpoint: &str| endpoints.path(endpoint);
 
     let mut pages = Router::new()
@@ -95,7 +141,7 @@ pub fn router(server: &AuthorizationServer) -> Router {
             get(register::read).put(register::replace).delete(register::delete),
         )
         .route(&path("/jwks"), get(metadata::jwks))
-        .merge(metadata::well_known(server))
+        .merge(metadata::well_known(&server))
         // Before the layer, which has to see preflights first: they come with a method that no endpoint has.
         .method_not_allowed_fallback(wrong_method)
         // On the routes alone: a layered fallback would put these headers on every 404 of the whole application.

@@ -11,6 +11,7 @@ mod browser_binding;
 mod documents;
 mod github;
 mod identity_provider;
+mod limits;
 mod management;
 mod metadata;
 mod model;

@@ -52,6 +52,10 @@ impl Store for RememberingStore {
         self.inner.remove(key).await
     }
 
+    async fn increment(&self, key: &Key, time_to_live: Duration) -> Result<u64, StoreError> {
+        self.inner.increment(key, time_to_live).await
+    }
+
     async fn publish_ended(&self, grant: &str, time_to_live: Duration) -> Result<(), StoreError> {
         self.inner.publish_ended(grant, time_to_live).await
     }

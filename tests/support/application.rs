@@ -8,7 +8,9 @@ use http_body_util::BodyExt;
 use mcp_oauth_core::clock::ManualClock;
 use mcp_oauth_core::server::builder::AuthorizationServerBuilder;
 use mcp_oauth_core::store::Store;
-use mcp_oauth_tower::{AllowList, AuthorizationServer, Caller, DevIdentity, MemoryStore, OAuthLayer, Resource, cors};
+use mcp_oauth_tower::{
+    AllowList, AuthorizationServer, Caller, DevIdentity, MemoryStore, OAuthLayer, Resource, Routes, cors,
+};
 use serde_json::Value;
 use tower::ServiceExt;
 
@@ -22,6 +24,9 @@ pub const NOTES: &str = "http://127.0.0.1:8080/notes/mcp";
 
 /// The second protected resource, on the same host.
 pub const FILES: &str = "http://127.0.0.1:8080/files/mcp";
+
+/// The proxy that the application believes.
+pub const TRUSTED_PROXY: &str = "10.0.0.1";
 
 /// The scope that the first resource asks for.
 pub const SCOPE: &str = "notes:use";
@@ -107,7 +112,8 @@ impl Application {
             .shared_store(std::sync::Arc::new(store.clone()) as std::sync::Arc<dyn Store>)
             .clock(clock.clone());
         let server = configure(builder).build().expect("the server can be built");
-        let mut router = mcp_oauth_tower::router(&server);
+        let proxies = TRUSTED_PROXY.parse().expect("an address");
+        let mut router = Routes::new(&server).behind(proxies).into_router();
         for resource in [NOTES, FILES] {
             let path = resource.strip_prefix(ISSUER).unwrap();
             let protected = Router::new()
@@ -140,6 +146,13 @@ impl Application {
             headers: parts.headers,
             body,
         }
+    }
+
+    /// Sends one request from this address.
+    pub async fn send_from(&self, address: &str, mut request: Request<Body>) -> Answer {
+        let peer = std::net::SocketAddr::new(address.parse().expect("an IP address"), 4711);
+        request.extensions_mut().insert(axum::extract::ConnectInfo(peer));
+        self.send(request).await
     }
 
     /// Sends a GET without anything.

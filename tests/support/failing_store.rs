@@ -104,6 +104,10 @@ impl<S: Store> Store for FailingStore<S> {
         self.run(self.inner.remove(key)).await
     }
 
+    async fn increment(&self, key: &Key, time_to_live: Duration) -> Result<u64, StoreError> {
+        self.run(self.inner.increment(key, time_to_live)).await
+    }
+
     async fn publish_ended(&self, grant: &str, time_to_live: Duration) -> Result<(), StoreError> {
         self.run(self.inner.publish_ended(grant, time_to_live)).await
     }

@@ -70,6 +70,15 @@ impl GrantType {
     /// The grant types of this server.
     pub const SUPPORTED: [Self; 2] = [Self::AuthorizationCode, Self::RefreshToken];
 
+    /// The grant type as it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AuthorizationCode => "authorization_code",
+            Self::RefreshToken => "refresh_token",
+        }
+    }
+
     fn from_text(text: &str) -> Option<Self> {
         match text {
             "authorization_code" => Some(Self::AuthorizationCode),

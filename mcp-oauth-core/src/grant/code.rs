@@ -124,15 +124,18 @@ impl Grant {
         redemption: &Redemption<'_>,
         now: UnixTime,
     ) -> Transition<Option<RefreshToken>, RedemptionRefused> {
-        let refusal = if !self.code.digest.matches(&redemption.code.secret) {
+        let Some(code) = &self.code else {
+            return Transition::Refuse(RedemptionRefused::Unknown);
+        };
+        let refusal = if !code.digest.matches(&redemption.code.secret) {
             Some(RedemptionRefused::Unknown)
         } else if self.client_id != *redemption.client_id {
             Some(RedemptionRefused::OtherClient)
-        } else if !self.code.binding.code_challenge.is_met_by(redemption.code_verifier) {
+        } else if !code.binding.code_challenge.is_met_by(redemption.code_verifier) {
             Some(RedemptionRefused::Verifier)
         } else if redemption
             .redirect_uri
-            .is_some_and(|uri| uri != self.code.binding.redirect_uri.as_str())
+            .is_some_and(|uri| uri != code.binding.redirect_uri.as_str())
         {
             Some(RedemptionRefused::RedirectUri)
         } else {
@@ -144,14 +147,17 @@ impl Grant {
         if self.has_ended() {
             return Transition::End(EndReason::AlreadyEnded);
         }
-        if self.code.redeemed {
+        if code.redeemed {
             return Transition::End(EndReason::CodeReused);
         }
-        if now >= self.code.expires_at {
+        if now >= code.expires_at {
             return Transition::Refuse(RedemptionRefused::Expired);
         }
         let mut next = self.clone();
-        next.code.redeemed = true;
+        next.code = Some(CodeState {
+            redeemed: true,
+            ..code.clone()
+        });
         next.last_used_at = now;
         let refresh_token = redemption.with_refresh_token.then(|| {
             let (chain, token) = RefreshChain::start(&self.id);

@@ -11,7 +11,7 @@
 //! fn location(error: &AuthorizeError) -> Option<&str> {
 //!     match error {
 //!         AuthorizeError::Page(_) => None,
-//!         AuthorizeError::Redirect(redirect) => Some(redirect.location()),
+//!         AuthorizeError::Redirect { redirect, .. } => Some(redirect.location()),
 //!         _ => None,
 //!     }
 //! }
@@ -19,12 +19,16 @@
 
 use std::fmt;
 
+use futures_util::future::try_join;
 use url::Url;
 
 use super::AuthorizationServer;
+use crate::audit::{Action, Event};
 use crate::client::redirect_uri::{RedirectUri, shown};
 use crate::client::{Client, ClientId};
 use crate::error::{ErrorCode, OAuthError};
+use crate::limits::Work;
+use crate::origin::Origin;
 use crate::parameters::Parameters;
 use crate::pkce::CodeChallenge;
 use crate::resource::ResourceUri;
@@ -114,8 +118,13 @@ pub enum AuthorizeError {
     #[error(transparent)]
     Page(OAuthError),
     /// Anything else, for a client on the person's own device: it is told by redirect.
-    #[error("the request is refused by a redirect to the client")]
-    Redirect(ClientRedirect),
+    #[error("{error}")]
+    Redirect {
+        /// What is wrong.
+        error: OAuthError,
+        /// The redirect that tells the client.
+        redirect: ClientRedirect,
+    },
     /// Anything else, for a client on the web: the person is told, and may follow a link that tells the client.
     #[error("{error}")]
     Offer {
@@ -139,7 +148,15 @@ impl AuthorizeError {
                 destination,
             }
         } else {
-            Self::Redirect(redirect)
+            Self::Redirect { error, redirect }
+        }
+    }
+
+    /// What is wrong with the request.
+    #[must_use]
+    pub fn error(&self) -> &OAuthError {
+        match self {
+            Self::Page(error) | Self::Redirect { error, .. } | Self::Offer { error, .. } => error,
         }
     }
 }
@@ -178,8 +195,29 @@ impl AuthorizationServer {
     /// # Errors
     ///
     /// See [`AuthorizeError`].
-    pub async fn authorize(&self, parameters: &Parameters) -> Result<ConsentPrompt, AuthorizeError> {
-        let client = self.requesting_client(parameters).await.map_err(AuthorizeError::Page)?;
+    pub async fn authorize(&self, parameters: &Parameters, origin: &Origin) -> Result<ConsentPrompt, AuthorizeError> {
+        let result = self.begin_transaction(parameters, origin).await;
+        let mut event = Event::new(Action::Authorize, origin).ended(result.as_ref().err().map(AuthorizeError::error));
+        event.client_id = parameters
+            .get("client_id")
+            .ok()
+            .flatten()
+            .and_then(|id| id.parse().ok());
+        self.audit(event);
+        result
+    }
+
+    async fn begin_transaction(
+        &self,
+        parameters: &Parameters,
+        origin: &Origin,
+    ) -> Result<ConsentPrompt, AuthorizeError> {
+        let (client, ()) = try_join(
+            self.requesting_client(parameters),
+            self.spend(Work::Authorization, origin),
+        )
+        .await
+        .map_err(AuthorizeError::Page)?;
         let redirect_uri = redirect_uri(&client, parameters).map_err(AuthorizeError::Page)?;
 
         // From here on the client gets to know. A state that cannot be returned exactly is not returned at all.

@@ -13,10 +13,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{AuthorizationServer, Inner};
+use crate::audit::AuditSink;
 use crate::clock::{Clock, SystemClock};
 use crate::grant::GrantLifetimes;
 use crate::identity::IdentityProvider;
 use crate::issuer::{InvalidIssuer, Issuer};
+use crate::limits::Limits;
 use crate::policy::AllowList;
 use crate::resource::{InvalidResource, Resource, ResourceUri};
 use crate::revocation::Revocations;
@@ -101,6 +103,8 @@ pub struct AuthorizationServerBuilder {
     clock: Arc<dyn Clock>,
     lifetimes: Lifetimes,
     allowed_redirect_uris: Vec<String>,
+    limits: Limits,
+    audit_sink: Option<Arc<dyn AuditSink>>,
     #[cfg(feature = "cimd")]
     fetcher: Option<crate::fetch::Fetcher>,
 }
@@ -171,6 +175,18 @@ impl AuthorizationServerBuilder {
     /// How long things live.
     pub fn lifetimes(mut self, lifetimes: Lifetimes) -> Self {
         self.lifetimes = lifetimes;
+        self
+    }
+
+    /// How much of what costs something is done.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Who keeps what happened, beside the log.
+    pub fn audit(mut self, sink: impl AuditSink) -> Self {
+        self.audit_sink = Some(Arc::new(sink));
         self
     }
 
@@ -251,6 +267,8 @@ impl AuthorizationServerBuilder {
             ended: Revocations::new(self.lifetimes.access_token),
             lifetimes: self.lifetimes,
             allowed_redirect_uris: self.allowed_redirect_uris,
+            limits: self.limits,
+            audit_sink: self.audit_sink,
         })))
     }
 }
@@ -271,6 +289,8 @@ impl AuthorizationServer {
             clock: Arc::new(SystemClock),
             lifetimes: Lifetimes::default(),
             allowed_redirect_uris: Vec::new(),
+            limits: Limits::default(),
+            audit_sink: None,
             #[cfg(feature = "cimd")]
             fetcher: None,
         }

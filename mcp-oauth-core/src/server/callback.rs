@@ -15,9 +15,11 @@ use futures_util::future::join;
 use super::authorize::ClientRedirect;
 use super::consent::TransactionError;
 use super::{AuthorizationServer, grant_key};
+use crate::audit::{Action, Event, Outcome};
 use crate::error::{ErrorCode, OAuthError};
 use crate::grant::{Approval, CodeBinding, Grant};
 use crate::identity::{Identity, IdentityError, SignInReturn};
+use crate::origin::Origin;
 use crate::parameters::Parameters;
 use crate::store::{self, Loaded};
 use crate::transaction::{SignInSecret, SignInState, Transaction, TransactionId, TransactionRefused};
@@ -50,11 +52,29 @@ impl AuthorizationServer {
         state: &SignInState,
         parameters: &Parameters,
         sign_in: Option<&SignInSecret>,
+        origin: &Origin,
+    ) -> Result<CallbackOutcome, TransactionError> {
+        let mut event = Event::new(Action::SignIn, origin);
+        let result = self.returned(state, parameters, sign_in, &mut event).await;
+        self.audit(match &result {
+            Err(error) => event.refused(&error.oauth()),
+            Ok(_) => event,
+        });
+        result
+    }
+
+    async fn returned(
+        &self,
+        state: &SignInState,
+        parameters: &Parameters,
+        sign_in: Option<&SignInSecret>,
+        event: &mut Event,
     ) -> Result<CallbackOutcome, TransactionError> {
         let loaded = self
             .load_transaction(state.transaction())
             .await?
             .ok_or(TransactionRefused::Unknown)?;
+        event.client_id = Some(loaded.record.request.client_id.clone());
         loaded.record.returned(state, sign_in)?;
         let sign_in = sign_in.ok_or(TransactionRefused::OtherBrowser)?;
         let identified = if let Some(error) = self.provider_error(parameters) {
@@ -70,23 +90,23 @@ impl AuthorizationServer {
         };
         let request = &loaded.record.request;
         let refusal = match identified {
-            Ok(identity) if self.0.allow.allows(&identity) => return self.issue_code(&loaded, identity).await,
+            Ok(identity) if self.0.allow.allows(&identity) => return self.issue_code(&loaded, identity, event).await,
             Ok(identity) => {
-                tracing::warn!(
-                    subject = identity.subject(),
-                    "a person who is not on the allow-list signed in"
-                );
+                event.subject = Some(identity.subject());
                 OAuthError::new(ErrorCode::AccessDenied, "this person is not allowed to sign in here")
             }
             Err(IdentityError::Denied) => OAuthError::new(ErrorCode::AccessDenied, "the person declined to sign in"),
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "the identity provider failed");
+                let reason = "the identity provider could not say who the person is";
+                event.outcome = Outcome::Refused(OAuthError::new(ErrorCode::TemporarilyUnavailable, reason));
                 return Ok(CallbackOutcome::Retry {
                     transaction: loaded.record.id.clone(),
                     error,
                 });
             }
         };
+        event.outcome = Outcome::Refused(refusal.clone());
         let redirect = ClientRedirect::error(self, &request.return_address(), &refusal);
         self.finish(&loaded).await?;
         Ok(CallbackOutcome::Client(redirect))
@@ -129,6 +149,7 @@ impl AuthorizationServer {
         &self,
         loaded: &Loaded<Transaction>,
         identity: Identity,
+        event: &mut Event,
     ) -> Result<CallbackOutcome, TransactionError> {
         let request = &loaded.record.request;
         let approval = Approval {
@@ -142,6 +163,8 @@ impl AuthorizationServer {
             code_challenge: request.code_challenge.clone(),
         };
         let (grant, code) = Grant::issue(approval, binding, self.now(), &self.0.lifetimes.grant);
+        event.subject = Some(grant.identity.subject());
+        event.grant = Some(grant.id.clone());
         let key = grant_key(&grant.id);
         let (inserted, finished) = join(
             store::insert(self.store(), &key, &grant, Some(self.grant_time_to_live(&grant))),
@@ -155,7 +178,6 @@ impl AuthorizationServer {
             return Err(error);
         }
         inserted?;
-        tracing::info!(grant = %grant.id, client = %grant.client_id, subject = grant.identity.subject(), "a grant was approved");
         let redirect = ClientRedirect::code(self, &request.return_address(), &code.expose());
         Ok(CallbackOutcome::Client(redirect))
     }

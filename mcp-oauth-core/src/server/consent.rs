@@ -16,8 +16,10 @@ use url::Url;
 
 use super::authorize::ClientRedirect;
 use super::{AuthorizationServer, MAXIMUM_ROUNDS, contended};
+use crate::audit::{Action, Event};
 use crate::error::{ErrorCode, OAuthError};
 use crate::identity::SignIn;
+use crate::origin::Origin;
 use crate::transaction::{BrowserSecret, Decision, SignInSecret, SignInState, TransactionId, TransactionRefused};
 
 /// Where the person goes next.
@@ -67,6 +69,17 @@ pub enum TransactionError {
     Failed(#[from] OAuthError),
 }
 
+impl TransactionError {
+    /// The same as an error of OAuth, for the log.
+    #[must_use]
+    pub fn oauth(&self) -> OAuthError {
+        match self {
+            Self::Refused(refused) => OAuthError::new(ErrorCode::InvalidRequest, refused.to_string()),
+            Self::Failed(error) => error.clone(),
+        }
+    }
+}
+
 impl From<crate::store::StoreError> for TransactionError {
     fn from(error: crate::store::StoreError) -> Self {
         Self::Failed(error.into())
@@ -86,6 +99,24 @@ impl AuthorizationServer {
         transaction: &TransactionId,
         decision: Decision,
         browser: Option<&BrowserSecret>,
+        origin: &Origin,
+    ) -> Result<ConsentOutcome, TransactionError> {
+        let action = match decision {
+            Decision::Approve => Action::Approve,
+            Decision::Deny => Action::Deny,
+        };
+        let mut event = Event::new(action, origin);
+        let result = self.take_decision(transaction, decision, browser, &mut event).await;
+        self.audit(event.ended(result.as_ref().err().map(TransactionError::oauth).as_ref()));
+        result
+    }
+
+    async fn take_decision(
+        &self,
+        transaction: &TransactionId,
+        decision: Decision,
+        browser: Option<&BrowserSecret>,
+        event: &mut Event,
     ) -> Result<ConsentOutcome, TransactionError> {
         let browser = browser.ok_or(TransactionRefused::OtherBrowser)?;
         for _ in 0..MAXIMUM_ROUNDS {
@@ -93,6 +124,7 @@ impl AuthorizationServer {
                 .load_transaction(transaction)
                 .await?
                 .ok_or(TransactionRefused::Unknown)?;
+            event.client_id = Some(loaded.record.request.client_id.clone());
             let (next, outcome) = match decision {
                 Decision::Approve => {
                     let (next, sign_in) = loaded.record.approve(browser)?;

@@ -15,9 +15,11 @@ use serde::{Serialize, Serializer};
 use super::AuthorizationServer;
 use super::revoke::OwnToken;
 use super::token::TokenError;
+use crate::audit::{Action, Event};
 use crate::client::{ClientCredential, ClientId};
 use crate::clock::UnixTime;
 use crate::error::{ErrorCode, OAuthError};
+use crate::origin::Origin;
 use crate::parameters::Parameters;
 use crate::scope::ScopeSet;
 
@@ -92,8 +94,21 @@ impl AuthorizationServer {
         &self,
         form: &Parameters,
         authorization: Option<&str>,
+        origin: &Origin,
     ) -> Result<Introspection, TokenError> {
-        let (presented, client) = self.proven_client(form, authorization).await?;
+        let mut event = Event::new(Action::Introspect, origin);
+        let result = self.look_at(form, authorization, &mut event).await;
+        self.audit(event.ended(result.as_ref().err().map(TokenError::error)));
+        result
+    }
+
+    async fn look_at(
+        &self,
+        form: &Parameters,
+        authorization: Option<&str>,
+        event: &mut Event,
+    ) -> Result<Introspection, TokenError> {
+        let (presented, client) = self.proven_client(form, authorization, event).await?;
         // Anybody can claim to be a public client.
         if matches!(client.credential, ClientCredential::None) {
             let error = OAuthError::new(

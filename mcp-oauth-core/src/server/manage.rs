@@ -20,9 +20,11 @@ use serde_json::{Map, Value};
 
 use super::register::{ClientInformation, credential};
 use super::{AuthorizationServer, MAXIMUM_ROUNDS, client_key, contended};
+use crate::audit::{Action, Event};
 use crate::client::registration::RegistrationRequest;
 use crate::client::{Client, ClientId};
 use crate::error::{ErrorCode, OAuthError};
+use crate::origin::Origin;
 use crate::revocation::Ended;
 use crate::secret::{Secret, SecretDigest};
 use crate::store::{self, Loaded, StoreError};
@@ -40,6 +42,17 @@ pub enum ManagementError {
     /// The token is good, and the request is not; or the store does not answer.
     #[error(transparent)]
     Refused(#[from] OAuthError),
+}
+
+impl ManagementError {
+    /// The error that the client is told.
+    #[must_use]
+    pub fn oauth(&self) -> OAuthError {
+        match self {
+            Self::Refused(error) => error.clone(),
+            _ => OAuthError::new(ErrorCode::InvalidToken, self.to_string()),
+        }
+    }
 }
 
 impl From<StoreError> for ManagementError {
@@ -74,9 +87,45 @@ impl AuthorizationServer {
         &self,
         client_id: &str,
         token: Option<Secret>,
+        origin: &Origin,
     ) -> Result<ClientInformation, ManagementError> {
-        let (loaded, token) = self.manager(client_id, token).await?;
-        Ok(self.client_information(loaded.record, None, token))
+        let result = match self.manager(client_id, token).await {
+            Ok((loaded, token)) => Ok(self.client_information(loaded.record, None, token)),
+            Err(error) => Err(error),
+        };
+        self.audit_management(Action::ReadClient, client_id, origin, &result);
+        result
+    }
+
+    /// Says whether the token is that of the client, before anything else is looked at.
+    ///
+    /// # Errors
+    ///
+    /// See [`ManagementError`].
+    pub async fn manages_client(
+        &self,
+        client_id: &str,
+        token: Option<Secret>,
+        origin: &Origin,
+    ) -> Result<(), ManagementError> {
+        let result = self.manager(client_id, token).await.map(|_| ());
+        if result.is_err() {
+            self.audit_management(Action::ReadClient, client_id, origin, &result);
+        }
+        result
+    }
+
+    fn audit_management<T>(
+        &self,
+        action: Action,
+        client_id: &str,
+        origin: &Origin,
+        result: &Result<T, ManagementError>,
+    ) {
+        let error = result.as_ref().err().map(ManagementError::oauth);
+        let mut event = Event::new(action, origin).ended(error.as_ref());
+        event.client_id = client_id.parse().ok();
+        self.audit(event);
     }
 
     /// Replaces what the client has registered by what `body` says, all of it (RFC 7592 §2.2). A client that now
@@ -86,6 +135,18 @@ impl AuthorizationServer {
     ///
     /// See [`ManagementError`].
     pub async fn replace_client(
+        &self,
+        client_id: &str,
+        token: Option<Secret>,
+        body: &[u8],
+        origin: &Origin,
+    ) -> Result<ClientInformation, ManagementError> {
+        let result = self.replacement(client_id, token, body).await;
+        self.audit_management(Action::ReplaceClient, client_id, origin, &result);
+        result
+    }
+
+    async fn replacement(
         &self,
         client_id: &str,
         token: Option<Secret>,
@@ -130,13 +191,23 @@ impl AuthorizationServer {
     /// # Errors
     ///
     /// See [`ManagementError`].
-    pub async fn delete_client(&self, client_id: &str, token: Option<Secret>) -> Result<(), ManagementError> {
+    pub async fn delete_client(
+        &self,
+        client_id: &str,
+        token: Option<Secret>,
+        origin: &Origin,
+    ) -> Result<(), ManagementError> {
+        let result = self.deletion(client_id, token).await;
+        self.audit_management(Action::DeleteClient, client_id, origin, &result);
+        result
+    }
+
+    async fn deletion(&self, client_id: &str, token: Option<Secret>) -> Result<(), ManagementError> {
         let (loaded, _) = self.manager(client_id, token).await?;
         let client_id = loaded.record.client_id;
         // If the second step fails, the client is still there and can be deleted again.
         self.announce(Ended::Client(client_id.clone())).await?;
         self.store().remove(&client_key(&client_id)).await?;
-        tracing::info!(client = %client_id, "a client was deleted");
         Ok(())
     }
 

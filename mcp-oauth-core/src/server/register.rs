@@ -11,10 +11,13 @@
 use serde::{Serialize, Serializer};
 
 use super::AuthorizationServer;
+use crate::audit::{Action, Event};
 use crate::client::registration::{ClientMetadata, RegistrationRequest, TokenEndpointAuthMethod};
 use crate::client::{Client, ClientCredential, ClientId};
 use crate::clock::UnixTime;
 use crate::error::OAuthError;
+use crate::limits::Work;
+use crate::origin::Origin;
 use crate::secret::Secret;
 use crate::store;
 
@@ -74,9 +77,20 @@ impl AuthorizationServer {
     /// # Errors
     ///
     /// `invalid_redirect_uri` or `invalid_client_metadata`; `temporarily_unavailable` when the store does not
-    /// answer or is full.
-    pub async fn register(&self, body: &[u8]) -> Result<ClientInformation, OAuthError> {
+    /// answer or is full, or when a quota is used up.
+    pub async fn register(&self, body: &[u8], origin: &Origin) -> Result<ClientInformation, OAuthError> {
+        let result = self.new_client(body, origin).await;
+        let event = Event::new(Action::RegisterClient, origin);
+        self.audit(match &result {
+            Ok(information) => event.with_client(&information.client_id),
+            Err(error) => event.refused(error),
+        });
+        result
+    }
+
+    async fn new_client(&self, body: &[u8], origin: &Origin) -> Result<ClientInformation, OAuthError> {
         let metadata = RegistrationRequest::parse(body)?.accept(&self.0.allowed_redirect_uris)?;
+        self.spend(Work::Registration, origin).await?;
         let now = self.now();
         let secret = metadata
             .token_endpoint_auth_method
@@ -95,7 +109,6 @@ impl AuthorizationServer {
         };
         let key = super::client_key(&client.client_id);
         store::insert(self.store(), &key, &client, Some(until_used)).await?;
-        tracing::info!(client = %client.client_id, "a client was registered");
         Ok(self.client_information(client, secret, registration_access_token))
     }
 

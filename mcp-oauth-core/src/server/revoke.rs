@@ -4,21 +4,24 @@
 //! token that is unknown, or somebody else's, is answered like one that was revoked, and nothing happens.
 //!
 //! ```
+//! use mcp_oauth_core::origin::Origin;
 //! use mcp_oauth_core::parameters::Parameters;
 //! use mcp_oauth_core::server::AuthorizationServer;
 //!
 //! async fn sign_out(server: &AuthorizationServer, refresh_token: &str, client_id: &str) -> bool {
 //!     let pairs = [("token", refresh_token), ("client_id", client_id)];
 //!     let form = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect::<Parameters>();
-//!     server.revoke(&form, None).await.is_ok()
+//!     server.revoke(&form, None, &Origin::unknown()).await.is_ok()
 //! }
 //! ```
 
 use super::AuthorizationServer;
 use super::token::TokenError;
+use crate::audit::{Action, Event};
 use crate::client::Client;
 use crate::client::authentication::PresentedClient;
 use crate::grant::{EndReason, Grant, GrantId, RefreshToken};
+use crate::origin::Origin;
 use crate::parameters::Parameters;
 use crate::store::{Loaded, StoreError};
 use crate::token::claims::AccessTokenClaims;
@@ -42,8 +45,25 @@ impl AuthorizationServer {
     ///
     /// `invalid_request` without a token; `invalid_client` when the client does not prove itself;
     /// `temporarily_unavailable` when the store does not answer, in which case the token may still be good.
-    pub async fn revoke(&self, form: &Parameters, authorization: Option<&str>) -> Result<(), TokenError> {
-        let (_, client) = self.proven_client(form, authorization).await?;
+    pub async fn revoke(
+        &self,
+        form: &Parameters,
+        authorization: Option<&str>,
+        origin: &Origin,
+    ) -> Result<(), TokenError> {
+        let mut event = Event::new(Action::Revoke, origin);
+        let result = self.end_own(form, authorization, &mut event).await;
+        self.audit(event.ended(result.as_ref().err().map(TokenError::error)));
+        result
+    }
+
+    async fn end_own(
+        &self,
+        form: &Parameters,
+        authorization: Option<&str>,
+        event: &mut Event,
+    ) -> Result<(), TokenError> {
+        let (_, client) = self.proven_client(form, authorization, event).await?;
         let token = form.require("token")?;
         let grant = match self.own_token(token, &client).await? {
             Some(OwnToken::Refresh { grant, .. }) => Some(grant),
@@ -51,7 +71,9 @@ impl AuthorizationServer {
             None => None,
         };
         if let Some(grant) = grant {
-            self.end_grant(grant, EndReason::Revoked).await?;
+            event.grant = Some(grant.record.id.clone());
+            event.subject = Some(grant.record.identity.subject());
+            self.end_grant(grant, EndReason::Revoked, &event.origin).await?;
         }
         Ok(())
     }
@@ -61,9 +83,11 @@ impl AuthorizationServer {
         &self,
         form: &Parameters,
         authorization: Option<&str>,
+        event: &mut Event,
     ) -> Result<(PresentedClient, Client), TokenError> {
         let presented = PresentedClient::read(authorization, form)
             .map_err(|error| TokenError::challenging(error, authorization.is_some()))?;
+        event.client_id = presented.client_id().cloned();
         let found = self.find_client(&presented).await?.map(|found| found.record);
         let client = presented
             .prove(found)

@@ -18,11 +18,13 @@ use futures_util::future::{join, try_join};
 use serde::{Serialize, Serializer};
 
 use super::{AuthorizationServer, MAXIMUM_ROUNDS, contended};
+use crate::audit::{Action, Event};
 use crate::client::Client;
 use crate::client::authentication::PresentedClient;
 use crate::client::registration::GrantType;
 use crate::error::{ErrorCode, OAuthError};
 use crate::grant::{AuthorizationCode, EndReason, Grant, GrantId, Redemption, RefreshToken, Transition};
+use crate::origin::Origin;
 use crate::parameters::Parameters;
 use crate::pkce::CodeVerifier;
 use crate::resource::ResourceUri;
@@ -162,16 +164,36 @@ impl AuthorizationServer {
     /// # Errors
     ///
     /// The error codes of RFC 6749 §5.2 and RFC 8707 §2; `temporarily_unavailable` when the store does not answer.
-    pub async fn token(&self, form: &Parameters, authorization: Option<&str>) -> Result<TokenResponse, TokenError> {
+    pub async fn token(
+        &self,
+        form: &Parameters,
+        authorization: Option<&str>,
+        origin: &Origin,
+    ) -> Result<TokenResponse, TokenError> {
+        let mut event = Event::new(Action::IssueTokens(None), origin);
+        let result = self.tokens(form, authorization, &mut event).await;
+        self.audit(event.ended(result.as_ref().err().map(TokenError::error)));
+        result
+    }
+
+    async fn tokens(
+        &self,
+        form: &Parameters,
+        authorization: Option<&str>,
+        event: &mut Event,
+    ) -> Result<TokenResponse, TokenError> {
         let presented = PresentedClient::read(authorization, form).map_err(|error| TokenError {
             error,
             challenge: authorization.is_some(),
         })?;
+        event.client_id = presented.client_id().cloned();
         let request = TokenRequest {
             proof: Proof::read(form)?,
             resources: self.wanted_resources(form)?,
             scope: form.get("scope")?.map(str::to_owned),
         };
+        event.action = Action::IssueTokens(Some(request.proof.grant_type()));
+        event.grant = request.proof.grant().cloned();
         let (found, mut loaded) = try_join(self.find_client(&presented), self.find_grant(&request.proof)).await?;
         let client = presented
             .prove(found.as_ref().map(|found| found.record.clone()))
@@ -188,6 +210,7 @@ impl AuthorizationServer {
         }
         for _ in 0..MAXIMUM_ROUNDS {
             let grant = loaded.ok_or_else(gone)?;
+            event.subject = Some(grant.record.identity.subject());
             match self.decide(&request, &client, &grant.record)? {
                 Transition::Store(next, refresh_token) => {
                     let renewed = self.renew_client(found.as_ref());
@@ -200,7 +223,7 @@ impl AuthorizationServer {
                     return self.issue(&request, &grant.record, refresh_token.as_ref());
                 }
                 Transition::End(reason) => {
-                    self.end_grant(grant, reason).await?;
+                    self.end_grant(grant, reason, &event.origin).await?;
                     return Err(gone().into());
                 }
                 Transition::Refuse(error) => return Err(error.into()),

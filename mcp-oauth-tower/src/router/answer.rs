@@ -36,9 +36,8 @@ pub(super) fn error(error: &OAuthError) -> Response {
 pub(super) fn error_with_status(status: StatusCode, error: &OAuthError) -> Response {
     let mut response = private(status, error);
     if error.code() == ErrorCode::TemporarilyUnavailable {
-        response
-            .headers_mut()
-            .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        let wait = error.retry_after().map_or(1, |wait| wait.as_secs().max(1));
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait));
     }
     response
 }

@@ -2,22 +2,28 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use http::header::{ACCEPT, SET_COOKIE};
+use http::header::{ACCEPT, RETRY_AFTER, SET_COOKIE};
 use http::{HeaderMap, StatusCode, Uri};
 use mcp_oauth_core::error::{ErrorCode, OAuthError};
 use mcp_oauth_core::parameters::Parameters;
 use mcp_oauth_core::server::authorize::AuthorizeError;
 
+use super::origin::RequestOrigin;
 use super::{Endpoints, answer, consent, cookies};
 use crate::pages::{Link, Problem, WayOut};
 
-pub(super) async fn show(State(endpoints): State<Endpoints>, headers: HeaderMap, uri: Uri) -> Response {
+pub(super) async fn show(
+    State(endpoints): State<Endpoints>,
+    RequestOrigin(origin): RequestOrigin,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Response {
     let server = &endpoints.server;
     let parameters = match Parameters::parse(uri.query().unwrap_or_default().as_bytes()) {
         Ok(parameters) => parameters,
         Err(error) => return refuse(&endpoints, &headers, &error),
     };
-    match server.authorize(&parameters).await {
+    match server.authorize(&parameters, &origin).await {
         Ok(prompt) => {
             let mut response = endpoints.frame.consent(&endpoints.path("/consent"), &prompt);
             if let Some(cookie) = cookies::set_browser(server, &prompt.transaction, &prompt.browser) {
@@ -25,7 +31,7 @@ pub(super) async fn show(State(endpoints): State<Endpoints>, headers: HeaderMap,
             }
             response
         }
-        Err(AuthorizeError::Redirect(redirect)) => consent::redirect(redirect.location()),
+        Err(AuthorizeError::Redirect { redirect, .. }) => consent::redirect(redirect.location()),
         Err(AuthorizeError::Page(error)) => refuse(&endpoints, &headers, &error),
         Err(AuthorizeError::Offer {
             error,
@@ -54,6 +60,7 @@ fn offer(endpoints: &Endpoints, error: &OAuthError, location: &str, destination:
 /// Nobody has tried to authenticate here, so 401 would be wrong.
 fn status(error: &OAuthError) -> StatusCode {
     match error.code() {
+        ErrorCode::TemporarilyUnavailable if error.retry_after().is_some() => StatusCode::TOO_MANY_REQUESTS,
         ErrorCode::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_REQUEST,
     }
@@ -77,5 +84,9 @@ fn refuse(endpoints: &Endpoints, headers: &HeaderMap, error: &OAuthError) -> Res
         ),
         code: error.code().as_str(),
     };
-    endpoints.frame.error(status, &problem, WayOut::None)
+    let mut response = endpoints.frame.error(status, &problem, WayOut::None);
+    if let Some(wait) = error.retry_after() {
+        response.headers_mut().insert(RETRY_AFTER, wait.as_secs().max(1).into());
+    }
+    response
 }

@@ -10,10 +10,16 @@ use mcp_oauth_core::parameters::Parameters;
 use mcp_oauth_core::server::callback::CallbackOutcome;
 use mcp_oauth_core::transaction::{SignInState, TransactionId, TransactionRefused};
 
+use super::origin::RequestOrigin;
 use super::{Endpoints, consent, cookies};
 use crate::pages::{Problem, Retry, WayOut};
 
-pub(super) async fn finish(State(endpoints): State<Endpoints>, headers: HeaderMap, uri: Uri) -> Response {
+pub(super) async fn finish(
+    State(endpoints): State<Endpoints>,
+    RequestOrigin(origin): RequestOrigin,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Response {
     let server = &endpoints.server;
     let Ok(parameters) = Parameters::parse(uri.query().unwrap_or_default().as_bytes()) else {
         return consent::refuse(&endpoints, &TransactionRefused::Unknown.into());
@@ -26,7 +32,7 @@ pub(super) async fn finish(State(endpoints): State<Endpoints>, headers: HeaderMa
         return consent::refuse(&endpoints, &TransactionRefused::Unknown.into());
     };
     let sign_in = cookies::sign_in(server, &headers, state.transaction());
-    match server.callback(&state, &parameters, sign_in.as_ref()).await {
+    match server.callback(&state, &parameters, sign_in.as_ref(), &origin).await {
         Ok(CallbackOutcome::Client(redirect)) => {
             let mut response = consent::redirect(redirect.location());
             for cookie in cookies::clear(server, state.transaction()) {

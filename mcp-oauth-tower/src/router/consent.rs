@@ -8,10 +8,15 @@ use mcp_oauth_core::parameters::Parameters;
 use mcp_oauth_core::server::consent::{ConsentOutcome, TransactionError};
 use mcp_oauth_core::transaction::{Decision, TransactionId, TransactionRefused};
 
+use super::origin::RequestOrigin;
 use super::{Endpoints, cookies, form};
 use crate::pages::{Problem, WayOut};
 
-pub(super) async fn decide(State(endpoints): State<Endpoints>, request: Request) -> Response {
+pub(super) async fn decide(
+    State(endpoints): State<Endpoints>,
+    RequestOrigin(origin): RequestOrigin,
+    request: Request,
+) -> Response {
     let server = &endpoints.server;
     let headers = request.headers().clone();
     let form = match form::parameters(request).await {
@@ -29,7 +34,7 @@ pub(super) async fn decide(State(endpoints): State<Endpoints>, request: Request)
         return refuse(&endpoints, &TransactionRefused::Unknown.into());
     };
     let browser = cookies::browser(server, &headers, &transaction);
-    match server.consent(&transaction, decision, browser.as_ref()).await {
+    match server.consent(&transaction, decision, browser.as_ref(), &origin).await {
         Ok(ConsentOutcome::SignIn { location, sign_in }) => {
             let mut response = redirect(location.as_str());
             // The transaction has its whole time again, and so has the browser.

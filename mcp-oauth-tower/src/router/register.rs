@@ -4,18 +4,23 @@ use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{AUTHORIZATION, CACHE_CONTROL, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use mcp_oauth_core::error::{ErrorCode, OAuthError};
+use mcp_oauth_core::error::ErrorCode;
 use mcp_oauth_core::secret::Secret;
 use mcp_oauth_core::server::manage::ManagementError;
 
+use super::origin::RequestOrigin;
 use super::{Endpoints, answer, form};
 
-pub(super) async fn register(State(endpoints): State<Endpoints>, request: Request) -> Response {
+pub(super) async fn register(
+    State(endpoints): State<Endpoints>,
+    RequestOrigin(origin): RequestOrigin,
+    request: Request,
+) -> Response {
     let body = match form::read(request, "application/json", ErrorCode::InvalidClientMetadata).await {
         Ok(body) => body,
         Err(unreadable) => return answer::error_with_status(unreadable.status, &unreadable.error),
     };
-    match endpoints.server.register(&body).await {
+    match endpoints.server.register(&body, &origin).await {
         Ok(registered) => answer::private(StatusCode::CREATED, &registered),
         Err(error) => answer::error(&error),
     }
@@ -23,10 +28,11 @@ pub(super) async fn register(State(endpoints): State<Endpoints>, request: Reques
 
 pub(super) async fn read(
     State(endpoints): State<Endpoints>,
+    RequestOrigin(origin): RequestOrigin,
     Path(client_id): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    match endpoints.server.read_client(&client_id, token(&headers)).await {
+    match endpoints.server.read_client(&client_id, token(&headers), &origin).await {
         Ok(information) => answer::private(StatusCode::OK, &information),
         Err(error) => refuse(&error),
     }
@@ -34,19 +40,24 @@ pub(super) async fn read(
 
 pub(super) async fn replace(
     State(endpoints): State<Endpoints>,
+    RequestOrigin(origin): RequestOrigin,
     Path(client_id): Path<String>,
     request: Request,
 ) -> Response {
     let token = token(request.headers());
     // Who may not is told so before anything is said of what they sent.
-    if let Err(error) = endpoints.server.read_client(&client_id, token.clone()).await {
+    if let Err(error) = endpoints
+        .server
+        .manages_client(&client_id, token.clone(), &origin)
+        .await
+    {
         return refuse(&error);
     }
     let body = match form::read(request, "application/json", ErrorCode::InvalidClientMetadata).await {
         Ok(body) => body,
         Err(unreadable) => return answer::error_with_status(unreadable.status, &unreadable.error),
     };
-    match endpoints.server.replace_client(&client_id, token, &body).await {
+    match endpoints.server.replace_client(&client_id, token, &body, &origin).await {
         Ok(information) => answer::private(StatusCode::OK, &information),
         Err(error) => refuse(&error),
     }
@@ -54,10 +65,15 @@ pub(super) async fn replace(
 
 pub(super) async fn delete(
     State(endpoints): State<Endpoints>,
+    RequestOrigin(origin): RequestOrigin,
     Path(client_id): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    match endpoints.server.delete_client(&client_id, token(&headers)).await {
+    match endpoints
+        .server
+        .delete_client(&client_id, token(&headers), &origin)
+        .await
+    {
         Ok(()) => (StatusCode::NO_CONTENT, [(CACHE_CONTROL, "no-store")]).into_response(),
         Err(error) => refuse(&error),
     }
@@ -81,8 +97,7 @@ fn refuse(error: &ManagementError) -> Response {
         ManagementError::Unauthenticated => r#"Bearer realm="registration""#,
         _ => r#"Bearer realm="registration", error="invalid_token""#,
     };
-    let body = OAuthError::new(ErrorCode::InvalidToken, error.to_string());
-    let mut response = answer::error(&body);
+    let mut response = answer::error(&error.oauth());
     response
         .headers_mut()
         .insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));

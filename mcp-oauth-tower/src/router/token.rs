@@ -8,36 +8,53 @@ use mcp_oauth_core::error::{ErrorCode, OAuthError};
 use mcp_oauth_core::parameters::Parameters;
 use mcp_oauth_core::server::token::TokenError;
 
+use super::origin::RequestOrigin;
 use super::{Endpoints, answer, form};
 
-pub(super) async fn issue(State(endpoints): State<Endpoints>, request: Request) -> Response {
+pub(super) async fn issue(
+    State(endpoints): State<Endpoints>,
+    RequestOrigin(origin): RequestOrigin,
+    request: Request,
+) -> Response {
     let (form, authorization) = match read(request).await {
         Ok(read) => read,
         Err(response) => return response,
     };
-    match endpoints.server.token(&form, authorization.as_deref()).await {
+    match endpoints.server.token(&form, authorization.as_deref(), &origin).await {
         Ok(tokens) => answer::private(StatusCode::OK, &tokens),
         Err(refusal) => refuse(&refusal),
     }
 }
 
-pub(super) async fn revoke(State(endpoints): State<Endpoints>, request: Request) -> Response {
+pub(super) async fn revoke(
+    State(endpoints): State<Endpoints>,
+    RequestOrigin(origin): RequestOrigin,
+    request: Request,
+) -> Response {
     let (form, authorization) = match read(request).await {
         Ok(read) => read,
         Err(response) => return response,
     };
-    match endpoints.server.revoke(&form, authorization.as_deref()).await {
+    match endpoints.server.revoke(&form, authorization.as_deref(), &origin).await {
         Ok(()) => (StatusCode::OK, [(CACHE_CONTROL, "no-store")]).into_response(),
         Err(refusal) => refuse(&refusal),
     }
 }
 
-pub(super) async fn introspect(State(endpoints): State<Endpoints>, request: Request) -> Response {
+pub(super) async fn introspect(
+    State(endpoints): State<Endpoints>,
+    RequestOrigin(origin): RequestOrigin,
+    request: Request,
+) -> Response {
     let (form, authorization) = match read(request).await {
         Ok(read) => read,
         Err(response) => return response,
     };
-    match endpoints.server.introspect(&form, authorization.as_deref()).await {
+    match endpoints
+        .server
+        .introspect(&form, authorization.as_deref(), &origin)
+        .await
+    {
         Ok(introspection) => answer::private(StatusCode::OK, &introspection),
         Err(refusal) => refuse(&refusal),
     }

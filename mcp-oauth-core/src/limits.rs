@@ -1,0 +1,239 @@
+//! How much of what costs something is done, for one network and for everybody.
+//!
+//! Anybody may ask for a registration, begin a sign-in, or guess. Each of these is bounded by a [`Quota`] with a
+//! name and a default. They are counted in the store, so that all processes which share it share the quotas, in
+//! windows of time that begin at the same moment everywhere. Whoever has used a quota up is told when the next window
+//! begins ([`OAuthError::retry_after`]), and nobody else notices.
+//!
+//! The quotas of a network are wide, since whole companies and all users of a hosted client come from one address.
+//! What keeps the store small is not these but its own bounds, and that unused registrations and transactions are soon
+//! forgotten. Where the [`Origin`] of a request is not known, only the quotas for everybody count.
+//!
+//! ```
+//! use mcp_oauth_core::limits::{Limits, Quota};
+//!
+//! let mut limits = Limits::default();
+//! limits.registrations_of_a_network = Quota::per_hour(100);
+//! assert_eq!(Quota::per_minute(5).window.as_secs(), 60);
+//! ```
+
+use std::time::Duration;
+
+use futures_util::future::try_join;
+
+use crate::clock::UnixTime;
+use crate::error::{ErrorCode, OAuthError};
+use crate::origin::Origin;
+use crate::server::AuthorizationServer;
+use crate::store::{Key, Kind, StoreError};
+
+/// So much in so much time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Quota {
+    /// How often.
+    pub count: u64,
+    /// In which time; whole seconds, one at least.
+    pub window: Duration,
+}
+
+impl Quota {
+    /// As often as this in a minute.
+    #[must_use]
+    pub const fn per_minute(count: u64) -> Self {
+        Self::within(count, Duration::from_secs(60))
+    }
+
+    /// As often as this in an hour.
+    #[must_use]
+    pub const fn per_hour(count: u64) -> Self {
+        Self::within(count, Duration::from_secs(60 * 60))
+    }
+
+    /// As often as this in a time of one's own.
+    #[must_use]
+    pub const fn within(count: u64, window: Duration) -> Self {
+        Self { count, window }
+    }
+
+    /// No bound. Nothing is counted.
+    #[must_use]
+    pub const fn unlimited() -> Self {
+        Self::within(u64::MAX, Duration::from_secs(60))
+    }
+}
+
+/// Every quota of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Clients that one network registers (1,000 an hour: vendors register all their users' clients from a few
+    /// addresses).
+    pub registrations_of_a_network: Quota,
+    /// Clients that everybody together registers (20,000 an hour).
+    pub registrations: Quota,
+    /// Sign-ins that one network begins (600 a minute).
+    pub authorizations_of_a_network: Quota,
+    /// Wrong secrets, assertions and registration access tokens that one network shows (120 a minute).
+    pub failed_authentications_of_a_network: Quota,
+    /// Device authorizations that one network begins (120 a minute).
+    pub device_authorizations_of_a_network: Quota,
+    /// Codes that one network enters which are on no device (20 in 10 minutes; RFC 8628 §5.1).
+    pub wrong_user_codes_of_a_network: Quota,
+    /// Codes that everybody together enters which are on no device (1,000 in 10 minutes), for those who have many
+    /// networks.
+    pub wrong_user_codes: Quota,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        const TEN_MINUTES: Duration = Duration::from_secs(10 * 60);
+        Self {
+            registrations_of_a_network: Quota::per_hour(1_000),
+            registrations: Quota::per_hour(20_000),
+            authorizations_of_a_network: Quota::per_minute(600),
+            failed_authentications_of_a_network: Quota::per_minute(120),
+            device_authorizations_of_a_network: Quota::per_minute(120),
+            wrong_user_codes_of_a_network: Quota::within(20, TEN_MINUTES),
+            wrong_user_codes: Quota::within(1_000, TEN_MINUTES),
+        }
+    }
+}
+
+impl Limits {
+    /// No quota at all: for tests, and where something in front of the server counts.
+    #[must_use]
+    pub const fn unlimited() -> Self {
+        const NONE: Quota = Quota::unlimited();
+        Self {
+            registrations_of_a_network: NONE,
+            registrations: NONE,
+            authorizations_of_a_network: NONE,
+            failed_authentications_of_a_network: NONE,
+            device_authorizations_of_a_network: NONE,
+            wrong_user_codes_of_a_network: NONE,
+            wrong_user_codes: NONE,
+        }
+    }
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code, reason = "the endpoints that count these come next")]
+pub(crate) enum Work {
+    Registration,
+    Authorization,
+    FailedAuthentication,
+    DeviceAuthorization,
+    WrongUserCode,
+}
+
+impl Work {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Registration => "registrations",
+            Self::Authorization => "authorizations",
+            Self::FailedAuthentication => "failed authentications",
+            Self::DeviceAuthorization => "device authorizations",
+            Self::WrongUserCode => "wrong user codes",
+        }
+    }
+
+    /// The quota of a network, and that of everybody.
+    fn quotas(self, limits: &Limits) -> (Quota, Quota) {
+        match self {
+            Self::Registration => (limits.registrations_of_a_network, limits.registrations),
+            Self::Authorization => (limits.authorizations_of_a_network, Quota::unlimited()),
+            Self::FailedAuthentication => (limits.failed_authentications_of_a_network, Quota::unlimited()),
+            Self::DeviceAuthorization => (limits.device_authorizations_of_a_network, Quota::unlimited()),
+            Self::WrongUserCode => (limits.wrong_user_codes_of_a_network, limits.wrong_user_codes),
+        }
+    }
+}
+
+/// The window that `now` lies in: its number, and how long it still lasts.
+fn window(quota: Quota, now: UnixTime) -> (u64, Duration) {
+    let length = quota.window.as_secs().max(1);
+    let number = now.as_seconds() / length;
+    (number, Duration::from_secs(length - now.as_seconds() % length))
+}
+
+fn used_up(work: Work, wait: Duration) -> OAuthError {
+    OAuthError::new(
+        ErrorCode::TemporarilyUnavailable,
+        format!(
+            "too many {} from where this request comes from, try again later",
+            work.name()
+        ),
+    )
+    .with_retry_after(wait)
+}
+
+impl AuthorizationServer {
+    /// Counts a piece of work, before it is done.
+    ///
+    /// # Errors
+    ///
+    /// When a quota is used up, with the time after which to come again; when the store does not answer.
+    pub(crate) async fn spend(&self, work: Work, origin: &Origin) -> Result<(), OAuthError> {
+        let (of_network, of_everybody) = work.quotas(self.limits());
+        let network = async {
+            match origin.network() {
+                Some(network) => self.count(work, of_network, &network).await,
+                None => Ok(()),
+            }
+        };
+        let everybody = self.count(work, of_everybody, "everybody");
+        try_join(network, everybody).await.map(|_| ())
+    }
+
+    /// Refuses a piece of work that has been tried too often, without counting.
+    ///
+    /// # Errors
+    ///
+    /// As [`spend`](Self::spend).
+    #[allow(dead_code, reason = "what counts failures comes next")]
+    pub(crate) async fn afford(&self, work: Work, origin: &Origin) -> Result<(), OAuthError> {
+        let (of_network, of_everybody) = work.quotas(self.limits());
+        for (quota, who) in [
+            (of_network, origin.network()),
+            (of_everybody, Some("everybody".to_owned())),
+        ] {
+            let Some(who) = who.filter(|_| quota != Quota::unlimited()) else {
+                continue;
+            };
+            let (number, wait) = window(quota, self.now());
+            let counted = self.store().get(&counter(work, &who, number)).await?;
+            let counted = counted.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.parse().ok());
+            if counted.unwrap_or(0_u64) >= quota.count {
+                return Err(used_up(work, wait));
+            }
+        }
+        Ok(())
+    }
+
+    async fn count(&self, work: Work, quota: Quota, who: &str) -> Result<(), OAuthError> {
+        if quota == Quota::unlimited() {
+            return Ok(());
+        }
+        let (number, wait) = window(quota, self.now());
+        match self.store().increment(&counter(work, who, number), quota.window).await {
+            Ok(counted) if counted > quota.count => Err(used_up(work, wait)),
+            Ok(_) => Ok(()),
+            // So many networks at once that there is no room to count them: what they do is bounded by the store's
+            // other shelves, and to refuse everybody would be to do the attacker's work.
+            Err(StoreError::Full(_)) => {
+                tracing::warn!(work = work.name(), "there is no room for another counter");
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn counter(work: Work, who: &str, window: u64) -> Key {
+    Key::new(
+        Kind::Counter,
+        format!("{}:{who}:{window}", work.name().replace(' ', "-")),
+    )
+}

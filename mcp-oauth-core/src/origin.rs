@@ -1,0 +1,84 @@
+//! Where a request comes from, as far as that can be trusted.
+//!
+//! An [`Origin`] is said by whoever accepts connections, never read from what a stranger sends: the address of the
+//! peer, or what a proxy that the operator trusts says of it. It decides nothing by itself. Quotas are counted by it
+//! (see [`limits`](crate::limits)), and audit events name it (see [`audit`](crate::audit)).
+//!
+//! ```
+//! use mcp_oauth_core::origin::Origin;
+//!
+//! // Whoever has one address of IPv6 has 2^64 of them, so what is counted is the network.
+//! let origin = Origin::address("2001:db8:1:2:3:4:5:6".parse()?);
+//! assert_eq!(origin.network().as_deref(), Some("2001:db8:1:2::/64"));
+//! assert_eq!(Origin::unknown().network(), None);
+//! # Ok::<_, std::net::AddrParseError>(())
+//! ```
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Origin(Option<IpAddr>);
+
+impl Origin {
+    /// From somewhere: nobody who can be trusted has said where. No quota of a network applies.
+    #[must_use]
+    pub const fn unknown() -> Self {
+        Self(None)
+    }
+
+    /// From this address. One of IPv4 that is written as one of IPv6 counts as what it is.
+    #[must_use]
+    pub const fn address(address: IpAddr) -> Self {
+        Self(Some(address.to_canonical()))
+    }
+
+    /// The address, if it is known.
+    #[must_use]
+    pub const fn ip(&self) -> Option<IpAddr> {
+        self.0
+    }
+
+    /// What quotas are counted by: the address of IPv4, the network of 64 bits of IPv6.
+    #[must_use]
+    pub fn network(&self) -> Option<String> {
+        Some(match self.0? {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
+                format!("{}/64", Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+            }
+        })
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(address) => address.fmt(formatter),
+            None => formatter.write_str("unknown"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(address: &str) -> String {
+        Origin::address(address.parse().unwrap()).network().unwrap()
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_network_count_together() {
+        assert_eq!(network("2001:db8::1"), network("2001:db8::ffff:1:2:3"));
+        assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));
+    }
+
+    #[test]
+    fn an_ipv4_address_has_one_spelling() {
+        assert_eq!(network("::ffff:192.0.2.7"), "192.0.2.7");
+        assert_ne!(network("192.0.2.7"), network("192.0.2.8"));
+    }
+}
