@@ -217,6 +217,19 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_has_256_random_bits() {
+        let secrets: std::collections::BTreeSet<_> = (0..100).map(|_| Secret::random().expose().to_owned()).collect();
+        assert_eq!(secrets.len(), 100);
+        let mut seen = [0_u8; 32];
+        for secret in &secrets {
+            let bytes = URL_SAFE_NO_PAD.decode(secret).unwrap();
+            assert_eq!(bytes.len(), 32);
+            seen.iter_mut().zip(bytes).for_each(|(seen, byte)| *seen |= byte);
+        }
+        assert_eq!(seen, [0xff; 32], "every bit is set in one secret of a hundred");
+    }
+
+    #[test]
     fn a_derived_secret_depends_on_its_purpose_and_its_origin() {
         let secret = Secret::random();
         assert_eq!(secret.derive("a").expose(), secret.derive("a").expose());

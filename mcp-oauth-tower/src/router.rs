@@ -2,7 +2,7 @@
 //!
 //! | path (below the issuer) | method | |
 //! |---|---|---|
-//! | `/authorize` | GET | the consent page |
+//! | `/authorize` | GET, POST | the consent page |
 //! | `/consent` | POST | the person's decision |
 //! | `/callback` | GET | the way back from the identity provider |
 //! | `/success` | GET | shows the code to clients without a redirect URI of their own |
@@ -18,7 +18,6 @@
 //! RFC 9728 for each resource. The paths of the resources themselves are not taken: mount the servers there.
 
 use axum::Router;
-use axum::extract::Request;
 use axum::middleware;
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -121,7 +120,7 @@ fn routes(endpoints: Endpoints) -> Router {
     let path = |endpoint: &str| endpoints.path(endpoint);
 
     let mut pages = Router::new()
-        .route(&path("/authorize"), get(authorize::show))
+        .route(&path("/authorize"), get(authorize::show).post(authorize::show_form))
         .route(&path("/consent"), post(consent::decide))
         .route(&path("/callback"), get(callback::finish))
         .route(&path("/success"), get(callback::show_code));
@@ -153,15 +152,10 @@ fn routes(endpoints: Endpoints) -> Router {
         .with_state(endpoints)
 }
 
-async fn wrong_method(method: Method, request: Request) -> Response {
-    let allowed = if request.uri().path().ends_with("/authorize") {
-        "GET"
-    } else {
-        "the method that Allow names"
-    };
+async fn wrong_method(method: Method) -> Response {
     let error = OAuthError::new(
         ErrorCode::InvalidRequest,
-        format!("this endpoint does not answer {method}, use {allowed}"),
+        format!("this endpoint does not answer {method}, use a method that Allow names"),
     );
     answer::error_with_status(StatusCode::METHOD_NOT_ALLOWED, &error)
 }

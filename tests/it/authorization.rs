@@ -1,6 +1,6 @@
 //! The authorization endpoint: what is put before a person, what goes back to the client, and what goes nowhere.
 
-use mcp_oauth_tests::application::{Application, FILES, ISSUER};
+use mcp_oauth_tests::application::{Application, FILES, ISSUER, request};
 use mcp_oauth_tests::browser::{Browser, arrival};
 use mcp_oauth_tests::client::{Client, REDIRECT_URI};
 use serde_json::json;
@@ -308,6 +308,49 @@ async fn scopes_are_narrowed_to_what_exists_and_never_widened() {
     let url = client.authorization_url(&[("scope", "notes:use admin offline_access")]);
     let page = application.get(&url).await;
     assert!(page.body.contains("notes:use") && page.body.contains("offline_access") && !page.body.contains("admin"));
+}
+
+#[tokio::test]
+async fn who_asks_for_no_scope_is_offered_all_that_the_resource_has() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let page = application.get(&client.authorization_url(&[("scope", "")])).await;
+    assert!(page.body.contains("notes:use") && !page.body.contains("offline_access"));
+    let code = client.code(&application, "ada").await;
+    assert_eq!(
+        client.redeem(&application, &code, &[]).await.json()["scope"],
+        "notes:use"
+    );
+}
+
+#[tokio::test]
+async fn a_request_may_come_as_a_form_and_its_query_is_not_read() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let url = client.authorization_url(&[]);
+    let (path, query) = url.split_once('?').unwrap();
+    let headers = [("content-type", "application/x-www-form-urlencoded")];
+    let asked = |path: &str, body: &str| application.send(request(http::Method::POST, path, &headers, body));
+    let page = asked(path, query).await;
+    assert_eq!(page.status, 200);
+    assert!(page.body.contains(r#"name="decision" value="approve""#));
+    assert_eq!(asked(&url, "").await.status, 400);
+}
+
+/// OAuth 2.1 §4.1.2: whoever could read them could redeem a code that is not theirs.
+#[tokio::test]
+async fn neither_challenge_nor_verifier_is_in_any_answer() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let mut browser = Browser::default();
+    let consent = browser.open(&application, &client.authorization_url(&[])).await;
+    let approved = browser.decide(&application, &consent, "approve").await;
+    let returned = browser.sign_in(&application, &approved, "ada").await;
+    let tokens = client.redeem(&application, &arrival(&returned).code(), &[]).await;
+    for answer in [consent, approved, returned, tokens] {
+        let everything = format!("{:?} {}", answer.headers, answer.body);
+        assert!(!everything.contains(&client.challenge()) && !everything.contains(&client.verifier));
+    }
 }
 
 #[tokio::test]

@@ -59,6 +59,25 @@ async fn the_metadata_says_what_clients_insist_on() {
 }
 
 #[tokio::test]
+async fn the_metadata_is_json_without_empty_lists() {
+    let application = Application::default();
+    for path in [
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/openid-configuration",
+        "/.well-known/oauth-protected-resource/files/mcp",
+    ] {
+        let answer = application.get(path).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.header("content-type")),
+            (200, "application/json")
+        );
+        for (name, value) in answer.json().as_object().unwrap() {
+            assert_ne!(*value, serde_json::json!([]), "{name} of {path}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_openid_alias_says_the_same_and_what_openid_requires() {
     let application = Application::default();
     let metadata = application.get("/.well-known/oauth-authorization-server").await.json();
@@ -291,6 +310,8 @@ async fn a_script_of_any_origin_may_read_the_documents_and_not_the_authorization
     };
     for path in [
         "/token",
+        "/revoke",
+        "/introspect",
         "/register",
         "/.well-known/oauth-authorization-server",
         "/jwks",

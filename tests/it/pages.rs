@@ -36,6 +36,17 @@ fn assert_is_a_safe_page(page: &Answer) {
     );
 }
 
+#[tokio::test]
+async fn a_logo_that_a_client_names_is_not_loaded() {
+    let application = Application::default();
+    let mut metadata = public_metadata();
+    metadata["logo_uri"] = json!("https://client.example/logo.png");
+    let client = Client::register(&application, &metadata).await;
+    let page = application.get(&client.authorization_url(&[])).await;
+    assert!(!page.body.contains("logo.png"));
+    assert_is_a_safe_page(&page);
+}
+
 /// Every page, each with as much foreign text in it as can get there.
 async fn pages(application: &Application) -> Vec<(&'static str, Answer)> {
     let mut metadata = public_metadata();

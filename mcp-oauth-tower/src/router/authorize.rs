@@ -1,15 +1,16 @@
-//! `GET /authorize`: the request is put before the person.
+//! `GET /authorize`, or `POST` with the same in a form: the request is put before the person.
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::Response;
 use http::header::{ACCEPT, RETRY_AFTER, SET_COOKIE};
 use http::{HeaderMap, StatusCode, Uri};
 use mcp_oauth_core::error::{ErrorCode, OAuthError};
+use mcp_oauth_core::origin::Origin;
 use mcp_oauth_core::parameters::Parameters;
 use mcp_oauth_core::server::authorize::AuthorizeError;
 
 use super::origin::RequestOrigin;
-use super::{Endpoints, answer, consent, cookies};
+use super::{Endpoints, answer, consent, cookies, form};
 use crate::pages::{Link, Problem, WayOut};
 
 pub(super) async fn show(
@@ -18,12 +19,28 @@ pub(super) async fn show(
     headers: HeaderMap,
     uri: Uri,
 ) -> Response {
+    match Parameters::parse(uri.query().unwrap_or_default().as_bytes()) {
+        Ok(parameters) => ask(&endpoints, &parameters, &headers, &origin).await,
+        Err(error) => refuse(&endpoints, &headers, &error),
+    }
+}
+
+/// What is too long for a URL comes as a form. Its query is not read.
+pub(super) async fn show_form(
+    State(endpoints): State<Endpoints>,
+    RequestOrigin(origin): RequestOrigin,
+    request: Request,
+) -> Response {
+    let headers = request.headers().clone();
+    match form::parameters(request).await {
+        Ok(parameters) => ask(&endpoints, &parameters, &headers, &origin).await,
+        Err(unreadable) => refuse(&endpoints, &headers, &unreadable.error),
+    }
+}
+
+async fn ask(endpoints: &Endpoints, parameters: &Parameters, headers: &HeaderMap, origin: &Origin) -> Response {
     let server = &endpoints.server;
-    let parameters = match Parameters::parse(uri.query().unwrap_or_default().as_bytes()) {
-        Ok(parameters) => parameters,
-        Err(error) => return refuse(&endpoints, &headers, &error),
-    };
-    match server.authorize(&parameters, &origin).await {
+    match server.authorize(parameters, origin).await {
         Ok(prompt) => {
             let mut response = endpoints.frame.consent(&endpoints.path("/consent"), &prompt);
             if let Some(cookie) = cookies::set_browser(server, &prompt.transaction, &prompt.browser) {
@@ -32,15 +49,15 @@ pub(super) async fn show(
             response
         }
         Err(AuthorizeError::Redirect { redirect, .. }) => consent::redirect(redirect.location()),
-        Err(AuthorizeError::Page(error)) => refuse(&endpoints, &headers, &error),
+        Err(AuthorizeError::Page(error)) => refuse(endpoints, headers, &error),
         Err(AuthorizeError::Offer {
             error,
             redirect,
             destination,
-        }) => offer(&endpoints, &error, redirect.location(), &destination),
+        }) => offer(endpoints, &error, redirect.location(), &destination),
         Err(error) => refuse(
-            &endpoints,
-            &headers,
+            endpoints,
+            headers,
             &OAuthError::new(ErrorCode::InvalidRequest, error.to_string()),
         ),
     }
