@@ -229,6 +229,21 @@ async fn what_is_not_there_is_a_404_in_json() {
     }
 }
 
+/// A redirect to what looks like a path would lead to another host.
+#[tokio::test]
+async fn a_path_that_begins_with_two_slashes_is_redirected_nowhere() {
+    let application = Application::default();
+    for path in [
+        "//evil.example/.well-known/oauth-authorization-server",
+        "//evil.example/.well-known/oauth-protected-resource/notes/mcp/",
+        "/.well-known/oauth-authorization-server/",
+        "/token/",
+    ] {
+        let answer = application.get(path).await;
+        assert_eq!((answer.status.as_u16(), answer.header("location")), (404, ""), "{path}");
+    }
+}
+
 #[tokio::test]
 async fn no_header_changes_what_the_documents_say() {
     let application = Application::default();
