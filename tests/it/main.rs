@@ -8,6 +8,7 @@
 mod authorization;
 mod bad_input;
 mod browser_binding;
+mod deviations;
 mod documents;
 mod github;
 mod identity_provider;
