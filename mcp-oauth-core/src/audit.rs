@@ -34,7 +34,6 @@ use crate::clock::UnixTime;
 use crate::error::OAuthError;
 use crate::grant::{EndReason, GrantId};
 use crate::origin::Origin;
-use crate::server::AuthorizationServer;
 
 /// What was tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,7 +170,8 @@ impl Event {
         }
     }
 
-    fn trace(&self) {
+    /// Writes it to the log.
+    pub(crate) fn trace(&self) {
         let action = self.action.as_str();
         let detail = match self.action {
             Action::IssueTokens(grant_type) => grant_type.map(GrantType::as_str),
@@ -200,15 +200,4 @@ impl Event {
 pub trait AuditSink: Debug + Send + Sync + 'static {
     /// Takes an event. Requests wait for this, so what takes long belongs into a queue with a bound.
     fn record(&self, event: &Event);
-}
-
-impl AuthorizationServer {
-    /// Reports what happened just now.
-    pub(crate) fn audit(&self, mut event: Event) {
-        event.at = self.now();
-        event.trace();
-        if let Some(sink) = self.audit_sink() {
-            sink.record(&event);
-        }
-    }
 }

@@ -3,11 +3,11 @@
 //! Anybody may ask for a registration, begin a sign-in, or guess. Each of these is bounded by a [`Quota`] with a
 //! name and a default. They are counted in the store, so that all processes which share it share the quotas, in
 //! windows of time that begin at the same moment everywhere. Whoever has used a quota up is told when the next window
-//! begins ([`OAuthError::retry_after`]), and nobody else notices.
+//! begins ([`OAuthError::retry_after`](crate::error::OAuthError::retry_after)), and nobody else notices.
 //!
 //! The quotas of a network are wide, since whole companies and all users of a hosted client come from one address.
 //! What keeps the store small is not these but its own bounds, and that unused registrations and transactions are soon
-//! forgotten. Where the [`Origin`] of a request is not known, only the quotas for everybody count.
+//! forgotten. Where the [`Origin`](crate::origin::Origin) of a request is not known, only the quotas for everybody count.
 //!
 //! ```
 //! use mcp_oauth_core::limits::{Limits, Quota};
@@ -18,14 +18,6 @@
 //! ```
 
 use std::time::Duration;
-
-use futures_util::future::try_join;
-
-use crate::clock::UnixTime;
-use crate::error::{ErrorCode, OAuthError};
-use crate::origin::Origin;
-use crate::server::AuthorizationServer;
-use crate::store::{Key, Kind, StoreError};
 
 /// So much in so much time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +121,7 @@ pub(crate) enum Work {
 }
 
 impl Work {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Registration => "registrations",
             Self::Authorization => "authorizations",
@@ -140,7 +132,7 @@ impl Work {
     }
 
     /// The quota of a network, and that of everybody.
-    fn quotas(self, limits: &Limits) -> (Quota, Quota) {
+    pub(crate) fn quotas(self, limits: &Limits) -> (Quota, Quota) {
         match self {
             Self::Registration => (limits.registrations_of_a_network, limits.registrations),
             Self::Authorization => (limits.authorizations_of_a_network, Quota::unlimited()),
@@ -149,91 +141,4 @@ impl Work {
             Self::WrongUserCode => (limits.wrong_user_codes_of_a_network, limits.wrong_user_codes),
         }
     }
-}
-
-/// The window that `now` lies in: its number, and how long it still lasts.
-fn window(quota: Quota, now: UnixTime) -> (u64, Duration) {
-    let length = quota.window.as_secs().max(1);
-    let number = now.as_seconds() / length;
-    (number, Duration::from_secs(length - now.as_seconds() % length))
-}
-
-fn used_up(work: Work, wait: Duration) -> OAuthError {
-    OAuthError::new(
-        ErrorCode::TemporarilyUnavailable,
-        format!(
-            "too many {} from where this request comes from, try again later",
-            work.name()
-        ),
-    )
-    .with_retry_after(wait)
-}
-
-impl AuthorizationServer {
-    /// Counts a piece of work, before it is done.
-    ///
-    /// # Errors
-    ///
-    /// When a quota is used up, with the time after which to come again; when the store does not answer.
-    pub(crate) async fn spend(&self, work: Work, origin: &Origin) -> Result<(), OAuthError> {
-        let (of_network, of_everybody) = work.quotas(self.limits());
-        let network = async {
-            match origin.network() {
-                Some(network) => self.count(work, of_network, &network).await,
-                None => Ok(()),
-            }
-        };
-        let everybody = self.count(work, of_everybody, "everybody");
-        try_join(network, everybody).await.map(|_| ())
-    }
-
-    /// Refuses a piece of work that has been tried too often, without counting.
-    ///
-    /// # Errors
-    ///
-    /// As [`spend`](Self::spend).
-    #[allow(dead_code, reason = "what counts failures comes next")]
-    pub(crate) async fn afford(&self, work: Work, origin: &Origin) -> Result<(), OAuthError> {
-        let (of_network, of_everybody) = work.quotas(self.limits());
-        for (quota, who) in [
-            (of_network, origin.network()),
-            (of_everybody, Some("everybody".to_owned())),
-        ] {
-            let Some(who) = who.filter(|_| quota != Quota::unlimited()) else {
-                continue;
-            };
-            let (number, wait) = window(quota, self.now());
-            let counted = self.store().get(&counter(work, &who, number)).await?;
-            let counted = counted.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.parse().ok());
-            if counted.unwrap_or(0_u64) >= quota.count {
-                return Err(used_up(work, wait));
-            }
-        }
-        Ok(())
-    }
-
-    async fn count(&self, work: Work, quota: Quota, who: &str) -> Result<(), OAuthError> {
-        if quota == Quota::unlimited() {
-            return Ok(());
-        }
-        let (number, wait) = window(quota, self.now());
-        match self.store().increment(&counter(work, who, number), quota.window).await {
-            Ok(counted) if counted > quota.count => Err(used_up(work, wait)),
-            Ok(_) => Ok(()),
-            // So many networks at once that there is no room to count them: what they do is bounded by the store's
-            // other shelves, and to refuse everybody would be to do the attacker's work.
-            Err(StoreError::Full(_)) => {
-                tracing::warn!(work = work.name(), "there is no room for another counter");
-                Ok(())
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-}
-
-fn counter(work: Work, who: &str, window: u64) -> Key {
-    Key::new(
-        Kind::Counter,
-        format!("{}:{who}:{window}", work.name().replace(' ', "-")),
-    )
 }

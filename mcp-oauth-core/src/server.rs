@@ -66,6 +66,7 @@ mod documents;
 pub mod introspect;
 pub mod manage;
 pub mod metadata;
+mod quotas;
 pub mod register;
 pub mod revoke;
 pub mod token;
@@ -163,8 +164,13 @@ impl AuthorizationServer {
         &self.0.limits
     }
 
-    pub(crate) fn audit_sink(&self) -> Option<&dyn AuditSink> {
-        self.0.audit_sink.as_deref()
+    /// Reports what happened just now.
+    pub(crate) fn audit(&self, mut event: Event) {
+        event.at = self.now();
+        event.trace();
+        if let Some(sink) = &self.0.audit_sink {
+            sink.record(&event);
+        }
     }
 
     pub(crate) fn store(&self) -> &dyn Store {

@@ -1,0 +1,102 @@
+//! Quotas, as the endpoints use them: counted in the store, so that all processes share them.
+//!
+//! What costs something is [spent](AuthorizationServer::spend) before it is done. What only costs when it fails, as
+//! guessing does, is [looked at](AuthorizationServer::afford) before and spent after.
+
+use std::time::Duration;
+
+use futures_util::future::try_join;
+
+use super::AuthorizationServer;
+use crate::clock::UnixTime;
+use crate::error::{ErrorCode, OAuthError};
+use crate::limits::{Quota, Work};
+use crate::origin::Origin;
+use crate::store::{Key, Kind, StoreError};
+
+/// The window that `now` lies in: its number, and how long it still lasts.
+fn window(quota: Quota, now: UnixTime) -> (u64, Duration) {
+    let length = quota.window.as_secs().max(1);
+    let number = now.as_seconds() / length;
+    (number, Duration::from_secs(length - now.as_seconds() % length))
+}
+
+fn used_up(work: Work, wait: Duration) -> OAuthError {
+    OAuthError::new(
+        ErrorCode::TemporarilyUnavailable,
+        format!(
+            "too many {} from where this request comes from, try again later",
+            work.name()
+        ),
+    )
+    .with_retry_after(wait)
+}
+
+impl AuthorizationServer {
+    /// Counts a piece of work, before it is done.
+    ///
+    /// # Errors
+    ///
+    /// When a quota is used up, with the time after which to come again; when the store does not answer.
+    pub(crate) async fn spend(&self, work: Work, origin: &Origin) -> Result<(), OAuthError> {
+        let (of_network, of_everybody) = work.quotas(self.limits());
+        let network = async {
+            match origin.network() {
+                Some(network) => self.count(work, of_network, &network).await,
+                None => Ok(()),
+            }
+        };
+        let everybody = self.count(work, of_everybody, "everybody");
+        try_join(network, everybody).await.map(|_| ())
+    }
+
+    /// Refuses a piece of work that has been tried too often, without counting.
+    ///
+    /// # Errors
+    ///
+    /// As [`spend`](Self::spend).
+    #[allow(dead_code, reason = "what counts failures comes next")]
+    pub(crate) async fn afford(&self, work: Work, origin: &Origin) -> Result<(), OAuthError> {
+        let (of_network, of_everybody) = work.quotas(self.limits());
+        for (quota, who) in [
+            (of_network, origin.network()),
+            (of_everybody, Some("everybody".to_owned())),
+        ] {
+            let Some(who) = who.filter(|_| quota != Quota::unlimited()) else {
+                continue;
+            };
+            let (number, wait) = window(quota, self.now());
+            let counted = self.store().get(&counter(work, &who, number)).await?;
+            let counted = counted.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.parse().ok());
+            if counted.unwrap_or(0_u64) >= quota.count {
+                return Err(used_up(work, wait));
+            }
+        }
+        Ok(())
+    }
+
+    async fn count(&self, work: Work, quota: Quota, who: &str) -> Result<(), OAuthError> {
+        if quota == Quota::unlimited() {
+            return Ok(());
+        }
+        let (number, wait) = window(quota, self.now());
+        match self.store().increment(&counter(work, who, number), quota.window).await {
+            Ok(counted) if counted > quota.count => Err(used_up(work, wait)),
+            Ok(_) => Ok(()),
+            // So many networks at once that there is no room to count them: what they do is bounded by the store's
+            // other shelves, and to refuse everybody would be to do the attacker's work.
+            Err(StoreError::Full(_)) => {
+                tracing::warn!(work = work.name(), "there is no room for another counter");
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn counter(work: Work, who: &str, window: u64) -> Key {
+    Key::new(
+        Kind::Counter,
+        format!("{}:{who}:{window}", work.name().replace(' ', "-")),
+    )
+}
