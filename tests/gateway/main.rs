@@ -5,3 +5,4 @@
 mod conformance;
 mod process;
 mod real_clients;
+mod strict_clients;

@@ -28,7 +28,7 @@ fn skip(test: &str, install: &str) {
 pub fn python(test: &str) -> Option<PathBuf> {
     let python = std::env::var_os("MCP_TEST_PYTHON").map_or_else(|| PathBuf::from("python3"), PathBuf::from);
     let found = std::process::Command::new(&python)
-        .args(["-c", "import mcp.client.auth, mcp_server_time"])
+        .args(["-c", "import authlib, mcp.client.auth, mcp_server_time"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status();

@@ -63,6 +63,14 @@ class Page(HTMLParser):
         if self._in_title:
             self.title += data.strip()
 
+    def fill(self, typed: dict[str, str]) -> tuple[Form, tuple[str, str] | None] | None:
+        """The first form with a field that a person knows what to type into, filled in."""
+        for form in self.forms:
+            if any(name in typed for name, _ in form.fields):
+                form.fields = [(name, typed.get(name, value)) for name, value in form.fields]
+                return form, form.buttons[0] if form.buttons else None
+        return None
+
     def button(self, name: str, value: str | None) -> tuple[Form, tuple[str, str]] | None:
         """The first button of that name; with a value, the one with that value."""
         for form in self.forms:
@@ -111,15 +119,26 @@ class Request:
 
 
 class UserAgent:
-    def __init__(self, *, decision: str = "approve", user: str | None = None) -> None:
+    def __init__(
+        self, *, decision: str = "approve", user: str | None = None, typed: dict[str, str] | None = None
+    ) -> None:
+        """`typed` is what the person types into text fields, by the field's name."""
         self.decision = decision
         self.user = user
+        self.typed = typed or {}
         self.hops: list[str] = []
         """What was asked and answered: method, path without the query, status."""
         self.pressed: list[str] = []
 
     async def visit(self, url: str, redirect_uri: str) -> str:
         """Goes from `url` through the pages until a redirect to `redirect_uri`, and returns that address whole."""
+        return await self._walk(url, redirect_uri)
+
+    async def visit_to_end(self, url: str) -> str:
+        """Goes from `url` through the pages to the first one that has nothing to press, and returns that page's title."""
+        return await self._walk(url, None)
+
+    async def _walk(self, url: str, redirect_uri: str | None) -> str:
         request = Request("GET", url)
         page_url, policies = url, []
         async with httpx2.AsyncClient(follow_redirects=False, timeout=30) as http:
@@ -140,29 +159,39 @@ class UserAgent:
                     continue
                 page_url = request.url
                 policies = response.headers.get_list("content-security-policy")
-                request = self._press(response, page_url)
+                page, chosen = self._choose(response, page_url, may_be_last=redirect_uri is None)
+                if chosen is None:
+                    return page.title
+                request = self._press(response, page_url, *chosen)
                 if not form_action_allows(policies, page_url, request.url):
                     raise UserAgentError(f"form-action of {urlsplit(page_url).path} forbids its own form")
         raise UserAgentError("20 hops and still not back at the client")
 
-    def _press(self, response: httpx2.Response, url: str) -> Request:
+    def _choose(
+        self, response: httpx2.Response, url: str, *, may_be_last: bool
+    ) -> tuple[Page, tuple[Form, tuple[str, str] | None] | None]:
+        """What a person would press on this page; on the last page of all, nothing."""
         path = urlsplit(url).path
         kind = response.headers.get("content-type", "")
         page = Page(response.text if kind.startswith("text/html") else "")
         if response.status_code != 200 or not kind.startswith("text/html"):
             raise UserAgentError(f"{path} answered {response.status_code} {kind!r} {page.title!r}")
-        found = page.button("decision", self.decision) or page.button("user", self.user)
-        if found is None:
+        found = page.button("decision", self.decision) or page.button("user", self.user) or page.fill(self.typed)
+        if found is None and not may_be_last:
             raise UserAgentError(f"{path} {page.title!r} has no button to press: {[f.buttons for f in page.forms]}")
-        form, pair = found
+        return page, found
+
+    def _press(self, response: httpx2.Response, url: str, form: Form, pair: tuple[str, str] | None) -> Request:
+        path = urlsplit(url).path
         if form.method != "post":
             raise UserAgentError(f"the form of {path} uses {form.method}, not post")
-        self.pressed.append("=".join(pair))
+        if pair:
+            self.pressed.append("=".join(pair))
         hidden = response.headers.get("referrer-policy", "").lower() == "no-referrer"
         return Request(
             "POST",
             urljoin(url, form.action) if form.action else url,
-            urlencode([*form.fields, pair]),
+            urlencode([*form.fields, *([pair] if pair else [])]),
             "null" if hidden else origin_of(url),
             None if hidden else url,
         )

@@ -23,10 +23,13 @@ export class UserAgent {
     #cookies = new Map();
     #decision;
     #user;
+    #typed;
 
-    constructor({ decision = 'approve', user } = {}) {
+    /** `typed` is what the person types into text fields, by the field's name. */
+    constructor({ decision = 'approve', user, typed = {} } = {}) {
         this.#decision = decision;
         this.#user = user;
+        this.#typed = typed;
     }
 
     /**
@@ -34,6 +37,17 @@ export class UserAgent {
      * With `deliver`, the address is also fetched, for a client that listens there.
      */
     async visit(url, redirectUri, { deliver = false } = {}) {
+        const { location } = await this.#walk(url, { redirectUri, deliver });
+        if (!location) throw new UserAgentError('the pages ended before they led back to the client');
+        return location;
+    }
+
+    /** Goes from `url` through the pages to the first one that has nothing to press, and returns that page's title. */
+    async visitToEnd(url) {
+        return (await this.#walk(url, {})).title;
+    }
+
+    async #walk(url, { redirectUri, deliver = false }) {
         let request = { method: 'GET', url: new URL(url) };
         let page = { url: request.url, policies: [] };
         for (let hop = 0; hop < 20; hop += 1) {
@@ -48,15 +62,18 @@ export class UserAgent {
                     : { method: 'GET', url: next, referer: request.referer };
                 if (next.href.split('?')[0] !== redirectUri) continue;
                 if (deliver) await this.#send(request, page.url.origin);
-                return next;
+                return { location: next };
             }
             page = { url: request.url, policies: response.policies };
-            request = this.#press(response, page);
+            const chosen = this.#choose(response, page, redirectUri === undefined);
+            if (!chosen.form) return { title: chosen.title };
+            request = this.#press(response, page, chosen);
         }
         throw new UserAgentError('20 hops and still not back at the client');
     }
 
-    #press(response, page) {
+    /** What a person would press on this page; on the last page of all, nothing. */
+    #choose(response, page, mayBeLast) {
         const path = page.url.pathname;
         const kind = response.headers['content-type'] ?? '';
         const html = parse(kind.startsWith('text/html') ? response.text : '');
@@ -65,21 +82,27 @@ export class UserAgent {
             throw new UserAgentError(`${path} answered ${response.status} '${kind}' '${title}'`);
         }
         const forms = html.querySelectorAll('form').map(readForm);
-        const chosen = findButton(forms, 'decision', this.#decision) ?? findButton(forms, 'user', this.#user);
-        if (!chosen) {
+        const chosen = findButton(forms, 'decision', this.#decision)
+            ?? findButton(forms, 'user', this.#user)
+            ?? fill(forms, this.#typed);
+        if (!chosen && !mayBeLast) {
             const buttons = JSON.stringify(forms.map((form) => form.buttons));
             throw new UserAgentError(`${path} '${title}' has no button to press: ${buttons}`);
         }
-        const { form, button } = chosen;
+        return { title, ...chosen };
+    }
+
+    #press(response, page, { form, button }) {
+        const path = page.url.pathname;
         if (form.method !== 'post') throw new UserAgentError(`the form of ${path} uses ${form.method}, not post`);
-        this.pressed.push(button.join('='));
+        if (button) this.pressed.push(button.join('='));
         const target = form.action ? new URL(form.action, page.url) : page.url;
         if (!formActionAllows(page, target)) throw new UserAgentError(`form-action of ${path} forbids its own form`);
         const hidden = response.headers['referrer-policy']?.toLowerCase() === 'no-referrer';
         return {
             method: 'POST',
             url: target,
-            body: new URLSearchParams([...form.fields, button]).toString(),
+            body: new URLSearchParams([...form.fields, ...(button ? [button] : [])]).toString(),
             origin: hidden ? 'null' : page.url.origin,
             referer: hidden ? undefined : page.url.href,
         };
@@ -178,6 +201,14 @@ function findButton(forms, name, value) {
         if (button) return { form, button };
     }
     return undefined;
+}
+
+/** The first form with a field that a person knows what to type into, filled in; a button without a name says nothing. */
+function fill(forms, typed) {
+    const form = forms.find(({ fields }) => fields.some(([name]) => name in typed));
+    if (!form) return undefined;
+    const fields = form.fields.map(([name, value]) => [name, typed[name] ?? value]);
+    return { form: { ...form, fields }, button: form.buttons[0] };
 }
 
 /** Whether every policy of the page lets a form of it navigate to `target`. */
