@@ -1,10 +1,13 @@
 //! The token endpoint: codes and refresh tokens, who may use them, and what happens when they are used twice.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use mcp_oauth_tests::application::{Application, FILES, NOTES, request};
+use mcp_oauth_tests::application::{Answer, Application, FILES, NOTES, request};
 use mcp_oauth_tests::client::{Client, Tokens};
 use mcp_oauth_tower::AllowList;
+use tokio::sync::Barrier;
 
 #[tokio::test]
 async fn a_code_becomes_tokens_that_open_the_resource() {
@@ -215,25 +218,52 @@ async fn a_replay_by_somebody_who_lacks_the_verifier_changes_nothing() {
     assert_eq!(application.call(NOTES, &tokens.access_token).await.status, 200);
 }
 
+/// How many requests meet.
+const AT_ONCE: usize = 64;
+
 /// Defect S4.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn of_64_parallel_redemptions_of_one_code_one_succeeds() {
     let application = Application::default();
     let client = Client::public(&application).await;
     let code = client.code(&application, "ada").await;
-    let tasks: Vec<_> = (0..64)
+    let answers = at_once(&application, &client, move |application, client| {
+        let code = code.clone();
+        async move { client.redeem(&application, &code, &[]).await }
+    })
+    .await;
+    let (paid, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 200);
+    assert_eq!((paid.len(), refused.len()), (1, AT_ONCE - 1));
+    for answer in refused {
+        assert_eq!((answer.status.as_u16(), answer.error().as_str()), (400, "invalid_grant"));
+    }
+    // Each of the others was a valid replay, so nothing is left of the grant.
+    let tokens = Tokens::of(&paid[0]);
+    let refresh = client.refresh(&application, &tokens.refresh_token, &[]).await;
+    assert_eq!(refresh.error(), "invalid_grant");
+}
+
+/// Has this client do the same thing 64 times at the same moment, on several threads.
+async fn at_once<F: Future<Output = Answer> + Send + 'static>(
+    application: &Application,
+    client: &Client,
+    act: impl Fn(Application, Client) -> F,
+) -> Vec<Answer> {
+    let start = Arc::new(Barrier::new(AT_ONCE));
+    let tasks: Vec<_> = (0..AT_ONCE)
         .map(|_| {
-            let (application, client, code) = (application.clone(), client.clone(), code.clone());
-            tokio::spawn(async move { client.redeem(&application, &code, &[]).await })
+            let (start, action) = (start.clone(), act(application.clone(), client.clone()));
+            tokio::spawn(async move {
+                start.wait().await;
+                action.await
+            })
         })
         .collect();
-    let mut succeeded = 0;
+    let mut answers = Vec::new();
     for task in tasks {
-        let answer = task.await.unwrap();
-        succeeded += u32::from(answer.status == 200);
-        assert!(answer.status == 200 || answer.error() == "invalid_grant", "{answer:?}");
+        answers.push(task.await.unwrap());
     }
-    assert_eq!(succeeded, 1);
+    answers
 }
 
 /// Defect S3.
@@ -269,24 +299,56 @@ async fn a_refresh_token_is_good_for_its_own_client_alone() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn parallel_refreshes_of_one_token_all_get_the_same_successor() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn of_64_parallel_refreshes_of_one_token_each_gets_the_same_successor() {
     let application = Application::default();
     let client = Client::public(&application).await;
-    let tokens = client.sign_in(&application, "ada").await;
-    let tasks: Vec<_> = (0..64)
-        .map(|_| {
-            let (application, client, token) = (application.clone(), client.clone(), tokens.refresh_token.clone());
-            tokio::spawn(async move { Tokens::of(&client.refresh(&application, &token, &[]).await).refresh_token })
-        })
-        .collect();
-    let mut successors = Vec::new();
-    for task in tasks {
-        successors.push(task.await.unwrap());
+    let first = client.sign_in(&application, "ada").await.refresh_token;
+    let token = first.clone();
+    let answers = at_once(&application, &client, move |application, client| {
+        let token = token.clone();
+        async move { client.refresh(&application, &token, &[]).await }
+    })
+    .await;
+    assert_eq!(answers.len(), AT_ONCE);
+    let tokens: Vec<Tokens> = answers.iter().map(Tokens::of).collect();
+    let successors: BTreeSet<&str> = tokens.iter().map(|tokens| tokens.refresh_token.as_str()).collect();
+    assert_eq!(successors.len(), 1, "one and the same successor");
+    for tokens in &tokens {
+        assert_eq!(application.call(NOTES, &tokens.access_token).await.status, 200);
     }
-    successors.dedup();
-    assert_eq!(successors.len(), 1);
-    assert_eq!(client.refresh(&application, &successors[0], &[]).await.status, 200);
+    let successor = client.refresh(&application, &tokens[0].refresh_token, &[]).await;
+    assert_eq!(successor.status, 200, "which is good");
+    // The token before the newest one, after the window.
+    application.clock.advance(Duration::from_secs(61));
+    let late = client.refresh(&application, &tokens[0].refresh_token, &[]).await;
+    assert_eq!(late.error(), "invalid_grant");
+    let newest = Tokens::of(&successor);
+    let ended = client.refresh(&application, &newest.refresh_token, &[]).await;
+    assert_eq!(ended.error(), "invalid_grant", "the grant has ended");
+    assert_eq!(application.call(NOTES, &newest.access_token).await.status, 401);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn the_token_that_64_have_refreshed_ends_the_grant_when_it_comes_after_the_window() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let first = client.sign_in(&application, "ada").await.refresh_token;
+    let token = first.clone();
+    let answers = at_once(&application, &client, move |application, client| {
+        let token = token.clone();
+        async move { client.refresh(&application, &token, &[]).await }
+    })
+    .await;
+    application.clock.advance(Duration::from_secs(61));
+    let late = client.refresh(&application, &first, &[]).await;
+    assert_eq!(late.error(), "invalid_grant");
+    for tokens in answers.iter().map(Tokens::of) {
+        assert_eq!(application.call(NOTES, &tokens.access_token).await.status, 401);
+    }
+    let successor = Tokens::of(&answers[0]).refresh_token;
+    let ended = client.refresh(&application, &successor, &[]).await;
+    assert_eq!(ended.error(), "invalid_grant");
 }
 
 /// Defect S3.

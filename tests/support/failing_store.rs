@@ -60,6 +60,8 @@ impl<S> FailingStore<S> {
     /// Runs an operation, unless it is its turn to fail.
     async fn run<T>(&self, operation: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
         let number = self.operations.fetch_add(1, Ordering::SeqCst);
+        // As with a store across a network: whoever asks has to wait, and others get their turn.
+        tokio::task::yield_now().await;
         let failure = || StoreError::Unavailable("the test has taken the store away".into());
         let loss = self
             .once
