@@ -235,7 +235,10 @@ async fn of_64_parallel_redemptions_of_one_code_one_succeeds() {
     let (paid, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 200);
     assert_eq!((paid.len(), refused.len()), (1, AT_ONCE - 1));
     for answer in refused {
-        assert_eq!((answer.status.as_u16(), answer.error().as_str()), (400, "invalid_grant"));
+        assert_eq!(
+            (answer.status.as_u16(), answer.error().as_str()),
+            (400, "invalid_grant")
+        );
     }
     // Each of the others was a valid replay, so nothing is left of the grant.
     let tokens = Tokens::of(&paid[0]);
