@@ -302,3 +302,6 @@ impl Grant {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

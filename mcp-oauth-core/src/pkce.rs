@@ -153,6 +153,15 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_challenge_is_written_as_it_came_and_shown_to_nobody() {
+        let text = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+        let challenge: CodeChallenge = text.parse().unwrap();
+        assert_eq!(challenge.to_string(), text);
+        assert_eq!(format!("{challenge:?}"), "CodeChallenge(…)");
+        assert_eq!(String::from(challenge), text);
+    }
+
     proptest! {
         #[test]
         fn a_challenge_is_met_by_its_own_verifier_alone(a in "[A-Za-z0-9._~-]{43,128}", b in "[A-Za-z0-9._~-]{43,128}") {

@@ -275,4 +275,81 @@ mod tests {
         ended.refresh(&Feed::default(), at(1000 + 3600 + 60)).await.unwrap();
         assert_eq!(ended.known().ended.len(), 0);
     }
+
+    #[tokio::test]
+    async fn an_ending_is_known_for_as_long_as_there_may_be_an_access_token_of_the_grant() {
+        let ended = Revocations::new(HOUR);
+        let (grant, other) = (GrantId::random(), GrantId::random());
+        ended.note(Ended::Grant(grant.clone()), at(0));
+        // Issued at the last moment before the end, and good for an hour and for what clocks may differ.
+        let last = HOUR + MARGIN;
+        ended.refresh(&Feed::default(), at(last.as_secs())).await.unwrap();
+        assert!(ended.contained_at_last_reading(&grant, &client()));
+        assert!(!ended.contained_at_last_reading(&other, &client()));
+    }
+
+    #[tokio::test]
+    async fn what_is_over_is_looked_for_once_in_a_while() {
+        let ended = Revocations::new(Duration::ZERO);
+        let margin = MARGIN.as_secs();
+        ended.refresh(&Feed::default(), at(0)).await.unwrap();
+        ended.note(Ended::Grant(GrantId::random()), at(0));
+        ended.refresh(&Feed::default(), at(2 * margin)).await.unwrap();
+        assert_eq!(ended.known().ended.len(), 0, "after a while it is");
+        ended.note(Ended::Grant(GrantId::random()), at(0));
+        ended.refresh(&Feed::default(), at(3 * margin - 1)).await.unwrap();
+        assert_eq!(ended.known().ended.len(), 1, "not yet again");
+        ended.refresh(&Feed::default(), at(3 * margin)).await.unwrap();
+        assert_eq!(ended.known().ended.len(), 0, "and now it is");
+    }
+
+    #[tokio::test]
+    async fn a_feed_is_read_on_from_where_it_was_left() {
+        /// Gives a position, and wants it back.
+        #[derive(Debug)]
+        struct Positions(Mutex<Vec<Option<String>>>);
+
+        #[async_trait]
+        impl Store for Positions {
+            async fn get(&self, _: &Key) -> Result<Option<Bytes>, StoreError> {
+                unreachable!("only the feed is read")
+            }
+            async fn insert(&self, _: &Key, _: Bytes, _: Option<Duration>) -> Result<bool, StoreError> {
+                unreachable!("only the feed is read")
+            }
+            async fn compare_and_set(
+                &self,
+                _: &Key,
+                _: &[u8],
+                _: Bytes,
+                _: Option<Duration>,
+            ) -> Result<bool, StoreError> {
+                unreachable!("only the feed is read")
+            }
+            async fn remove(&self, _: &Key) -> Result<bool, StoreError> {
+                unreachable!("only the feed is read")
+            }
+            async fn increment(&self, _: &Key, _: Duration) -> Result<u64, StoreError> {
+                unreachable!("only the feed is read")
+            }
+            async fn publish_ended(&self, _: &str, _: Duration) -> Result<(), StoreError> {
+                unreachable!("only the feed is read")
+            }
+            async fn read_ended(&self, position: Option<&FeedPosition>) -> Result<FeedPage, StoreError> {
+                let mut asked = self.0.lock().unwrap();
+                asked.push(position.map(|position| position.0.clone()));
+                // The second page is empty and names no position: the first one's still counts.
+                let next = (asked.len() == 1).then(|| FeedPosition("7".to_owned()));
+                Ok(FeedPage::new(Vec::new(), next, false))
+            }
+        }
+
+        let ended = Revocations::new(HOUR);
+        let feed = Positions(Mutex::default());
+        for second in 0..3 {
+            ended.refresh(&feed, at(second)).await.unwrap();
+        }
+        let seven = || Some("7".to_owned());
+        assert_eq!(*feed.0.lock().unwrap(), [None, seven(), seven()]);
+    }
 }

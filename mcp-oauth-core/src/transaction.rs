@@ -349,3 +349,6 @@ impl Transaction {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

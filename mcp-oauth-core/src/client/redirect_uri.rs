@@ -327,6 +327,93 @@ mod tests {
             "https://a.example/cb?x=1&state=a%26b%3Dc+d"
         );
         assert_eq!(with("https://a.example/cb?"), "https://a.example/cb?state=a%26b%3Dc+d");
+        assert_eq!(
+            with("https://a.example/cb?x&"),
+            "https://a.example/cb?x&state=a%26b%3Dc+d"
+        );
+    }
+
+    #[test]
+    fn what_two_readers_could_read_differently_is_refused() {
+        for text in [
+            "https://a.example/c b",
+            "https://a.example/\tcb",
+            "https://a.example/\ncb",
+            "https://a.example/\u{e9}",
+            "https://a.example\\cb",
+            "https://a.example/<cb>",
+            "https://a.example/{cb}",
+            "https:/a.example/cb",
+            "https:a.example/cb",
+            "http:127.0.0.1/cb",
+            "/cb",
+            "",
+        ] {
+            assert!(
+                matches!(register(text), Err(InvalidRedirectUri::NotAUri(_))),
+                "{text:?}"
+            );
+        }
+        let superfluous = register("https:good.example@evil.example/cb");
+        assert!(matches!(superfluous, Err(InvalidRedirectUri::Superfluous(_))));
+    }
+
+    #[test]
+    fn a_redirect_uri_has_2048_characters_at_most() {
+        let of_length = |length: usize| format!("https://a.example/{}", "a".repeat(length - 18));
+        assert!(register(&of_length(MAXIMUM_LENGTH)).is_ok());
+        for length in [MAXIMUM_LENGTH + 1, 2 * MAXIMUM_LENGTH] {
+            assert!(matches!(
+                register(&of_length(length)),
+                Err(InvalidRedirectUri::NotAUri(_))
+            ));
+        }
+    }
+
+    #[test]
+    fn an_ipv6_loopback_host_may_use_any_port_too() {
+        for registered in ["http://[::1]/cb", "http://[::1]:3000/cb"] {
+            let registered = register(registered).unwrap();
+            assert!(registered.matches("http://[::1]/cb") && registered.matches("http://[::1]:49152/cb"));
+            assert!(!registered.matches("http://[::2]/cb"));
+        }
+    }
+
+    #[test]
+    fn a_request_gets_the_very_uri_that_it_named_if_one_of_the_registered_allows_it() {
+        let registered = [
+            register("https://a.example/cb").unwrap(),
+            register("http://127.0.0.1/cb").unwrap(),
+        ];
+        for named in ["https://a.example/cb", "http://127.0.0.1:49152/cb"] {
+            let selected = RedirectUri::select(&registered, named).unwrap();
+            assert_eq!(selected.to_string(), named);
+        }
+        assert_eq!(RedirectUri::select(&registered, "https://b.example/cb"), None);
+        assert_eq!(RedirectUri::select(&[], "https://a.example/cb"), None);
+    }
+
+    #[test]
+    fn people_see_where_a_code_goes() {
+        for (text, destination, on_the_web, loopback) in [
+            ("https://a.example/cb", "a.example", true, false),
+            ("http://127.0.0.1:8080/cb", "127.0.0.1", false, true),
+            ("http://[::1]/cb", "[::1]", false, true),
+            // Whatever an app's scheme is followed by, the app gets the code.
+            ("com.example.app:/cb", "com.example.app:", false, false),
+            ("com.example.app://localhost/cb", "com.example.app:", false, false),
+            ("https://localhost/cb", "localhost", true, false),
+            (OUT_OF_BAND, "", false, false),
+        ] {
+            let uri = register(text).unwrap();
+            assert_eq!(uri.destination(), destination, "{text}");
+            assert_eq!(
+                (uri.is_on_the_web(), uri.is_loopback()),
+                (on_the_web, loopback),
+                "{text}"
+            );
+            assert_eq!(format!("{uri:?}"), format!("{text:?}"));
+        }
     }
 
     proptest! {
