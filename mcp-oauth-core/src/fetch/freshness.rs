@@ -76,8 +76,10 @@ impl Freshness {
             .max(bounds.minimum)
     }
 
-    /// Reads it from the headers of an answer that came at `now`.
-    pub(super) fn of(headers: &HeaderMap, now: UnixTime) -> Self {
+    /// Reads it from the headers of an answer that came at `now`: `Cache-Control`, `Expires` with `Date`, and `Age`
+    /// (RFC 9111 §4.2.1). What contradicts itself counts as the shortest time, and what cannot be read as none.
+    #[must_use]
+    pub fn of(headers: &HeaderMap, now: UnixTime) -> Self {
         let lifetime = cache_control(headers).or_else(|| expires(headers, now));
         let age = headers
             .get(AGE)
