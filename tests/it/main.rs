@@ -10,6 +10,7 @@ mod bad_input;
 mod browser_binding;
 mod deviations;
 mod documents;
+mod floods;
 mod github;
 mod identity_provider;
 mod limits;

@@ -14,6 +14,7 @@ pub mod application;
 pub mod browser;
 pub mod client;
 pub mod failing_store;
+pub mod flood;
 pub mod gateway;
 pub mod identity;
 pub mod tools;

@@ -1,0 +1,130 @@
+//! Floods of 100,000 requests against a server with the default bounds: how many records are left, how much memory they
+//! take, how long it takes, and that a client which was there before notices nothing. Small versions of the same are in
+//! `it/floods.rs`.
+//!
+//! ```sh
+//! cargo bench -p mcp-oauth-tests --bench floods
+//! ```
+
+#![allow(clippy::unwrap_used, reason = "what does not hold here fails the run")]
+
+use std::time::{Duration, Instant};
+
+use mcp_oauth_core::limits::Limits;
+use mcp_oauth_core::store::Kind;
+use mcp_oauth_store::memory::Bounds;
+use mcp_oauth_tests::flood::{Flooded, Statuses};
+
+const FLOOD: usize = 100_000;
+
+/// A record of a flood and what the store needs to find it take less than this.
+const BYTES_OF_A_RECORD: u64 = 4 * 1024;
+
+/// How much memory the process has, on Linux.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
+/// What was measured of one flood.
+struct Measured {
+    before: Option<u64>,
+    began: Instant,
+}
+
+impl Measured {
+    fn begin() -> Self {
+        Self {
+            before: resident_bytes(),
+            began: Instant::now(),
+        }
+    }
+
+    /// Prints the figures; the records of `kind` have to be within `bound`, and to take no more than they may.
+    fn end(self, what: &str, server: &Flooded, kind: Kind, bound: usize, statuses: &Statuses) {
+        let elapsed = self.began.elapsed();
+        let records = server.records(kind);
+        let grown = self
+            .before
+            .zip(resident_bytes())
+            .map(|(before, after)| after.saturating_sub(before));
+        let each = elapsed / u32::try_from(FLOOD).unwrap();
+        println!("{what}");
+        println!("  answers           {statuses:?}");
+        println!("  records           {records} (bound: {bound})");
+        if let Some(bytes) = grown {
+            println!(
+                "  memory            {bytes} bytes more than before, {} for each record",
+                bytes / records.max(1) as u64
+            );
+        }
+        println!("  time              {elapsed:.1?}, {each:.1?} each");
+        assert_eq!(statuses.values().sum::<usize>(), FLOOD);
+        assert!(records <= bound, "{records} records");
+        if let Some(bytes) = grown {
+            let most = BYTES_OF_A_RECORD * bound as u64;
+            assert!(bytes <= most, "{bytes} bytes, and {most} would be too much");
+        }
+    }
+}
+
+async fn authorization_requests() {
+    let mut server = Flooded::new(Bounds::default(), Limits::default(), |builder| builder).await;
+    let bound = server.bounds.transactions;
+    let measured = Measured::begin();
+    let statuses = server.authorize(FLOOD).await;
+    measured.end(
+        "100,000 authorization requests that nobody goes on with",
+        &server,
+        Kind::Transaction,
+        bound,
+        &statuses,
+    );
+    server.assert_untouched().await;
+    server.wait(Duration::from_secs(600));
+    assert_eq!(server.somebody_signs_in().await.status, 200);
+    assert_eq!(server.records(Kind::Transaction), 1);
+    println!("  afterwards        the client from before is untouched; ten minutes later people can sign in again");
+}
+
+async fn registrations() {
+    let mut server = Flooded::new(Bounds::default(), Limits::default(), |builder| builder).await;
+    let bound = server.bounds.clients;
+    let measured = Measured::begin();
+    let mut statuses = Statuses::new();
+    // As fast as the quota for everybody lets it: an hour goes by after each fifth.
+    for _ in 0..5 {
+        for (status, times) in server.register(FLOOD / 5).await {
+            *statuses.entry(status).or_default() += times;
+        }
+        server.wait(Duration::from_secs(60 * 60));
+    }
+    measured.end(
+        "100,000 repeats of one registration, each a record of its own",
+        &server,
+        Kind::Client,
+        bound,
+        &statuses,
+    );
+    // The access token has run out in the meantime; the grant has not.
+    server.renew().await;
+    server.assert_untouched().await;
+    server.wait(Duration::from_secs(24 * 60 * 60));
+    println!(
+        "  afterwards        the client from before is untouched; a day later {} records are left",
+        server.records(Kind::Client)
+    );
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    // `cargo test --all-targets` runs benches too, as if they were tests.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        println!("100,000 requests each: run with `cargo bench -p mcp-oauth-tests --bench floods`");
+        return;
+    }
+    authorization_requests().await;
+    registrations().await;
+}

@@ -1,0 +1,78 @@
+//! Floods, in a small version: the store stays within its bounds, and whoever is signed in notices nothing. The whole
+//! ones, with 100,000 requests and the default bounds, are in `benches/floods.rs`.
+
+use std::time::Duration;
+
+use mcp_oauth_core::limits::{Limits, Quota};
+use mcp_oauth_core::store::Kind;
+use mcp_oauth_store::memory::Bounds;
+use mcp_oauth_tests::browser::arrival;
+use mcp_oauth_tests::flood::{Flooded, Statuses};
+
+/// The default bounds, divided by 200, as the flood is.
+fn small() -> Bounds {
+    let mut bounds = Bounds::default();
+    bounds.transactions = 100;
+    bounds.clients = 250;
+    bounds
+}
+
+const FLOOD: usize = 500;
+
+#[tokio::test]
+async fn a_flood_of_authorization_requests_stays_within_the_stores_bound_and_leaves_clients_and_grants_alone() {
+    let mut server = Flooded::new(small(), Limits::default(), |builder| builder).await;
+    let other_records = server.application.store.inner().len() - server.records(Kind::Transaction);
+    let statuses = server.authorize(FLOOD).await;
+    assert_eq!(server.records(Kind::Transaction), server.bounds.transactions);
+    assert_eq!(
+        statuses.keys().copied().collect::<Vec<_>>(),
+        [200, 303],
+        "pages, then an error for the client"
+    );
+    assert_eq!(statuses.values().sum::<usize>(), FLOOD);
+    assert_eq!(
+        server.application.store.inner().len(),
+        server.bounds.transactions + other_records
+    );
+    server.assert_untouched().await;
+}
+
+#[tokio::test]
+async fn after_a_flood_people_can_sign_in_as_soon_as_what_it_left_has_run_out() {
+    let mut server = Flooded::new(small(), Limits::default(), |builder| builder).await;
+    server.authorize(FLOOD).await;
+    let refused = server.somebody_signs_in().await;
+    let error = arrival(&refused).parameter("error");
+    assert_eq!(error.as_deref(), Some("temporarily_unavailable"));
+    server.wait(Duration::from_secs(600));
+    assert_eq!(server.somebody_signs_in().await.status, 200);
+    assert_eq!(server.records(Kind::Transaction), 1);
+    server.assert_untouched().await;
+}
+
+#[tokio::test]
+async fn a_flood_of_registrations_stays_within_the_stores_bound_and_no_client_in_use_goes() {
+    let mut server = Flooded::new(small(), Limits::unlimited(), |builder| builder).await;
+    let statuses = server.register(FLOOD).await;
+    assert_eq!(server.records(Kind::Client), server.bounds.clients);
+    let fitting = server.bounds.clients - 1;
+    assert_eq!(statuses, Statuses::from([(201, fitting), (503, FLOOD - fitting)]));
+    server.assert_untouched().await;
+    // Nobody has ever signed in with them, so a day later there is room again.
+    server.wait(Duration::from_secs(24 * 3600));
+    assert_eq!(server.register(1).await, Statuses::from([(201, 1)]));
+}
+
+#[tokio::test]
+async fn a_flood_of_registrations_meets_the_quota_for_everybody_before_the_store_is_full() {
+    // As the default quota stands to the default bound: 20,000 an hour, and 50,000.
+    let mut limits = Limits::default();
+    limits.registrations = Quota::per_hour(100);
+    let mut server = Flooded::new(small(), limits, |builder| builder).await;
+    let statuses = server.register(FLOOD).await;
+    // One was there before.
+    assert_eq!(statuses, Statuses::from([(201, 99), (429, FLOOD - 99)]));
+    assert_eq!(server.records(Kind::Client), 100);
+    server.assert_untouched().await;
+}
