@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use config::{Config, Environment, File, FileFormat};
+use mcp_oauth_core::policy::AllowList;
 use mcp_oauth_core::server::builder::Lifetimes;
 use mcp_oauth_core::token::keys::Algorithm;
 use mcp_oauth_tower::TrustedProxies;
@@ -24,7 +25,7 @@ strength. The most important ones:
   GATEWAY_LISTEN          address and port to listen on [127.0.0.1:8080]
   GATEWAY_PUBLIC_URL      how clients reach the gateway [http:// and the address]
   GITHUB_CLIENT_ID        with GITHUB_CLIENT_SECRET: sign in with GitHub instead of made-up people
-  ALLOWED_GITHUB_USERS    who may sign in: logins set apart by commas, or * for everybody
+  ALLOWED_GITHUB_USERS    who may sign in: logins, org=acme or team=acme/ops, set apart by commas, or * for everybody
 The README beside the example lists all of them.";
 
 /// The file that is read if nothing else is named.
@@ -51,7 +52,9 @@ pub(crate) struct Configuration {
     /// How clients reach the gateway: its issuer.
     public_url: Option<String>,
     /// Who may sign in; `*` means everybody.
-    pub(crate) allowed_users: Option<String>,
+    allowed_users: Option<String>,
+    /// Who of them may use the servers that come with the example.
+    built_in_allowed_users: Option<String>,
     /// Sign in with GitHub.
     github: GitHubSettings,
     /// How access tokens are signed.
@@ -62,6 +65,10 @@ pub(crate) struct Configuration {
     refresh_token_lifetime: u64,
     /// In seconds; 0 means for ever.
     client_lifetime: u64,
+    /// In seconds: how long GitHub is not asked again how a person stands.
+    identity_check: u64,
+    /// In seconds: how long organisations, teams and addresses are believed that are not confirmed.
+    maximum_identity_age: u64,
     /// Redirect URIs that clients may register although their scheme is not allowed otherwise.
     pub(crate) allowed_redirect_uris: Vec<String>,
     /// Whether clients may be known by the URL of their metadata document, which the gateway then fetches.
@@ -82,11 +89,14 @@ impl Default for Configuration {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             public_url: None,
             allowed_users: None,
+            built_in_allowed_users: None,
             github: GitHubSettings::default(),
             signing_algorithm: SigningAlgorithm::default(),
             access_token_lifetime: 60 * 60,
             refresh_token_lifetime: 30 * 24 * 60 * 60,
             client_lifetime: 90 * 24 * 60 * 60,
+            identity_check: 15 * 60,
+            maximum_identity_age: 24 * 60 * 60,
             allowed_redirect_uris: Vec::new(),
             client_id_metadata_documents: true,
             trusted_proxies: String::new(),
@@ -103,6 +113,8 @@ struct GitHubSettings {
     client_id: Option<String>,
     client_secret: Option<String>,
     enterprise_url: Option<String>,
+    /// A token of the operator's, to find out about people who are away.
+    membership_token: Option<String>,
 }
 
 impl fmt::Debug for GitHubSettings {
@@ -120,6 +132,7 @@ pub(crate) struct GitHubApp {
     pub(crate) client_id: String,
     pub(crate) client_secret: String,
     pub(crate) enterprise_url: Option<String>,
+    pub(crate) membership_token: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -147,8 +160,20 @@ pub(crate) struct StdioServer {
     /// Variables of the gateway's own environment that it may see too.
     #[serde(default)]
     pub(crate) pass_env: Vec<String>,
+    /// Who may use it, of those who may sign in.
+    allowed_users: Option<String>,
     /// Where it runs.
     pub(crate) directory: Option<PathBuf>,
+}
+
+impl StdioServer {
+    /// Who may use it, if not everybody who may sign in. `name` is its own.
+    pub(crate) fn allowed_users(&self, name: &str) -> anyhow::Result<Option<AllowList>> {
+        list(
+            &format!("allowed_users of [servers.{name}]"),
+            self.allowed_users.as_deref(),
+        )
+    }
 }
 
 impl Configuration {
@@ -190,9 +215,12 @@ impl Configuration {
             );
         }
         self.trusted_proxies()?;
+        self.allowed_users()?;
+        self.built_in_allowed_users()?;
         if github.is_some() && self.allowed_users.is_none() {
             anyhow::bail!(
-                "say who may sign in: set ALLOWED_GITHUB_USERS to logins set apart by commas, or to * for everybody on GitHub"
+                "say who may sign in: set ALLOWED_GITHUB_USERS to logins, org=NAME or team=NAME/TEAM set apart by commas, or to * \
+                 for everybody on GitHub"
             );
         }
         if !self.built_in_servers && self.servers.is_empty() {
@@ -205,6 +233,7 @@ impl Configuration {
             if path.is_empty() || !path.bytes().all(plain) {
                 anyhow::bail!("[servers.{path}] cannot be part of a path: use letters, digits, - and _");
             }
+            server.allowed_users(path)?;
             if server.command.is_empty() {
                 anyhow::bail!("[servers.{path}] needs a command, such as command = [\"uvx\", \"mcp-server-time\"]");
             }
@@ -219,6 +248,16 @@ impl Configuration {
             .unwrap_or_else(|| format!("http://{}", self.listen))
     }
 
+    /// Who may sign in, if that is said.
+    pub(crate) fn allowed_users(&self) -> anyhow::Result<Option<AllowList>> {
+        list("allowed_users", self.allowed_users.as_deref())
+    }
+
+    /// Who of them may use the servers that come with the example, if not all of them.
+    pub(crate) fn built_in_allowed_users(&self) -> anyhow::Result<Option<AllowList>> {
+        list("built_in_allowed_users", self.built_in_allowed_users.as_deref())
+    }
+
     /// The GitHub app, if there is one.
     pub(crate) fn github_app(&self) -> anyhow::Result<Option<GitHubApp>> {
         match (&self.github.client_id, &self.github.client_secret) {
@@ -227,6 +266,7 @@ impl Configuration {
                 client_id: client_id.clone(),
                 client_secret: client_secret.clone(),
                 enterprise_url: self.github.enterprise_url.clone(),
+                membership_token: self.github.membership_token.clone(),
             })),
             (Some(_), None) => anyhow::bail!("GITHUB_CLIENT_ID is set: set GITHUB_CLIENT_SECRET too"),
             (None, Some(_)) => anyhow::bail!("GITHUB_CLIENT_SECRET is set: set GITHUB_CLIENT_ID too"),
@@ -255,8 +295,15 @@ impl Configuration {
         lifetimes.client = Some(self.client_lifetime)
             .filter(|seconds| *seconds > 0)
             .map(Duration::from_secs);
+        lifetimes.identity_check = Duration::from_secs(self.identity_check);
+        lifetimes.maximum_identity_age = Duration::from_secs(self.maximum_identity_age);
         lifetimes
     }
+}
+
+fn list(setting: &str, text: Option<&str>) -> anyhow::Result<Option<AllowList>> {
+    let list = text.map(AllowList::parse).transpose();
+    list.with_context(|| format!("{setting} cannot be read"))
 }
 
 /// The variables of a `.env` file; none if there is no such file.
@@ -355,7 +402,24 @@ mod tests {
         let github = [("GITHUB_CLIENT_ID", "x"), ("GITHUB_CLIENT_SECRET", "y")];
         assert!(refusal("", &github).contains("ALLOWED_GITHUB_USERS"));
         let allowed = read("allowed_users = \"ada\"", &[], &github).unwrap();
-        assert_eq!(allowed.allowed_users.as_deref(), Some("ada"));
+        assert_eq!(allowed.allowed_users().unwrap(), Some(AllowList::parse("ada").unwrap()));
+    }
+
+    #[test]
+    fn each_list_is_read_and_what_is_wrong_with_one_is_told_with_its_name() {
+        let toml = "allowed_users = \"org=acme\"\nbuilt_in_allowed_users = \"\"\n\
+                    [servers.time]\ncommand = [\"x\"]\nallowed_users = \"team=acme/ops\"";
+        let configuration = read(toml, &[], &[]).unwrap();
+        let list = |text: &str| Some(AllowList::parse(text).unwrap());
+        assert_eq!(configuration.allowed_users().unwrap(), list("org=acme"));
+        assert_eq!(configuration.built_in_allowed_users().unwrap(), list(""));
+        let time = &configuration.servers["time"];
+        assert_eq!(time.allowed_users("time").unwrap(), list("team=acme/ops"));
+
+        let told = refusal("", &[("ALLOWED_GITHUB_USERS", "ada orgs=acme")]);
+        assert!(told.contains("allowed_users") && told.contains("orgs=acme"), "{told}");
+        let told = refusal("[servers.time]\ncommand = [\"x\"]\nallowed_users = \"team=acme\"", &[]);
+        assert!(told.contains("[servers.time]") && told.contains("team=acme"), "{told}");
     }
 
     #[test]

@@ -38,10 +38,12 @@ pub(crate) struct Gateway {
     bridges: Vec<Bridge>,
 }
 
-/// One protected server: where it is, what it is called, and what serves it.
+/// One protected server: where it is, what it is called, who may use it, and what serves it.
 struct Server {
     path: String,
     name: String,
+    /// Of those who may sign in; `None` means all of them.
+    allow: Option<AllowList>,
     kind: Kind,
 }
 
@@ -56,10 +58,13 @@ impl Gateway {
         let servers = servers(configuration)?;
         let issuer = configuration.issuer();
         let github = configuration.github_app()?;
-        let allow = configuration
-            .allowed_users
-            .as_deref()
-            .map_or_else(AllowList::everybody, AllowList::parse);
+        let allow = configuration.allowed_users()?.unwrap_or_else(AllowList::everybody);
+        let own_lists = servers.iter().filter_map(|server| server.allow.as_ref());
+        let memberships: Vec<_> = own_lists
+            .chain([&allow])
+            .flat_map(AllowList::memberships)
+            .cloned()
+            .collect();
         let mut builder = AuthorizationServer::builder(&issuer)
             .allow(allow)
             .store(MemoryStore::default())
@@ -72,7 +77,10 @@ impl Gateway {
             builder = builder.allow_redirect_uri(uri);
         }
         for server in &servers {
-            let resource = Resource::new(&server.uri(&issuer))?.name(&server.name);
+            let mut resource = Resource::new(&server.uri(&issuer))?.name(&server.name);
+            if let Some(allow) = &server.allow {
+                resource = resource.allow(allow.clone());
+            }
             builder = builder.resource(resource.scope(SCOPE, "see and use its tools in your name")?);
         }
         // Clients that name no resource get the first one.
@@ -83,7 +91,10 @@ impl Gateway {
         builder = match github {
             None => builder.identity(DevIdentity::default()),
             Some(app) => {
-                let provider = GitHub::new(app.client_id, app.client_secret);
+                let mut provider = GitHub::new(app.client_id, app.client_secret).read_memberships(memberships);
+                if let Some(token) = app.membership_token {
+                    provider = provider.membership_token(token);
+                }
                 builder.identity(match app.enterprise_url {
                     Some(url) => provider.enterprise(&url)?,
                     None => provider,
@@ -169,14 +180,17 @@ fn servers(configuration: &Configuration) -> anyhow::Result<Vec<Server>> {
         // The notebook is a program of its own that knows nothing of HTTP: here it is this very program in another
         // role.
         let itself = std::env::current_exe().context("cannot find the program's own file")?;
+        let allow = configuration.built_in_allowed_users()?;
         servers.push(Server {
             path: "echo".to_owned(),
             name: "Echo".to_owned(),
+            allow: allow.clone(),
             kind: Kind::Embedded,
         });
         servers.push(Server {
             path: "notes".to_owned(),
             name: "Notes".to_owned(),
+            allow,
             kind: Kind::Stdio(Command::new(itself).arg("notes")),
         });
     }
@@ -190,6 +204,7 @@ fn servers(configuration: &Configuration) -> anyhow::Result<Vec<Server>> {
         servers.push(Server {
             path: path.clone(),
             name,
+            allow: server.allowed_users(path)?,
             kind: Kind::Stdio(command(server)),
         });
     }

@@ -34,7 +34,9 @@ use crate::scope::ScopeSet;
 use crate::secret::{Secret, random_id};
 
 mod code;
+pub mod policy;
 mod refresh;
+mod standing;
 
 pub use code::AuthorizationCode;
 pub(crate) use code::{CodeBinding, Redemption};
@@ -121,6 +123,9 @@ pub struct Grant {
     /// `None` where no code leads to the grant.
     code: Option<CodeState>,
     refresh: Option<RefreshChain>,
+    /// When the identity provider was last asked how the person stands, whether or not it answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    identity_asked_at: Option<UnixTime>,
 }
 
 /// Whether anything can still come of a grant. One that has ended is kept for as long as there may be access tokens
@@ -140,8 +145,12 @@ pub enum EndReason {
     CodeReused,
     /// A refresh token was used long after it had been replaced.
     RefreshTokenReused,
-    /// The person is no longer on the allow-list.
+    /// The person is no longer on the allow-list, or the policy denies it now.
     NoLongerAllowed,
+    /// The identity provider knows the person no longer.
+    AccountGone,
+    /// What the identity provider said is too old to be believed, and it cannot be asked again.
+    IdentityTooOld,
     /// Its client gave a token back.
     Revoked,
     /// It had ended before.
@@ -156,6 +165,8 @@ impl EndReason {
             Self::CodeReused => "code_reused",
             Self::RefreshTokenReused => "refresh_token_reused",
             Self::NoLongerAllowed => "no_longer_allowed",
+            Self::AccountGone => "account_gone",
+            Self::IdentityTooOld => "identity_too_old",
             Self::Revoked => "revoked",
             Self::AlreadyEnded => "already_ended",
         }
@@ -272,6 +283,7 @@ impl Grant {
             status: Status::Live,
             code,
             refresh: None,
+            identity_asked_at: None,
         }
     }
 

@@ -11,6 +11,12 @@
 //! let ada = Identity::new("github", "583231").with_login("ada");
 //! assert_eq!(ada.subject(), "github:583231");
 //! ```
+//!
+//! # After the sign-in
+//!
+//! What was learnt at a sign-in grows old: people leave organisations, and accounts are closed. A provider that can be
+//! asked about somebody who is away says so by [`IdentityProvider::standing`], which the server asks when a token is
+//! refreshed, at bounded intervals. See [`crate::policy`] for how long what cannot be asked again is believed.
 
 use std::error::Error;
 use std::fmt::Debug;
@@ -20,6 +26,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::clock::UnixTime;
 use crate::issuer::Issuer;
 use crate::parameters::Parameters;
 use crate::pkce::CodeVerifier;
@@ -28,6 +35,9 @@ use crate::secret::Secret;
 pub mod development;
 #[cfg(feature = "github")]
 pub mod github;
+pub mod membership;
+
+use membership::Membership;
 
 /// A person, as an identity provider knows them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +56,12 @@ pub struct Identity {
     /// An e-mail address that the provider has verified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
+    /// What they belong to. A provider may leave out whatever nobody wants to know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub memberships: Vec<Membership>,
+    /// When the provider said all this; `None` if that was when the grant was approved. The server fills it in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learnt_at: Option<UnixTime>,
 }
 
 impl Identity {
@@ -58,6 +74,8 @@ impl Identity {
             login: None,
             name: None,
             email: None,
+            memberships: Vec::new(),
+            learnt_at: None,
         }
     }
 
@@ -80,6 +98,19 @@ impl Identity {
     pub fn with_verified_email(mut self, email: impl Into<String>) -> Self {
         self.email = Some(email.into());
         self
+    }
+
+    /// Adds what they belong to.
+    #[must_use]
+    pub fn with_memberships(mut self, memberships: impl IntoIterator<Item = Membership>) -> Self {
+        self.memberships.extend(memberships);
+        self
+    }
+
+    /// Whether they belong to this.
+    #[must_use]
+    pub fn belongs_to(&self, membership: &Membership) -> bool {
+        self.memberships.contains(membership)
     }
 
     /// The `sub` of tokens: provider and identifier, so that two providers never name the same person by chance.
@@ -158,6 +189,21 @@ pub enum IdentityError {
     Unusable(String),
 }
 
+/// How a person stands with the provider who once said who they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Standing {
+    /// Nothing new is known. What was learnt before is as old as it was.
+    Unchanged,
+    /// The provider was asked, and it is all as it was: what was learnt counts as learnt now.
+    Confirmed,
+    /// The provider was asked, and this is the person now: under another login, or in other organisations. The
+    /// identifier has to be the same.
+    Changed(Identity),
+    /// The provider was asked, and there is nobody: the account was deleted or suspended.
+    Gone,
+}
+
 /// Somebody who can tell who a person is.
 #[async_trait]
 pub trait IdentityProvider: Debug + Send + Sync + 'static {
@@ -183,8 +229,49 @@ pub trait IdentityProvider: Debug + Send + Sync + 'static {
     /// Learns who came back.
     async fn identify(&self, returned: &SignInReturn<'_>) -> Result<Identity, IdentityError>;
 
+    /// Whether this provider tells who belongs to `membership`; asked once for each that an allow-list names, when the
+    /// server is built, so that nobody waits in vain to be let in.
+    fn tells(&self, membership: &Membership) -> bool {
+        let _ = membership;
+        true
+    }
+
+    /// Asks how somebody stands who signed in some time ago and is not here. `identity` is what was learnt last.
+    ///
+    /// Called while a client waits for a refreshed token, so it has to be bounded in time.
+    ///
+    /// # Errors
+    ///
+    /// When the provider cannot be asked now. That never ends anybody's session by itself: what was learnt before is
+    /// believed until it is too old, and from then on clients are told to come again.
+    async fn standing(&self, identity: &Identity) -> Result<Standing, IdentityError> {
+        let _ = identity;
+        Ok(Standing::Unchanged)
+    }
+
     /// The made-up people to choose from, if this provider is for development.
     fn development_users(&self) -> Option<&[Identity]> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_stored_before_there_were_memberships_has_none_and_is_stored_as_before() {
+        let stored = r#"{"provider":"github","id":"7","login":"ada"}"#;
+        let ada: Identity = serde_json::from_str(stored).unwrap();
+        assert_eq!(ada, Identity::new("github", "7").with_login("ada"));
+        assert_eq!(serde_json::to_string(&ada).unwrap(), stored);
+    }
+
+    #[test]
+    fn memberships_are_stored_as_they_are_written() {
+        let ada = Identity::new("github", "7").with_memberships(["team=Acme/ops".parse().unwrap()]);
+        let stored = r#"{"provider":"github","id":"7","memberships":["team=acme/ops"]}"#;
+        assert_eq!(serde_json::to_string(&ada).unwrap(), stored);
+        assert_eq!(serde_json::from_str::<Identity>(stored).unwrap(), ada);
     }
 }

@@ -1,114 +1,61 @@
-//! Who may sign in.
+//! Who may sign in, for what, and for how long that is believed.
 //!
-//! An [`AllowList`] fails closed: an empty one lets nobody in. To let everybody in, the list has to say `*`.
+//! # The lists
+//!
+//! An [`AllowList`] fails closed: an empty one lets nobody in. To let everybody in, the list has to say `*`. A server
+//! has one list, and each protected resource may have [one of its own](crate::resource::Resource::allow); a person
+//! needs to be on both. A client that asks for several resources gets all of them or none: what it asked for is never
+//! quietly made less.
+//!
+//! # A policy of one's own
+//!
+//! What lists cannot say, a [`GrantPolicy`](crate::grant::policy::GrantPolicy) can: it is asked after the lists have let somebody in, and may allow, allow
+//! fewer scopes, or deny.
+//!
+//! # When it is decided
+//!
+//! | at | the lists | a policy of one's own | the identity provider |
+//! |---|---|---|---|
+//! | the sign-in, before there is a code | yes | yes | it has just said who this is |
+//! | the redemption of the code | yes | | |
+//! | every refresh | yes | yes | if it was not asked for a while |
+//! | the repeat of a refresh | yes | yes | |
+//!
+//! Whoever is denied at a sign-in goes back to the client with `access_denied`. Whoever is denied later loses the whole
+//! grant, its access tokens included.
+//!
+//! # How long it is believed
+//!
+//! Logins and organisations change while nobody signs in. So at a refresh the provider is
+//! [asked how the person stands](crate::identity::IdentityProvider::standing), at most once in
+//! [`Lifetimes::identity_check`](crate::server::builder::Lifetimes::identity_check): somebody who was renamed or
+//! changed organisations is judged anew, and the grant of somebody whose account is gone ends.
+//!
+//! Some providers cannot be asked about people who are away. What such a provider once said of memberships is believed
+//! for [`Lifetimes::maximum_identity_age`](crate::server::builder::Lifetimes::maximum_identity_age); from then on the
+//! refresh is refused, and the person signs in again. The same holds for e-mail addresses, which no provider confirms
+//! while a person is away. It does not hold for people who are let in by their login or subject, or because everybody
+//! is: for them nothing can have changed.
+//!
+//! A provider that can be asked but does not answer ends nobody's session. Refreshes go on for as long as the last
+//! answer is younger than that age, and then they fail with `temporarily_unavailable` until the provider is back.
+//!
+//! # Example
 //!
 //! ```
 //! use mcp_oauth_core::identity::Identity;
 //! use mcp_oauth_core::policy::AllowList;
 //!
-//! let ada = Identity::new("github", "583231").with_login("Ada");
-//! assert!(AllowList::parse("grace, ada").allows(&ada));
-//! assert!(AllowList::parse("*").allows(&ada));
-//! assert!(!AllowList::parse("").allows(&ada));
+//! let ada = Identity::new("github", "583231").with_login("Ada").with_memberships(["org=acme".parse()?]);
+//! assert!(AllowList::parse("grace, ada")?.allows(&ada));
+//! assert!(AllowList::parse("org=acme")?.allows(&ada));
+//! assert!(AllowList::parse("*")?.allows(&ada));
+//! assert!(!AllowList::parse("")?.allows(&ada));
+//! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 
-use crate::identity::Identity;
+mod allow_list;
+mod email;
 
-/// The people who may use the protected resources.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AllowList {
-    everybody: bool,
-    entries: Vec<String>,
-}
-
-impl AllowList {
-    /// Everybody whom the identity provider knows.
-    #[must_use]
-    pub fn everybody() -> Self {
-        Self::parse("*")
-    }
-
-    /// Reads a list of logins and subjects that are set apart by commas or white space. `*` means everybody; an empty
-    /// list means nobody. An entry with a colon is a subject (`github:583231`) and counts letter by letter; any other
-    /// is a login, which counts in any case, as it does at GitHub.
-    #[must_use]
-    pub fn parse(list: &str) -> Self {
-        let entries: Vec<String> = list
-            .split(|character: char| character == ',' || character.is_whitespace())
-            .filter(|entry| !entry.is_empty())
-            .map(str::to_owned)
-            .collect();
-        Self {
-            everybody: entries.iter().any(|entry| entry == "*"),
-            entries,
-        }
-    }
-
-    /// Whether nobody is on it.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    /// Whether this person may sign in.
-    #[must_use]
-    pub fn allows(&self, person: &Identity) -> bool {
-        let subject = person.subject();
-        let login = person.login.as_deref().unwrap_or_default();
-        let listed = |entry: &String| {
-            if entry.contains(':') {
-                *entry == subject
-            } else {
-                entry.eq_ignore_ascii_case(login)
-            }
-        };
-        self.everybody || self.entries.iter().any(listed)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn person(login: &str) -> Identity {
-        Identity::new("github", "7").with_login(login)
-    }
-
-    #[test]
-    fn an_empty_list_lets_nobody_in() {
-        for list in ["", " ", ",", " , \n"] {
-            assert!(!AllowList::parse(list).allows(&person("ada")), "{list:?}");
-            assert!(AllowList::parse(list).is_empty());
-        }
-        assert!(!AllowList::parse("").allows(&person("")));
-    }
-
-    #[test]
-    fn white_space_and_case_do_not_lock_anybody_out() {
-        let list = AllowList::parse("alice, Bob\n carol");
-        assert!(
-            ["alice", "bob", "BOB", "Carol"]
-                .into_iter()
-                .all(|login| list.allows(&person(login)))
-        );
-        assert!(!list.allows(&person("mallory")));
-    }
-
-    #[test]
-    fn a_person_can_be_listed_by_subject() {
-        assert!(AllowList::parse("github:7").allows(&person("renamed")));
-        assert!(!AllowList::parse("github:71").allows(&person("renamed")));
-        assert!(!AllowList::parse("7").allows(&person("renamed")));
-    }
-
-    #[test]
-    fn a_login_that_looks_like_a_subject_is_not_one() {
-        assert!(!AllowList::parse("corp:admin7").allows(&person("corp:admin7")));
-        assert!(!AllowList::parse("GitHub:7").allows(&person("ada")));
-    }
-
-    #[test]
-    fn letters_that_only_look_alike_are_different() {
-        assert!(!AllowList::parse("kelvin").allows(&person("\u{212a}elvin")));
-    }
-}
+pub(crate) use allow_list::Ground;
+pub use allow_list::{AllowList, InvalidAllowList};

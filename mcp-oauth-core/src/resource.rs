@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::issuer::is_loopback;
+use crate::policy::AllowList;
 use crate::scope::{InvalidScope, Scope, ScopeSet};
 
 /// The canonical URI of a protected resource, kept exactly as it was configured.
@@ -132,12 +133,13 @@ impl fmt::Display for ResourceUri {
     }
 }
 
-/// A protected resource: where it is, what it is called, and which scopes it knows.
+/// A protected resource: where it is, what it is called, which scopes it knows, and who may use it.
 #[derive(Clone, Debug)]
 pub struct Resource {
     uri: ResourceUri,
     name: String,
     scopes: Vec<(Scope, String)>,
+    allow: Option<AllowList>,
 }
 
 impl Resource {
@@ -153,6 +155,7 @@ impl Resource {
             uri,
             name,
             scopes: Vec::new(),
+            allow: None,
         })
     }
 
@@ -175,6 +178,22 @@ impl Resource {
         Ok(self)
     }
 
+    /// Who may use this resource, of those whom the server's own list lets in; all of them unless said otherwise.
+    ///
+    /// ```
+    /// use mcp_oauth_core::policy::AllowList;
+    /// use mcp_oauth_core::resource::Resource;
+    ///
+    /// let production = Resource::new("https://mcp.example.com/mcp")?.allow(AllowList::parse("team=acme/ops")?);
+    /// assert!(production.allowed().is_some());
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn allow(mut self, allow: AllowList) -> Self {
+        self.allow = Some(allow);
+        self
+    }
+
     /// The canonical URI.
     #[must_use]
     pub fn uri(&self) -> &ResourceUri {
@@ -185,6 +204,12 @@ impl Resource {
     #[must_use]
     pub fn display_name(&self) -> &str {
         &self.name
+    }
+
+    /// The list of its own, if it has one.
+    #[must_use]
+    pub fn allowed(&self) -> Option<&AllowList> {
+        self.allow.as_ref()
     }
 
     /// Every scope of this resource, in the order in which they were added.

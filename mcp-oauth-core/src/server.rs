@@ -16,7 +16,8 @@
 //! | [`introspect`] | a client asks about a token of its own | 1 |
 //! | [`metadata`] | what this server offers | none |
 //!
-//! [`builder`] puts a server together; [`access`] is what a protected resource asks it.
+//! A [policy of one's own](crate::grant::policy::GrantPolicy) costs the callback one round trip more. [`builder`] puts a server
+//! together; [`access`] is what a protected resource asks it.
 //!
 //! ```
 //! # use mcp_oauth_core::{identity::development::DevIdentity, policy::AllowList, resource::Resource};
@@ -43,6 +44,7 @@ use crate::audit::{Action, AuditSink, Event};
 use crate::client::{Client, ClientId};
 use crate::clock::{Clock, UnixTime};
 use crate::error::{ErrorCode, OAuthError};
+use crate::grant::policy::GrantPolicy;
 use crate::grant::{EndReason, Grant, GrantId};
 use crate::identity::IdentityProvider;
 use crate::issuer::Issuer;
@@ -66,6 +68,7 @@ mod documents;
 pub mod introspect;
 pub mod manage;
 pub mod metadata;
+mod policy;
 mod quotas;
 pub mod register;
 pub mod revoke;
@@ -85,6 +88,7 @@ struct Inner {
     store: Arc<dyn Store>,
     identity: Arc<dyn IdentityProvider>,
     allow: AllowList,
+    policy: Option<Arc<dyn GrantPolicy>>,
     keys: KeySet,
     verifier: TokenVerifier,
     clock: Arc<dyn Clock>,

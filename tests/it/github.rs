@@ -25,7 +25,7 @@ impl SignIn {
             .base_urls(&github.uri(), &github.uri())
             .unwrap();
         let provider = provider.provider_id("github");
-        let allow = AllowList::parse(allow);
+        let allow = AllowList::parse(allow).unwrap();
         let application = Application::new(|builder| builder.identity(provider).allow(allow));
         let client = Client::public(&application).await;
         let mut browser = Browser::default();

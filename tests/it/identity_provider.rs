@@ -19,7 +19,11 @@ struct SignIn {
 
 /// A sign-in that has arrived at the provider.
 async fn at_provider(provider: &ScriptedIdentity, allow: &str) -> SignIn {
-    let application = Application::new(|builder| builder.identity(provider.clone()).allow(AllowList::parse(allow)));
+    let application = Application::new(|builder| {
+        builder
+            .identity(provider.clone())
+            .allow(AllowList::parse(allow).unwrap())
+    });
     let client = Client::public(&application).await;
     let mut browser = Browser::default();
     let consent = browser.open(&application, &client.authorization_url(&[])).await;

@@ -18,6 +18,7 @@ mod management;
 mod metadata;
 mod model;
 mod pages;
+mod policy;
 mod protected_resource;
 mod readme;
 mod registration;

@@ -31,7 +31,7 @@ impl Upstream {
             .base_urls(&github.uri(), &github.uri())
             .unwrap()
             .provider_id("github");
-        let allow = AllowList::parse(allow);
+        let allow = AllowList::parse(allow).unwrap();
         let application = Application::new(|builder| builder.identity(provider).allow(allow));
         let client = Client::confidential(&application).await;
         let mut browser = Browser::default();

@@ -97,15 +97,19 @@ impl Application {
         clock: ManualClock,
         configure: impl FnOnce(AuthorizationServerBuilder) -> AuthorizationServerBuilder,
     ) -> Self {
+        Self::with_resources(store, clock, [notes(), files()], configure)
+    }
+
+    /// An application whose two resources, which are [`notes`] and [`files`] at first, the test has changed.
+    pub fn with_resources(
+        store: FailingStore<MemoryStore>,
+        clock: ManualClock,
+        [notes, files]: [Resource; 2],
+        configure: impl FnOnce(AuthorizationServerBuilder) -> AuthorizationServerBuilder,
+    ) -> Self {
         let builder = AuthorizationServer::builder(ISSUER)
-            .resource(
-                Resource::new(NOTES)
-                    .unwrap()
-                    .name("Notes")
-                    .scope(SCOPE, "use your notes")
-                    .unwrap(),
-            )
-            .resource(Resource::new(FILES).unwrap().name("Files"))
+            .resource(notes)
+            .resource(files)
             .default_resource(NOTES)
             .identity(DevIdentity::default())
             .allow(AllowList::everybody())
@@ -189,6 +193,19 @@ async fn describe(caller: Caller, headers: HeaderMap) -> axum::Json<Value> {
         "subject": caller.subject(), "username": caller.username(), "name": caller.name(), "client_id": caller.client_id(),
         "scope": caller.scopes().to_string(), "resource": caller.resource().as_str(), "grant": caller.grant(), "headers": names,
     }))
+}
+
+/// The first protected resource as it is unless a test changes it.
+#[must_use]
+pub fn notes() -> Resource {
+    let notes = Resource::new(NOTES).expect("a resource").name("Notes");
+    notes.scope(SCOPE, "use your notes").expect("a scope")
+}
+
+/// The second protected resource as it is unless a test changes it.
+#[must_use]
+pub fn files() -> Resource {
+    Resource::new(FILES).expect("a resource").name("Files")
 }
 
 /// A request with headers and a body.

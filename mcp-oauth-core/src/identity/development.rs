@@ -1,7 +1,8 @@
 //! People who do not exist, for a developer's machine.
 //!
 //! [`DevIdentity`] lets whoever sits at the browser be anybody of a list. It refuses to serve an issuer that is not
-//! a loopback address, and every page says that it is in use.
+//! a loopback address, and every page says that it is in use. To try a policy, people can
+//! [belong to something](DevIdentity::with_memberships); no page shows what.
 //!
 //! ```
 //! use mcp_oauth_core::identity::IdentityProvider;
@@ -16,7 +17,8 @@
 use async_trait::async_trait;
 use url::Url;
 
-use super::{Identity, IdentityError, IdentityProvider, SignIn, SignInReturn};
+use super::membership::Membership;
+use super::{Identity, IdentityError, IdentityProvider, SignIn, SignInReturn, Standing};
 use crate::issuer::Issuer;
 
 /// The path of the page on which a developer picks somebody, below the issuer.
@@ -50,6 +52,24 @@ impl DevIdentity {
         Self {
             people: people.into_iter().map(person).collect(),
         }
+    }
+
+    /// Has the person with this login belong to something. Nobody else does; a login that is nobody's changes nothing.
+    ///
+    /// ```
+    /// use mcp_oauth_core::identity::IdentityProvider;
+    /// use mcp_oauth_core::identity::development::DevIdentity;
+    ///
+    /// let people = DevIdentity::default().with_memberships("ada", ["team=acme/ops".parse()?]);
+    /// assert_eq!(people.development_users().unwrap()[0].memberships.len(), 1);
+    /// # Ok::<_, mcp_oauth_core::identity::membership::InvalidMembership>(())
+    /// ```
+    #[must_use]
+    pub fn with_memberships(mut self, login: &str, memberships: impl IntoIterator<Item = Membership>) -> Self {
+        if let Some(person) = self.people.iter_mut().find(|person| person.id == login) {
+            person.memberships.extend(memberships);
+        }
+        self
     }
 }
 
@@ -91,6 +111,12 @@ impl IdentityProvider for DevIdentity {
         person
             .cloned()
             .ok_or_else(|| unusable("the person who was chosen is not on the list"))
+    }
+
+    /// As the list says now.
+    async fn standing(&self, identity: &Identity) -> Result<Standing, IdentityError> {
+        let person = self.people.iter().find(|person| person.id == identity.id);
+        Ok(person.map_or(Standing::Gone, |person| Standing::Changed(person.clone())))
     }
 
     fn development_users(&self) -> Option<&[Identity]> {

@@ -11,7 +11,14 @@
 //! | whose token it is | this server | the API's `/user` |
 //! | which address is verified | this server | the API's `/user/emails` |
 //!
-//! The token is then dropped: it is neither stored nor logged, and nobody else ever sees it.
+//! Where [organisations and teams count](GitHub::read_memberships), the last step also asks the API's
+//! `/user/memberships/orgs` and `/user/teams`. The token is then dropped: it is neither stored nor logged, and nobody
+//! else ever sees it.
+//!
+//! # While people are away
+//!
+//! With a [token of the operator's own](GitHub::membership_token), GitHub is asked from time to time how people stand who
+//! have signed in before: whether the account is still there, under which login, and in which organisations and teams.
 //!
 //! # What to set up at GitHub
 //!
@@ -33,7 +40,7 @@
 //!
 //! Every call to GitHub has ten seconds from connecting to the last byte ([`GitHub::timeout`]), and one mebibyte
 //! for its answer. No redirect is followed, so neither the code nor the token goes to anybody but the configured
-//! hosts. The proxy variables of the environment (`HTTPS_PROXY`, `NO_PROXY`) are honoured, and certificates are
+//! hosts. Of somebody's teams, the first thousand are looked at. The proxy variables of the environment (`HTTPS_PROXY`, `NO_PROXY`) are honoured, and certificates are
 //! held against those that the operating system trusts: the private authority of an Enterprise Server belongs
 //! there. Calls need a Tokio runtime with time and I/O enabled.
 //!
@@ -51,7 +58,7 @@
 //! let server = AuthorizationServer::builder("https://auth.example.com")
 //!     .resource(Resource::new("https://mcp.example.com/mcp")?)
 //!     .identity(GitHub::new("Ov23liExample", client_secret))
-//!     .allow(AllowList::parse("ada, github:583231"))
+//!     .allow(AllowList::parse("ada, github:583231")?)
 //!     .store(store)
 //!     .build()?;
 //! # Ok(())
@@ -68,27 +75,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::future::try_join;
-use http::{HeaderValue, StatusCode, header};
+use futures_util::future::try_join3;
+use http::StatusCode;
 use oauth2::basic::{BasicClient, BasicErrorResponse, BasicErrorResponseType, BasicTokenType};
 use oauth2::{
     AccessToken, AuthType, AuthUrl, AuthorizationCode, ClientId, ClientSecret, CsrfToken, EndpointNotSet, EndpointSet,
-    HttpResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RequestTokenError, Scope, TokenResponse, TokenUrl,
+    PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RequestTokenError, Scope, TokenResponse, TokenUrl,
 };
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::Url;
 
+use self::api::{Api, object};
 use self::base_url::BaseUrl;
 pub use self::base_url::InvalidBaseUrl;
+use self::standing::MembershipToken;
 use self::upstream::Upstream;
-use super::{Identity, IdentityError, IdentityProvider, SignIn, SignInReturn};
+use super::membership::Membership;
+use super::{Identity, IdentityError, IdentityProvider, SignIn, SignInReturn, Standing};
 use crate::clock::Clock;
 use crate::issuer::Issuer;
 use crate::secret::Secret;
 
+mod api;
 mod base_url;
+mod memberships;
+mod standing;
 mod upstream;
 
 /// What is asked of the person: to read the profile, and to read the e-mail addresses
@@ -96,14 +108,14 @@ mod upstream;
 /// change anything.
 const SCOPES: [&str; 2] = ["read:user", "user:email"];
 
-/// The version of the REST API that github.com and every supported Enterprise Server know
-/// (<https://docs.github.com/en/rest/about-the-rest-api/api-versions>).
-const API_VERSION: (&str, &str) = ("x-github-api-version", "2022-11-28");
+/// What is asked for too where organisations or teams count: to read which ones the person belongs to, in the open or
+/// not.
+const MEMBERSHIP_SCOPE: &str = "read:org";
 
 /// The identity provider GitHub.
 ///
 /// Cheap to clone; clones share their connections once the first call, or [`check`](IdentityProvider::check), has
-/// taken place. `Debug` does not show the client secret.
+/// taken place. `Debug` shows neither the client secret nor the membership token.
 #[derive(Clone, Debug)]
 pub struct GitHub {
     client_id: String,
@@ -114,6 +126,9 @@ pub struct GitHub {
     /// `github`, or the host of an Enterprise Server.
     default_id: String,
     display_name: String,
+    /// The organisations and teams that somebody wants to know about.
+    wanted: Vec<Membership>,
+    membership_token: Option<MembershipToken>,
     upstream: Upstream,
 }
 
@@ -132,6 +147,8 @@ impl GitHub {
             provider_id: None,
             default_id: "github".to_owned(),
             display_name: "GitHub".to_owned(),
+            wanted: Vec::new(),
+            membership_token: None,
             upstream: Upstream::default(),
         }
     }
@@ -189,10 +206,51 @@ impl GitHub {
         self
     }
 
+    /// Reads which of these organisations and teams people belong to, whether or not they show it, and asks them for the
+    /// scope `read:org` to do so. Without this, nobody belongs to anything; a second call adds to the first.
+    ///
+    /// To a team belongs whoever belongs to a team below it. Invitations do not count before they are accepted, and
+    /// groups are nothing that GitHub has. An organisation that
+    /// [restricts OAuth apps](https://docs.github.com/en/organizations/managing-oauth-access-to-your-organizations-data/about-oauth-app-access-restrictions)
+    /// or enforces SAML keeps its members to itself until its owners let the app in; until then it has none.
+    ///
+    /// ```
+    /// use mcp_oauth_core::identity::github::GitHub;
+    /// use mcp_oauth_core::policy::AllowList;
+    ///
+    /// let allow = AllowList::parse("org=acme, team=partner/visitors")?;
+    /// let github = GitHub::new("Ov23liExample", "a secret").read_memberships(allow.memberships().cloned());
+    /// # Ok::<_, mcp_oauth_core::policy::InvalidAllowList>(())
+    /// ```
+    #[must_use]
+    pub fn read_memberships(mut self, memberships: impl IntoIterator<Item = Membership>) -> Self {
+        for membership in memberships {
+            if !self.wanted.contains(&membership) {
+                self.wanted.push(membership);
+            }
+        }
+        self
+    }
+
+    /// A token of the operator's own, by which [`standing`](IdentityProvider::standing) is found out while people are
+    /// away. Without one it stays unchanged, and people sign in again when what was learnt is too old.
+    ///
+    /// That is a classic personal access token with the scope `read:org` alone, or a fine-grained one that may read the
+    /// *Members* of the organisation, of somebody who is a member of each organisation that counts and sees each team.
+    /// To whom GitHub does not show an organisation, it says that people are not in it. Such a token serves 5,000 calls
+    /// an hour; a person costs one call, and one for each organisation and team, each time they are asked about.
+    #[must_use]
+    pub fn membership_token(mut self, token: impl Into<Secret>) -> Self {
+        self.membership_token = Some(MembershipToken::new(token.into()));
+        self
+    }
+
     /// How long one call to GitHub may take, from connecting to the last byte of the answer: 10 seconds unless said
     /// otherwise.
     ///
-    /// A sign-in takes at most twice that: one call for the token, then two at the same time for the person.
+    /// A sign-in takes at most twice that: one call for the token, then all others at the same time. With
+    /// [memberships](Self::read_memberships) it takes longer where somebody is in more than a hundred teams, or more than
+    /// eight organisations are read.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.upstream.timeout = timeout;
@@ -205,6 +263,11 @@ impl GitHub {
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.upstream.clock = Arc::new(clock);
         self
+    }
+
+    fn scopes(&self) -> impl Iterator<Item = &'static str> {
+        let for_memberships = (!self.wanted.is_empty()).then_some(MEMBERSHIP_SCOPE);
+        SCOPES.into_iter().chain(for_memberships)
     }
 
     fn oauth_client(&self) -> OAuthClient {
@@ -236,25 +299,17 @@ impl GitHub {
         Ok(token.access_token().clone())
     }
 
-    async fn get(&self, path: &str, token: &AccessToken) -> Result<HttpResponse, IdentityError> {
-        let (version_header, version) = API_VERSION;
-        let request = self
-            .upstream
-            .client()?
-            .get(Url::from(self.api.join(path)))
-            .bearer_auth(token.secret())
-            .header(header::ACCEPT, HeaderValue::from_static("application/json"))
-            .header(version_header, HeaderValue::from_static(version))
-            .build()
-            .map_err(|_| {
-                unusable("the token cannot stand in a header; check that the base URLs are those of GitHub")
-            })?;
-        self.upstream.send(request).await
+    fn api<'a>(&'a self, token: &'a str) -> Api<'a> {
+        Api {
+            base: &self.api,
+            upstream: &self.upstream,
+            token,
+        }
     }
 
     /// Whose token it is.
-    async fn account(&self, token: &AccessToken) -> Result<Account, IdentityError> {
-        let response = self.get("/user", token).await?;
+    async fn account(&self, api: &Api<'_>) -> Result<Account, IdentityError> {
+        let response = api.get("/user").await?;
         match response.status() {
             StatusCode::OK => object(response.body())
                 .filter(|account: &Account| !account.login.is_empty())
@@ -275,8 +330,8 @@ impl GitHub {
     }
 
     /// The verified primary address. To have none is no reason to turn somebody away, whatever it is that went wrong.
-    async fn email(&self, token: &AccessToken) -> Option<String> {
-        match self.get("/user/emails", token).await {
+    async fn email(&self, api: &Api<'_>) -> Option<String> {
+        match api.get("/user/emails").await {
             Ok(response) if response.status() == StatusCode::OK => verified_primary(response.body()),
             Ok(response) => {
                 tracing::debug!(
@@ -316,6 +371,13 @@ impl IdentityProvider for GitHub {
         if !bare(self.client_secret.expose()) {
             return Err("GitHub needs a client secret of the OAuth app, without white space or a line end".to_owned());
         }
+        if self
+            .membership_token
+            .as_ref()
+            .is_some_and(|token| !bare(token.expose()))
+        {
+            return Err("the membership token for GitHub must be a word without white space or a line end".to_owned());
+        }
         // A comma or white space would set apart what is one entry of an allow-list.
         if !bare(self.id()) || self.id().contains(',') {
             return Err("the provider ID of GitHub must be a word without white space and commas".to_owned());
@@ -338,7 +400,7 @@ impl IdentityProvider for GitHub {
             .authorize_url(|| CsrfToken::new(sign_in.state.expose().to_owned()))
             .set_redirect_uri(Cow::Owned(RedirectUrl::from_url(sign_in.callback.clone())))
             .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier))
-            .add_scopes(SCOPES.map(|scope| Scope::new(scope.to_owned())))
+            .add_scopes(self.scopes().map(|scope| Scope::new(scope.to_owned())))
             .url()
             .0
     }
@@ -358,12 +420,35 @@ impl IdentityProvider for GitHub {
     /// No error holds the code, a token, the client secret or any text of GitHub's.
     async fn identify(&self, returned: &SignInReturn<'_>) -> Result<Identity, IdentityError> {
         let token = self.token(returned).await?;
-        let email = async { Ok(self.email(&token).await) };
-        let (account, email) = try_join(self.account(&token), email).await?;
-        let mut identity = Identity::new(self.id(), account.id.to_string()).with_login(account.login);
+        let api = self.api(token.secret());
+        let email = async { Ok(self.email(&api).await) };
+        let memberships = memberships::of_signed_in(&api, &self.wanted);
+        let (account, email, memberships) = try_join3(self.account(&api), email, memberships).await?;
+        let mut identity = Identity::new(self.id(), account.id.to_string())
+            .with_login(account.login)
+            .with_memberships(memberships);
         identity.name = account.name.filter(|name| !name.is_empty());
         identity.email = email;
         Ok(identity)
+    }
+
+    fn tells(&self, membership: &Membership) -> bool {
+        self.wanted.contains(membership)
+    }
+
+    /// Asks GitHub, with the [membership token](Self::membership_token), whether the account is still there, what its
+    /// login is now, and to which of the organisations and teams it belongs. The e-mail address stays what it was.
+    ///
+    /// # Errors
+    ///
+    /// * [`Unavailable`](IdentityError::Unavailable) as for [`identify`](Self::identify). When GitHub says for how long it
+    ///   does not want to be asked, it is not asked for that long, about anybody.
+    /// * [`Unusable`](IdentityError::Unusable) when GitHub refuses the token, or its answer is not what GitHub documents.
+    async fn standing(&self, identity: &Identity) -> Result<Standing, IdentityError> {
+        match &self.membership_token {
+            Some(token) => token.standing(&self.api(token.expose()), identity, &self.wanted).await,
+            None => Ok(Standing::Unchanged),
+        }
     }
 }
 
@@ -422,13 +507,6 @@ fn not_a_token(error: RequestTokenError<IdentityError, BasicErrorResponse>) -> I
         }
         None => unusable("the token endpoint did not answer as GitHub does; sign in again, and check the base URLs"),
     }
-}
-
-/// Reads a JSON object. Without the look at its first character, an array whose elements happen to fit would do as
-/// well.
-fn object<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
-    let is_object = body.trim_ascii_start().starts_with(b"{");
-    is_object.then(|| serde_json::from_slice(body).ok()).flatten()
 }
 
 fn unusable(what: impl Into<String>) -> IdentityError {

@@ -16,10 +16,12 @@ use super::{AuthorizationServer, Inner};
 use crate::audit::AuditSink;
 use crate::clock::{Clock, SystemClock};
 use crate::grant::GrantLifetimes;
+use crate::grant::policy::GrantPolicy;
 use crate::identity::IdentityProvider;
+use crate::identity::membership::Membership;
 use crate::issuer::{InvalidIssuer, Issuer};
 use crate::limits::Limits;
-use crate::policy::AllowList;
+use crate::policy::{AllowList, InvalidAllowList};
 use crate::resource::{InvalidResource, Resource, ResourceUri};
 use crate::revocation::Revocations;
 use crate::store::Store;
@@ -41,6 +43,15 @@ pub struct Lifetimes {
     pub unused_client: Duration,
     /// The parts of a grant.
     pub grant: GrantLifetimes,
+    /// How long the identity provider is not asked again how a person stands (15 minutes), counted from when it was last
+    /// asked. It is asked while a token is refreshed and at no other time, so nobody waits for it who has a good access
+    /// token. Zero has it asked at every refresh.
+    pub identity_check: Duration,
+    /// How long it is believed, without being confirmed, what the identity provider said (1 day): memberships of somebody
+    /// whom it cannot be asked about, e-mail addresses, and anything at all while it does not answer. See
+    /// [`crate::policy`]. A day, so that whoever leaves an organisation today is out tomorrow, and nobody signs in more
+    /// than once a day for it. [`Duration::MAX`] means for ever.
+    pub maximum_identity_age: Duration,
 }
 
 impl Default for Lifetimes {
@@ -51,6 +62,8 @@ impl Default for Lifetimes {
             client: Some(Duration::from_secs(90 * 24 * 60 * 60)),
             unused_client: Duration::from_secs(24 * 60 * 60),
             grant: GrantLifetimes::default(),
+            identity_check: Duration::from_secs(15 * 60),
+            maximum_identity_age: Duration::from_secs(24 * 60 * 60),
         }
     }
 }
@@ -80,6 +93,20 @@ pub enum ConfigurationError {
     /// The identity provider cannot be used here.
     #[error("{0}")]
     Identity(String),
+    /// An allow-list is none.
+    #[error(transparent)]
+    AllowList(#[from] InvalidAllowList),
+    /// An allow-list names something that the identity provider does not tell, so that it would let nobody in.
+    #[error(
+        "an allow-list names {membership}, and {provider} does not tell who belongs to that: set the provider up for it \
+         (GitHub: call .read_memberships(allow.memberships().cloned())), or take it off the list"
+    )]
+    UntoldMembership {
+        /// What the list names.
+        membership: Membership,
+        /// The name of the provider.
+        provider: String,
+    },
     /// No key.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -98,6 +125,7 @@ pub struct AuthorizationServerBuilder {
     store: Option<Arc<dyn Store>>,
     identity: Option<Arc<dyn IdentityProvider>>,
     allow: Option<AllowList>,
+    policy: Option<Arc<dyn GrantPolicy>>,
     algorithm: Algorithm,
     keys: Option<KeySet>,
     clock: Arc<dyn Clock>,
@@ -147,9 +175,16 @@ impl AuthorizationServerBuilder {
         self
     }
 
-    /// Who may sign in.
+    /// Who may sign in. Each resource can have [a list of its own](Resource::allow), which only takes away.
     pub fn allow(mut self, allow: AllowList) -> Self {
         self.allow = Some(allow);
+        self
+    }
+
+    /// What decides beside the lists: about people whom they let in, at every approval and at every refresh. Without a
+    /// policy, the lists decide alone.
+    pub fn policy(mut self, policy: impl GrantPolicy) -> Self {
+        self.policy = Some(Arc::new(policy));
         self
     }
 
@@ -244,9 +279,7 @@ impl AuthorizationServerBuilder {
             (None, [only]) => Some(only.uri().clone()),
             (None, _) => None,
         };
-        if allow.is_empty() {
-            tracing::warn!("the allow-list is empty, so nobody may sign in");
-        }
+        check_lists(identity.as_ref(), &allow, &self.resources)?;
         let keys = self.keys.map_or_else(|| KeySet::generate(self.algorithm), Ok)?;
         Ok(AuthorizationServer(Arc::new(Inner {
             callback: issuer.endpoint("/callback"),
@@ -262,6 +295,7 @@ impl AuthorizationServerBuilder {
             store,
             identity,
             allow,
+            policy: self.policy,
             keys,
             clock: self.clock,
             ended: Revocations::new(self.lifetimes.access_token),
@@ -270,6 +304,32 @@ impl AuthorizationServerBuilder {
             limits: self.limits,
             audit_sink: self.audit_sink,
         })))
+    }
+}
+
+/// Every list has to let somebody in, or it is pointed out; and nobody may wait for a membership that is never told.
+fn check_lists(
+    provider: &dyn IdentityProvider,
+    allow: &AllowList,
+    resources: &[Resource],
+) -> Result<(), ConfigurationError> {
+    if allow.is_empty() {
+        tracing::warn!("the allow-list is empty, so nobody may sign in");
+    }
+    let own = |resource| Resource::allowed(resource).map(|list| (resource.uri(), list));
+    for (uri, _) in resources.iter().filter_map(own).filter(|(_, list)| list.is_empty()) {
+        tracing::warn!(resource = %uri, "the allow-list of a resource is empty, so nobody may use it");
+    }
+    let lists = resources.iter().filter_map(Resource::allowed).chain([allow]);
+    match lists
+        .flat_map(AllowList::memberships)
+        .find(|membership| !provider.tells(membership))
+    {
+        None => Ok(()),
+        Some(membership) => Err(ConfigurationError::UntoldMembership {
+            membership: membership.clone(),
+            provider: provider.display_name().to_owned(),
+        }),
     }
 }
 
@@ -284,6 +344,7 @@ impl AuthorizationServer {
             store: None,
             identity: None,
             allow: None,
+            policy: None,
             algorithm: Algorithm::default(),
             keys: None,
             clock: Arc::new(SystemClock),

@@ -21,6 +21,7 @@ use crate::grant::{Approval, CodeBinding, Grant};
 use crate::identity::{Identity, IdentityError, SignInReturn};
 use crate::origin::Origin;
 use crate::parameters::Parameters;
+use crate::scope::ScopeSet;
 use crate::store::{self, Loaded};
 use crate::transaction::{SignInSecret, SignInState, Transaction, TransactionId, TransactionRefused};
 
@@ -90,10 +91,17 @@ impl AuthorizationServer {
         };
         let request = &loaded.record.request;
         let refusal = match identified {
-            Ok(identity) if self.0.allow.allows(&identity) => return self.issue_code(&loaded, identity, event).await,
-            Ok(identity) => {
+            Ok(mut identity) => {
                 event.subject = Some(identity.subject());
-                OAuthError::new(ErrorCode::AccessDenied, "this person is not allowed to sign in here")
+                identity.learnt_at = Some(self.now());
+                let admitted = self
+                    .admit(&identity, &request.client_id, &request.resources, &request.scopes)
+                    .await;
+                match admitted {
+                    Ok(scopes) => return self.issue_code(&loaded, identity, scopes, event).await,
+                    Err(error) if error.code() == ErrorCode::AccessDenied => error,
+                    Err(error) => return Err(error.into()),
+                }
             }
             Err(IdentityError::Denied) => OAuthError::new(ErrorCode::AccessDenied, "the person declined to sign in"),
             Err(error) => {
@@ -149,6 +157,7 @@ impl AuthorizationServer {
         &self,
         loaded: &Loaded<Transaction>,
         identity: Identity,
+        scopes: ScopeSet,
         event: &mut Event,
     ) -> Result<CallbackOutcome, TransactionError> {
         let request = &loaded.record.request;
@@ -156,7 +165,7 @@ impl AuthorizationServer {
             client_id: request.client_id.clone(),
             identity,
             resources: request.resources.clone(),
-            scopes: request.scopes.clone(),
+            scopes,
         };
         let binding = CodeBinding {
             redirect_uri: request.redirect_uri.clone(),

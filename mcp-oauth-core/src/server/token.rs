@@ -23,7 +23,7 @@ use crate::client::Client;
 use crate::client::authentication::PresentedClient;
 use crate::client::registration::GrantType;
 use crate::error::{ErrorCode, OAuthError};
-use crate::grant::{AuthorizationCode, EndReason, Grant, GrantId, Redemption, RefreshToken, Transition};
+use crate::grant::{AuthorizationCode, Grant, GrantId, Redemption, RefreshToken, Transition};
 use crate::origin::Origin;
 use crate::parameters::Parameters;
 use crate::pkce::CodeVerifier;
@@ -211,7 +211,11 @@ impl AuthorizationServer {
         for _ in 0..MAXIMUM_ROUNDS {
             let grant = loaded.ok_or_else(gone)?;
             event.subject = Some(grant.record.identity.subject());
-            match self.decide(&request, &client, &grant.record)? {
+            let decided = self.decide(&request, &client, &grant.record)?;
+            match self
+                .reconsider(decided, &grant, &client, request.proof.grant_type(), &event.origin)
+                .await?
+            {
                 Transition::Store(next, refresh_token) => {
                     let renewed = self.renew_client(found.as_ref());
                     let (stored, ()) = join(self.replace_grant(&grant, &next), renewed).await;
@@ -280,10 +284,6 @@ impl AuthorizationServer {
         };
         if !matches!(transition, Transition::Store(..) | Transition::Answer(_)) {
             return Ok(transition);
-        }
-        // From here on the client has shown that the grant is its own.
-        if !self.0.allow.allows(&grant.identity) {
-            return Ok(Transition::End(EndReason::NoLongerAllowed));
         }
         // RFC 8707 §2.2: fewer resources than were approved, never others.
         let approved = |wanted: &ResourceUri| grant.resources.contains(wanted);

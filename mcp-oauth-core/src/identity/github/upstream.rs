@@ -59,18 +59,25 @@ impl Upstream {
         Ok(self.client.get_or_init(|| client))
     }
 
+    /// Sends a request and reads its answer, whatever the status unless it is a redirect or means that GitHub cannot
+    /// answer now.
+    pub(super) async fn send(&self, request: Request) -> Result<HttpResponse, IdentityError> {
+        let answer = self.exchange(request).await?;
+        if answer.status().is_redirection() {
+            return Err(unusable(
+                "it redirects to another place, which is not followed; check the base URLs",
+            ));
+        }
+        Ok(answer)
+    }
+
     /// Sends a request and reads its answer, whatever the status unless it means that GitHub cannot answer now.
-    pub(super) async fn send(&self, mut request: Request) -> Result<HttpResponse, IdentityError> {
+    pub(super) async fn exchange(&self, mut request: Request) -> Result<HttpResponse, IdentityError> {
         *request.timeout_mut() = Some(self.timeout);
         let response = self.client()?.execute(request).await.map_err(transport)?;
         let status = response.status();
         if let Some(error) = not_now(status, response.headers(), self.clock.as_ref()) {
             return Err(error);
-        }
-        if status.is_redirection() {
-            return Err(unusable(
-                "it redirects to another place, which is not followed; check the base URLs",
-            ));
         }
         let headers = response.headers().clone();
         let mut answer = HttpResponse::new(bounded::read(response, MAXIMUM_BODY).await.map_err(unread)?);
