@@ -13,10 +13,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use config::{Config, Environment, File, FileFormat};
 use mcp_oauth_core::policy::AllowList;
+use mcp_oauth_core::secret::Secret;
 use mcp_oauth_core::server::builder::Lifetimes;
-use mcp_oauth_core::token::keys::Algorithm;
+use mcp_oauth_core::token::keys::{Algorithm, KeyRotation, KeySealing, SigningKey};
 use mcp_oauth_tower::TrustedProxies;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 /// Told by `--help`.
 pub(crate) const HELP: &str = "\
@@ -34,13 +35,15 @@ const DEFAULT_FILE: &str = "gateway.toml";
 const PREFIX: &str = "GATEWAY_";
 
 /// Names without the prefix that people know from elsewhere, and what they mean here.
-const WELL_KNOWN: [(&str, &str); 6] = [
+const WELL_KNOWN: [(&str, &str); 8] = [
     ("GITHUB_CLIENT_ID", "GATEWAY_GITHUB__CLIENT_ID"),
     ("GITHUB_CLIENT_SECRET", "GATEWAY_GITHUB__CLIENT_SECRET"),
     ("ALLOWED_GITHUB_USERS", "GATEWAY_ALLOWED_USERS"),
     ("ACCESS_TOKEN_LIFETIME", "GATEWAY_ACCESS_TOKEN_LIFETIME"),
     ("REFRESH_TOKEN_LIFETIME", "GATEWAY_REFRESH_TOKEN_LIFETIME"),
     ("CLIENT_LIFETIME", "GATEWAY_CLIENT_LIFETIME"),
+    ("JWT_PRIVATE_KEY_B64", "GATEWAY_SIGNING_KEY"),
+    ("JWT_ALGORITHM", "GATEWAY_SIGNING_ALGORITHM"),
 ];
 
 /// The settings of the gateway.
@@ -58,7 +61,19 @@ pub(crate) struct Configuration {
     /// Sign in with GitHub.
     github: GitHubSettings,
     /// How access tokens are signed.
-    signing_algorithm: SigningAlgorithm,
+    #[serde(deserialize_with = "some_algorithm")]
+    signing_algorithm: Option<Algorithm>,
+    /// The private key that signs access tokens: base64 of its PEM.
+    #[serde(deserialize_with = "some_secret")]
+    signing_key: Option<Secret>,
+    /// Seals the private keys in the store.
+    #[serde(deserialize_with = "some_secret")]
+    key_sealing_secret: Option<Secret>,
+    /// What the private keys may have been sealed with before.
+    #[serde(deserialize_with = "secrets")]
+    previous_key_sealing_secrets: Vec<Secret>,
+    /// For how long a key in the store signs: in seconds; 0 means for ever.
+    key_lifetime: u64,
     /// In seconds.
     access_token_lifetime: u64,
     /// In seconds, from the last use.
@@ -91,7 +106,11 @@ impl Default for Configuration {
             allowed_users: None,
             built_in_allowed_users: None,
             github: GitHubSettings::default(),
-            signing_algorithm: SigningAlgorithm::default(),
+            signing_algorithm: None,
+            signing_key: None,
+            key_sealing_secret: None,
+            previous_key_sealing_secrets: Vec::new(),
+            key_lifetime: 90 * 24 * 60 * 60,
             access_token_lifetime: 60 * 60,
             refresh_token_lifetime: 30 * 24 * 60 * 60,
             client_lifetime: 90 * 24 * 60 * 60,
@@ -135,15 +154,15 @@ pub(crate) struct GitHubApp {
     pub(crate) membership_token: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-enum SigningAlgorithm {
-    #[default]
-    #[serde(rename = "ES256")]
-    Es256,
-    #[serde(rename = "RS256")]
-    Rs256,
-    #[serde(rename = "EdDSA")]
-    EdDsa,
+/// Where the keys that sign access tokens come from.
+#[derive(Debug)]
+pub(crate) enum Keys {
+    /// One is made when the gateway starts.
+    Made(Algorithm),
+    /// The operator's own.
+    Own(SigningKey),
+    /// They are in the store.
+    Stored(Algorithm, KeySealing, KeyRotation),
 }
 
 /// A stdio MCP server.
@@ -207,6 +226,7 @@ impl Configuration {
 
     fn check(&self) -> anyhow::Result<()> {
         let github = self.github_app()?;
+        self.keys()?;
         if github.is_none() && !self.listen.ip().is_loopback() {
             anyhow::bail!(
                 "without GitHub anybody can be anybody, so the gateway listens on loopback only, and not on {}: set \
@@ -278,12 +298,42 @@ impl Configuration {
         self.trusted_proxies.parse().context("trusted_proxies cannot be read")
     }
 
-    /// How access tokens are signed.
-    pub(crate) fn algorithm(&self) -> Algorithm {
-        match self.signing_algorithm {
-            SigningAlgorithm::Es256 => Algorithm::Es256,
-            SigningAlgorithm::Rs256 => Algorithm::Rs256,
-            SigningAlgorithm::EdDsa => Algorithm::EdDsa,
+    /// Where the keys that sign access tokens come from.
+    pub(crate) fn keys(&self) -> anyhow::Result<Keys> {
+        let asked = self.signing_algorithm;
+        match (&self.signing_key, &self.key_sealing_secret) {
+            (Some(_), Some(_)) => anyhow::bail!(
+                "JWT_PRIVATE_KEY_B64 and GATEWAY_KEY_SEALING_SECRET are both set: a key of one's own signs for ever, \
+                 keys in the store are made and exchanged by the gateway, so set one of the two"
+            ),
+            (Some(key), None) => {
+                let key = SigningKey::from_base64_pem(key).context("JWT_PRIVATE_KEY_B64 cannot be used")?;
+                if let Some(asked) = asked.filter(|asked| *asked != key.algorithm()) {
+                    anyhow::bail!(
+                        "JWT_ALGORITHM is {}, and the key in JWT_PRIVATE_KEY_B64 is one for {}: leave JWT_ALGORITHM out",
+                        asked.as_str(),
+                        key.algorithm().as_str()
+                    );
+                }
+                Ok(Keys::Own(key))
+            }
+            (None, Some(secret)) => {
+                let mut sealing = KeySealing::new(secret).context("GATEWAY_KEY_SEALING_SECRET cannot be used")?;
+                for previous in &self.previous_key_sealing_secrets {
+                    sealing = sealing
+                        .also_open_with(previous)
+                        .context("GATEWAY_PREVIOUS_KEY_SEALING_SECRETS cannot be used")?;
+                }
+                let mut rotation = KeyRotation::default();
+                rotation.every = Some(self.key_lifetime)
+                    .filter(|seconds| *seconds > 0)
+                    .map(Duration::from_secs);
+                Ok(Keys::Stored(asked.unwrap_or_default(), sealing, rotation))
+            }
+            (None, None) if self.previous_key_sealing_secrets.is_empty() => Ok(Keys::Made(asked.unwrap_or_default())),
+            (None, None) => anyhow::bail!(
+                "GATEWAY_PREVIOUS_KEY_SEALING_SECRETS is set: set GATEWAY_KEY_SEALING_SECRET too, or leave it out"
+            ),
         }
     }
 
@@ -304,6 +354,28 @@ impl Configuration {
 fn list(setting: &str, text: Option<&str>) -> anyhow::Result<Option<AllowList>> {
     let list = text.map(AllowList::parse).transpose();
     list.with_context(|| format!("{setting} cannot be read"))
+}
+
+fn some_algorithm<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Algorithm>, D::Error> {
+    let known = [Algorithm::Es256, Algorithm::Rs256, Algorithm::EdDsa];
+    let named = |name: String| {
+        let found = known.into_iter().find(|algorithm| algorithm.as_str() == name);
+        found.ok_or_else(|| {
+            serde::de::Error::custom(format!(
+                "tokens are not signed with {name} here: use ES256, RS256 or EdDSA"
+            ))
+        })
+    };
+    Option::<String>::deserialize(deserializer)?.map(named).transpose()
+}
+
+fn some_secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.map(Secret::from))
+}
+
+fn secrets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Secret>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    Ok(texts.into_iter().map(Secret::from).collect())
 }
 
 /// The variables of a `.env` file; none if there is no such file.
@@ -330,6 +402,7 @@ fn variables(mut variables: HashMap<String, String>) -> Environment {
         .separator("__")
         .list_separator(",")
         .with_list_parse_key("allowed_redirect_uris")
+        .with_list_parse_key("previous_key_sealing_secrets")
         .try_parsing(true)
         .source(Some(variables))
 }
@@ -337,6 +410,8 @@ fn variables(mut variables: HashMap<String, String>) -> Environment {
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
+
+    use base64::Engine as _;
 
     use super::*;
 
@@ -430,6 +505,88 @@ mod tests {
     #[test]
     fn a_proxy_is_an_address_or_a_network() {
         assert!(refusal("trusted_proxies = \"10.0.0.0/8, traefik\"", &[]).contains("traefik"));
+    }
+
+    /// A key for tests alone.
+    fn key(name: &str) -> String {
+        let path = format!("../mcp-oauth-core/tests/keys/{name}.pem");
+        let pem = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+        base64::engine::general_purpose::STANDARD.encode(pem)
+    }
+
+    const SECRET: &str = "yTbDSpVfX7Ak3zL8cUhMdQnYrGxKo1WeJtvBiP0sZm4=";
+    const OTHER: &str = "a3f1c58e90b7246d13fe8ca57b20d9461c0e8fb3592ad674e1805bcf37d9a246";
+
+    #[test]
+    fn without_any_setting_a_key_is_made() {
+        assert!(matches!(
+            read("", &[], &[]).unwrap().keys().unwrap(),
+            Keys::Made(Algorithm::Es256)
+        ));
+    }
+
+    #[test]
+    fn the_variables_of_the_predecessor_name_the_key_that_signs() {
+        let rsa = key("rsa2048.pkcs8");
+        for environment in [
+            &[("JWT_PRIVATE_KEY_B64", &*rsa), ("JWT_ALGORITHM", "RS256")][..],
+            &[("JWT_PRIVATE_KEY_B64", &rsa)],
+            &[("GATEWAY_SIGNING_KEY", &rsa)],
+        ] {
+            let keys = read("", &[], environment).unwrap().keys().unwrap();
+            assert!(matches!(keys, Keys::Own(key) if key.algorithm() == Algorithm::Rs256));
+        }
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_used_is_named_with_what_to_do() {
+        for (key, expected) in [
+            (key("rsa1024.pkcs8"), "2048"),
+            (key("p384.pkcs8"), "P-256"),
+            ("-----BEGIN".to_owned(), "base64 -w0"),
+        ] {
+            let refused = refusal("", &[("JWT_PRIVATE_KEY_B64", &key)]);
+            assert!(refused.contains("JWT_PRIVATE_KEY_B64"), "{refused}");
+            assert!(refused.contains(expected), "{refused}");
+            assert!(
+                !refused.contains(&key[..key.len().min(40)]) || key.len() < 40,
+                "{refused}"
+            );
+        }
+        let other = [("JWT_PRIVATE_KEY_B64", &*key("p256.pkcs8")), ("JWT_ALGORITHM", "RS256")];
+        assert!(refusal("", &other).contains("leave JWT_ALGORITHM out"));
+        assert!(refusal("", &[("JWT_ALGORITHM", "HS256")]).contains("use ES256, RS256 or EdDSA"));
+    }
+
+    #[test]
+    fn keys_are_sealed_in_the_store_with_secrets_that_nobody_guesses() {
+        let environment = [
+            ("GATEWAY_KEY_SEALING_SECRET", SECRET),
+            ("GATEWAY_PREVIOUS_KEY_SEALING_SECRETS", OTHER),
+            ("GATEWAY_KEY_LIFETIME", "0"),
+            ("JWT_ALGORITHM", "EdDSA"),
+        ];
+        let keys = read("", &[], &environment).unwrap().keys().unwrap();
+        assert!(matches!(keys, Keys::Stored(Algorithm::EdDsa, _, rotation) if rotation.every.is_none()));
+        let weak = [("GATEWAY_KEY_SEALING_SECRET", "password")];
+        assert!(refusal("", &weak).contains("openssl rand -base64 32"));
+        let alone = [("GATEWAY_PREVIOUS_KEY_SEALING_SECRETS", OTHER)];
+        assert!(refusal("", &alone).contains("GATEWAY_KEY_SEALING_SECRET"));
+        let both = [
+            ("GATEWAY_KEY_SEALING_SECRET", SECRET),
+            ("JWT_PRIVATE_KEY_B64", &*key("p256.pkcs8")),
+        ];
+        assert!(refusal("", &both).contains("one of the two"));
+    }
+
+    #[test]
+    fn no_secret_is_shown_in_debug_output() {
+        let environment = [
+            ("GATEWAY_KEY_SEALING_SECRET", SECRET),
+            ("GATEWAY_PREVIOUS_KEY_SEALING_SECRETS", OTHER),
+        ];
+        let shown = format!("{:?}", read("", &[], &environment).unwrap());
+        assert!(!shown.contains(SECRET) && !shown.contains(OTHER), "{shown}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{StatusCode, header};
 use mcp_oauth_tower::{
-    AllowList, AuthorizationServer, DevIdentity, Fetcher, GitHub, MemoryStore, OAuthLayer, Resource, Routes,
+    AllowList, AuthorizationServer, DevIdentity, Fetcher, GitHub, KeySet, MemoryStore, OAuthLayer, Resource, Routes,
     allowed_hosts, cors,
 };
 use mcp_stdio_bridge::{Bridge, Command, Hosts, Origins};
@@ -19,7 +19,7 @@ use rmcp::transport::streamable_http_server::session::local::LocalSessionManager
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio::net::TcpListener;
 
-use crate::configuration::{Configuration, StdioServer};
+use crate::configuration::{Configuration, Keys, StdioServer};
 use crate::echo::EchoServer;
 
 /// After this time without a message an embedded server forgets a session.
@@ -68,8 +68,18 @@ impl Gateway {
         let mut builder = AuthorizationServer::builder(&issuer)
             .allow(allow)
             .store(MemoryStore::default())
-            .signing_algorithm(configuration.algorithm())
             .lifetimes(configuration.lifetimes());
+        builder = match configuration.keys()? {
+            Keys::Made(algorithm) => builder.signing_algorithm(algorithm),
+            Keys::Own(key) => builder.keys(KeySet::new(key)),
+            Keys::Stored(algorithm, sealing, rotation) => {
+                tracing::warn!(
+                    "everything is kept in memory, so the sealed signing keys end with this process all the same: to keep \
+                     them, use JWT_PRIVATE_KEY_B64"
+                );
+                builder.signing_algorithm(algorithm).stored_keys(sealing, rotation)
+            }
+        };
         if configuration.client_id_metadata_documents {
             builder = builder.client_id_metadata_documents(Fetcher::default());
         }
@@ -140,8 +150,9 @@ impl Gateway {
         })
     }
 
-    /// Opens the port.
+    /// Opens the port, once there are keys to sign with.
     pub(crate) async fn listen(&self) -> anyhow::Result<TcpListener> {
+        self.auth.prepare_keys().await.context("there are no signing keys")?;
         TcpListener::bind(self.listen).await.with_context(|| {
             format!(
                 "cannot listen on {}: stop what uses that port, or set GATEWAY_LISTEN to another one",

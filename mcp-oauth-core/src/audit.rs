@@ -126,6 +126,8 @@ pub struct Event {
     pub subject: Option<String>,
     /// The grant.
     pub grant: Option<GrantId>,
+    /// The signing key: its `kid`.
+    pub key: Option<String>,
 }
 
 impl Event {
@@ -139,6 +141,7 @@ impl Event {
             client_id: None,
             subject: None,
             grant: None,
+            key: None,
         }
     }
 
@@ -154,6 +157,11 @@ impl Event {
 
     pub(crate) fn with_grant(mut self, grant: &GrantId) -> Self {
         self.grant = Some(grant.clone());
+        self
+    }
+
+    pub(crate) fn with_key(mut self, kid: Option<&str>) -> Self {
+        self.key = kid.map(str::to_owned);
         self
     }
 
@@ -181,15 +189,16 @@ impl Event {
         let client_id = self.client_id.as_ref().map(ClientId::as_str);
         let subject = self.subject.as_deref();
         let grant = self.grant.as_ref().map(GrantId::as_str);
+        let key = self.key.as_deref();
         let origin = &self.origin;
         match &self.outcome {
             Outcome::Success => tracing::info!(
                 target: "mcp_oauth::audit",
-                action, detail, client_id, subject, grant, %origin, "done"
+                action, detail, client_id, subject, grant, key, %origin, "done"
             ),
             Outcome::Refused(error) => tracing::warn!(
                 target: "mcp_oauth::audit",
-                action, detail, client_id, subject, grant, %origin,
+                action, detail, client_id, subject, grant, key, %origin,
                 error = error.code().as_str(), reason = error.description(), "refused"
             ),
         }

@@ -17,7 +17,7 @@
 //! | [`metadata`] | what this server offers | none |
 //!
 //! A [policy of one's own](crate::grant::policy::GrantPolicy) costs the callback one round trip more. [`builder`] puts a server
-//! together; [`access`] is what a protected resource asks it.
+//! together; [`access`] is what a protected resource asks it; [`keys`] has the signing keys that nodes share.
 //!
 //! ```
 //! # use mcp_oauth_core::{identity::development::DevIdentity, policy::AllowList, resource::Resource};
@@ -54,8 +54,6 @@ use crate::policy::AllowList;
 use crate::resource::{Resource, ResourceUri};
 use crate::revocation::{self, Ended, Revocations};
 use crate::store::{self, Key, Kind, Loaded, Store, StoreError};
-use crate::token::keys::KeySet;
-use crate::token::verify::TokenVerifier;
 use crate::transaction::{Transaction, TransactionId};
 
 pub mod access;
@@ -66,6 +64,7 @@ pub mod consent;
 #[cfg(feature = "cimd")]
 mod documents;
 pub mod introspect;
+pub mod keys;
 pub mod manage;
 pub mod metadata;
 mod policy;
@@ -89,8 +88,7 @@ struct Inner {
     identity: Arc<dyn IdentityProvider>,
     allow: AllowList,
     policy: Option<Arc<dyn GrantPolicy>>,
-    keys: KeySet,
-    verifier: TokenVerifier,
+    keys: keys::Keys,
     clock: Arc<dyn Clock>,
     lifetimes: Lifetimes,
     allowed_redirect_uris: Vec<String>,
@@ -137,12 +135,6 @@ impl AuthorizationServer {
     #[must_use]
     pub fn identity(&self) -> &dyn IdentityProvider {
         self.0.identity.as_ref()
-    }
-
-    /// The public keys, for the JWKS endpoint.
-    #[must_use]
-    pub fn jwks(&self) -> crate::token::keys::PublicKeys {
-        self.0.keys.public()
     }
 
     /// How long an authorization request may take, which is how long the browser's cookies live.

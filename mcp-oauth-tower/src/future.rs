@@ -136,7 +136,10 @@ where
                             .and_then(|caller| protection.admit(&mut request, &caller).map(|()| caller)),
                         Err(ConfirmError::Refused(_)) => Err(Refusal::InvalidToken),
                         Err(error) => {
-                            tracing::error!(error = &error as &dyn std::error::Error, "ended grants cannot be read");
+                            tracing::error!(
+                                error = &error as &dyn std::error::Error,
+                                "nobody can say whether a token is good"
+                            );
                             Err(Refusal::Unavailable)
                         }
                     };

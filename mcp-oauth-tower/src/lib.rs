@@ -89,7 +89,7 @@ pub use mcp_oauth_core::policy::AllowList;
 pub use mcp_oauth_core::resource::Resource;
 pub use mcp_oauth_core::server::AuthorizationServer;
 pub use mcp_oauth_core::server::builder::{ConfigurationError, Lifetimes};
-pub use mcp_oauth_core::token::keys::{Algorithm, KeySet};
+pub use mcp_oauth_core::token::keys::{Algorithm, KeyRotation, KeySealing, KeySet, SigningKey};
 #[cfg(feature = "memory")]
 pub use mcp_oauth_store::MemoryStore;
 #[cfg(feature = "axum")]

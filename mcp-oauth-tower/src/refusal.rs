@@ -32,8 +32,8 @@ pub enum Refusal {
     /// The session is not the caller's, or there is none: `404`, the same for both, so nobody learns of other
     /// people's sessions.
     UnknownSession,
-    /// The store cannot be reached, so nobody can say whether the token was revoked: `503`. Never `401`, which
-    /// would make clients throw their tokens away.
+    /// The store cannot be reached, so nobody can say whether the token was revoked, or signed by a key of this server:
+    /// `503`. Never `401`, which would make clients throw their tokens away.
     Unavailable,
 }
 

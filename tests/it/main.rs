@@ -13,6 +13,7 @@ mod documents;
 mod floods;
 mod github;
 mod identity_provider;
+mod keys;
 mod limits;
 mod management;
 mod metadata;

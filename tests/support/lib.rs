@@ -16,5 +16,6 @@ pub mod client;
 pub mod failing_store;
 pub mod flood;
 pub mod gateway;
+pub mod hesitant_store;
 pub mod identity;
 pub mod tools;

@@ -12,6 +12,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::keys::{Keys, State, StoredKeys};
 use super::{AuthorizationServer, Inner};
 use crate::audit::AuditSink;
 use crate::clock::{Clock, SystemClock};
@@ -25,8 +26,8 @@ use crate::policy::{AllowList, InvalidAllowList};
 use crate::resource::{InvalidResource, Resource, ResourceUri};
 use crate::revocation::Revocations;
 use crate::store::Store;
-use crate::token::keys::{Algorithm, KeyError, KeySet};
-use crate::token::verify::TokenVerifier;
+use crate::token::keys::ring::KeyPlan;
+use crate::token::keys::{Algorithm, InvalidKeyRotation, KeyError, KeyRotation, KeySealing, KeySet, PublicKeys};
 
 /// How long things live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +111,9 @@ pub enum ConfigurationError {
     /// No key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// Keys would be exchanged so that somebody does not know them.
+    #[error(transparent)]
+    KeyRotation(#[from] InvalidKeyRotation),
 }
 
 /// Puts an [`AuthorizationServer`] together.
@@ -128,6 +132,7 @@ pub struct AuthorizationServerBuilder {
     policy: Option<Arc<dyn GrantPolicy>>,
     algorithm: Algorithm,
     keys: Option<KeySet>,
+    stored_keys: Option<(KeySealing, KeyRotation)>,
     clock: Arc<dyn Clock>,
     lifetimes: Lifetimes,
     allowed_redirect_uris: Vec<String>,
@@ -188,16 +193,29 @@ impl AuthorizationServerBuilder {
         self
     }
 
-    /// How access tokens are signed: [`Algorithm::Es256`] unless said otherwise. Not used with [`keys`](Self::keys).
+    /// How access tokens are signed: [`Algorithm::Es256`] unless said otherwise. Not used with [`keys`](Self::keys);
+    /// with [`stored_keys`](Self::stored_keys) it is what the next key is for.
     pub fn signing_algorithm(mut self, algorithm: Algorithm) -> Self {
         self.algorithm = algorithm;
         self
     }
 
-    /// The keys that sign access tokens, if several servers of one process share them; otherwise a key is made now.
-    /// Either way tokens do not outlive the process.
+    /// The keys that sign and verify access tokens: imported ones, or those that several servers of one process
+    /// share. Without this and without [`stored_keys`](Self::stored_keys) a key is made now, and tokens do not outlive
+    /// the process.
     pub fn keys(mut self, keys: KeySet) -> Self {
         self.keys = Some(keys);
+        self
+    }
+
+    /// Keeps the keys that sign access tokens in the store, sealed, where all nodes share them and exchange them as
+    /// `rotation` says; see [`server::keys`](super::keys). Nothing is read now:
+    /// [`prepare_keys`](AuthorizationServer::prepare_keys) does that.
+    ///
+    /// Together with [`keys`](Self::keys), those are only published and verify: so one moves from keys of one's own to
+    /// keys in the store.
+    pub fn stored_keys(mut self, sealing: KeySealing, rotation: KeyRotation) -> Self {
+        self.stored_keys = Some((sealing, rotation));
         self
     }
 
@@ -280,7 +298,26 @@ impl AuthorizationServerBuilder {
             (None, _) => None,
         };
         check_lists(identity.as_ref(), &allow, &self.resources)?;
-        let keys = self.keys.map_or_else(|| KeySet::generate(self.algorithm), Ok)?;
+        let keys = match (self.stored_keys, self.keys) {
+            (Some((sealing, rotation)), handed_in) => {
+                rotation.check()?;
+                Keys::Stored(Box::new(StoredKeys {
+                    store: Arc::clone(&store),
+                    clock: Arc::clone(&self.clock),
+                    issuer: issuer.clone(),
+                    sealing,
+                    plan: KeyPlan {
+                        rotation,
+                        algorithm: self.algorithm,
+                        token_lifetime: self.lifetimes.access_token,
+                    },
+                    published: handed_in.map_or_else(PublicKeys::default, |keys| keys.public()),
+                    state: State::default(),
+                }))
+            }
+            (None, Some(handed_in)) => Keys::given(&issuer, &handed_in)?,
+            (None, None) => Keys::given(&issuer, &KeySet::generate(self.algorithm)?)?,
+        };
         Ok(AuthorizationServer(Arc::new(Inner {
             callback: issuer.endpoint("/callback"),
             #[cfg(feature = "cimd")]
@@ -288,7 +325,6 @@ impl AuthorizationServerBuilder {
                 fetcher,
                 development: issuer.is_loopback(),
             }),
-            verifier: TokenVerifier::new(&issuer, &keys.public()),
             issuer,
             resources: self.resources,
             default_resource,
@@ -347,6 +383,7 @@ impl AuthorizationServer {
             policy: None,
             algorithm: Algorithm::default(),
             keys: None,
+            stored_keys: None,
             clock: Arc::new(SystemClock),
             lifetimes: Lifetimes::default(),
             allowed_redirect_uris: Vec::new(),

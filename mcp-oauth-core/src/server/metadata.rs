@@ -71,8 +71,8 @@ pub struct OpenIdConfiguration {
     pub metadata: AuthorizationServerMetadata,
     /// A person has the same subject for every client.
     pub subject_types_supported: [&'static str; 1],
-    /// Required by that specification; the algorithm of the keys at `jwks_uri`.
-    pub id_token_signing_alg_values_supported: [Algorithm; 1],
+    /// Required by that specification; the algorithms of the keys at `jwks_uri`.
+    pub id_token_signing_alg_values_supported: Vec<Algorithm>,
 }
 
 /// Protected resource metadata (RFC 9728 §2).
@@ -152,7 +152,7 @@ impl AuthorizationServer {
         OpenIdConfiguration {
             metadata: self.metadata(),
             subject_types_supported: ["public"],
-            id_token_signing_alg_values_supported: [self.0.keys.algorithm()],
+            id_token_signing_alg_values_supported: self.0.keys.algorithms(self.now()),
         }
     }
 

@@ -20,10 +20,11 @@ use super::token::TokenError;
 use crate::audit::{Action, Event};
 use crate::client::Client;
 use crate::client::authentication::PresentedClient;
+use crate::error::OAuthError;
 use crate::grant::{EndReason, Grant, GrantId, RefreshToken};
 use crate::origin::Origin;
 use crate::parameters::Parameters;
-use crate::store::{Loaded, StoreError};
+use crate::store::Loaded;
 use crate::token::claims::AccessTokenClaims;
 
 /// A token that the client that shows it may know about.
@@ -97,13 +98,13 @@ impl AuthorizationServer {
 
     /// What a token is, if it was issued to this client. A hint about its kind is not needed: the kinds look
     /// different.
-    pub(super) async fn own_token(&self, token: &str, client: &Client) -> Result<Option<OwnToken>, StoreError> {
+    pub(super) async fn own_token(&self, token: &str, client: &Client) -> Result<Option<OwnToken>, OAuthError> {
         if let Ok(token) = token.parse::<RefreshToken>() {
             let found = self.load_grant(token.grant()).await?;
             let own = found.filter(|found| found.record.issued(&token, &client.client_id));
             return Ok(own.map(|grant| OwnToken::Refresh { token, grant }));
         }
-        let Ok(claims) = self.0.verifier.verify_own(token, self.now()) else {
+        let Some(claims) = self.own_claims(token).await? else {
             return Ok(None);
         };
         if claims.client_id != client.client_id {

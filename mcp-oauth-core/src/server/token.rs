@@ -14,7 +14,8 @@
 
 use std::time::Duration;
 
-use futures_util::future::{join, try_join};
+use futures_util::TryFutureExt as _;
+use futures_util::future::{join, try_join3};
 use serde::{Serialize, Serializer};
 
 use super::{AuthorizationServer, MAXIMUM_ROUNDS, contended};
@@ -194,7 +195,12 @@ impl AuthorizationServer {
         };
         event.action = Action::IssueTokens(Some(request.proof.grant_type()));
         event.grant = request.proof.grant().cloned();
-        let (found, mut loaded) = try_join(self.find_client(&presented), self.find_grant(&request.proof)).await?;
+        let (found, mut loaded, ()) = try_join3(
+            self.find_client(&presented).err_into::<OAuthError>(),
+            self.find_grant(&request.proof).err_into(),
+            self.prepare_keys().err_into(),
+        )
+        .await?;
         let client = presented
             .prove(found.as_ref().map(|found| found.record.clone()))
             .map_err(|error| TokenError {
@@ -317,7 +323,7 @@ impl AuthorizationServer {
             username: grant.identity.login.clone(),
             name: grant.identity.name.clone(),
         };
-        let access_token = self.0.keys.sign(&claims).map_err(|error| {
+        let access_token = self.0.keys.sign(&claims, now).map_err(|error| {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 "an access token could not be signed"

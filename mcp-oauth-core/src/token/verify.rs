@@ -115,6 +115,20 @@ impl TokenVerifier {
         }
     }
 
+    /// Whether there is a key of this name.
+    pub(crate) fn knows(&self, kid: &str) -> bool {
+        self.keys.contains_key(kid)
+    }
+
+    /// The name of the key that a token says it was signed with, if it could be an access token of a server like this
+    /// one. Nothing of that is proven.
+    pub(crate) fn key_named_by(token: &str) -> Option<String> {
+        let header = jsonwebtoken::decode_header(token).ok()?;
+        // Names are thumbprints, which all have the same length.
+        let kid = header.kid.filter(|kid| kid.len() == 43)?;
+        is_access_token(header.typ.as_deref()).then_some(kid)
+    }
+
     /// Checks everything but audience and time.
     fn read(&self, token: &str) -> Result<AccessTokenClaims, TokenRefused> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| TokenRefused::Malformed)?;
@@ -123,10 +137,7 @@ impl TokenVerifier {
             .as_deref()
             .and_then(|kid| self.keys.get(kid))
             .ok_or(TokenRefused::Signature)?;
-        // RFC 9068 §4 also allows the long form; media types count in any case (RFC 2045 §5.1).
-        let typ = header.typ.as_deref().unwrap_or_default();
-        let is_access_token = typ.eq_ignore_ascii_case("at+jwt") || typ.eq_ignore_ascii_case("application/at+jwt");
-        if !is_access_token || header.crit.is_some() {
+        if !is_access_token(header.typ.as_deref()) || header.crit.is_some() {
             return Err(TokenRefused::WrongType);
         }
         let claims = jsonwebtoken::decode::<AccessTokenClaims>(token, key, validation)
@@ -141,6 +152,11 @@ impl TokenVerifier {
         }
         Ok(claims)
     }
+}
+
+/// RFC 9068 §4 also allows the long form; media types count in any case (RFC 2045 §5.1).
+fn is_access_token(typ: Option<&str>) -> bool {
+    typ.is_some_and(|typ| typ.eq_ignore_ascii_case("at+jwt") || typ.eq_ignore_ascii_case("application/at+jwt"))
 }
 
 fn is_timely(claims: &AccessTokenClaims, now: UnixTime) -> bool {

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use axum::Router;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use mcp_oauth_core::error::{ErrorCode, OAuthError};
 use mcp_oauth_core::resource::Resource;
 use mcp_oauth_core::server::AuthorizationServer;
+use mcp_oauth_core::token::keys::JWKS_MAXIMUM_AGE;
 
 use super::{Endpoints, answer, host};
 
@@ -97,8 +98,38 @@ async fn openid_configuration(State(endpoints): State<Endpoints>) -> Response {
     answer::public(&endpoints.server.openid_configuration())
 }
 
-pub(super) async fn jwks(State(endpoints): State<Endpoints>) -> Response {
-    answer::public(&endpoints.server.jwks())
+/// The key set. Whoever has it already (`If-None-Match`) is told so in a few bytes.
+pub(super) async fn jwks(State(endpoints): State<Endpoints>, headers: HeaderMap) -> Response {
+    let document = match endpoints.server.jwks().await {
+        Ok(document) => document,
+        Err(error) => return answer::error(&error.into()),
+    };
+    let known = is_known(&headers, document.entity_tag());
+    let mut response = if known {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        ([(header::CONTENT_TYPE, "application/json")], document.body().clone()).into_response()
+    };
+    let maximum_age = format!("public, max-age={}", JWKS_MAXIMUM_AGE.as_secs());
+    for (name, value) in [
+        (header::CACHE_CONTROL, &*maximum_age),
+        (header::ETAG, document.entity_tag()),
+    ] {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
+/// Whether the caller has the document with this tag. The comparison is the weak one (RFC 9110 §13.1.2).
+fn is_known(headers: &HeaderMap, entity_tag: &str) -> bool {
+    let conditions = headers.get_all(header::IF_NONE_MATCH).iter();
+    let tags = conditions
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    tags.map(str::trim)
+        .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == entity_tag)
 }
 
 async fn not_found() -> Response {
