@@ -98,7 +98,8 @@ impl FromStr for ResourceUri {
         if !secure || !text.starts_with(&format!("{}://", url.scheme())) {
             return Err(InvalidResource::NotAUrl(text.to_owned()));
         }
-        let superfluous = url.fragment().is_some() || url.query().is_some() || !url.username().is_empty();
+        let user_name = !url.username().is_empty() || url.password().is_some();
+        let superfluous = url.fragment().is_some() || url.query().is_some() || user_name;
         // What the URL crate would write differently, two parties could read differently.
         if superfluous || (url.as_str() != text && url.as_str().trim_end_matches('/') != text) {
             return Err(InvalidResource::Superfluous(text.to_owned()));
@@ -281,6 +282,8 @@ mod tests {
             "http://a.example/mcp",
             "https://a.example/#x",
             "https://a.example/?x",
+            "https://ada@a.example/mcp",
+            "https://:secret@a.example/mcp",
             "https://a.example/:x",
             "https://a.example/x/*y",
             "urn:a:b",

@@ -1,8 +1,10 @@
-//! A log of everything: each event and span of `tracing` with all of its fields, each record of `log`, of each thread.
+//! A log of everything: each event and span of `tracing` with all of its fields, each record of `log`, of each thread; and
+//! what a sink for audit events gets to see.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use mcp_oauth_core::audit::{AuditSink, Event};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
@@ -11,10 +13,15 @@ use tracing_subscriber::fmt::format::FmtSpan;
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
+    /// The one of this process.
+    pub(crate) fn of_this_process() -> &'static Self {
+        static LOG: OnceLock<Log> = OnceLock::new();
+        LOG.get_or_init(Self::default)
+    }
+
     /// Listens from now on, to the whole process. Once in a process.
     pub(crate) fn begin() -> Self {
-        static RECORDS: OnceLock<Log> = OnceLock::new();
-        let log = RECORDS.get_or_init(Self::default);
+        let log = Self::of_this_process();
         tracing_subscriber::fmt()
             .with_max_level(tracing::Level::TRACE)
             .with_span_events(FmtSpan::FULL)
@@ -46,6 +53,13 @@ impl MakeWriter<'_> for Log {
 
     fn make_writer(&self) -> Self {
         self.clone()
+    }
+}
+
+impl AuditSink for Log {
+    fn record(&self, event: &Event) {
+        let line = format!("{event:?}\n");
+        self.0.lock().unwrap().extend_from_slice(line.as_bytes());
     }
 }
 

@@ -9,6 +9,7 @@ use url::Url;
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
+use crate::capture::Log;
 use crate::journey;
 use crate::secrets::Secrets;
 
@@ -32,7 +33,10 @@ impl Upstream {
             .unwrap()
             .provider_id("github");
         let allow = AllowList::parse(allow).unwrap();
-        let application = Application::new(|builder| builder.identity(provider).allow(allow));
+        let application = Application::new(|builder| {
+            let builder = builder.audit(Log::of_this_process().clone());
+            builder.identity(provider).allow(allow)
+        });
         let client = Client::confidential(&application).await;
         let mut browser = Browser::default();
         let consent = journey::open(secrets, &application, &client, &mut browser).await;

@@ -11,7 +11,13 @@ use mcp_oauth_tests::client::{Client, Tokens, public_metadata};
 use mcp_oauth_tests::failing_store::Loss;
 use serde_json::{Value, json};
 
+use crate::capture::Log;
 use crate::secrets::Secrets;
+
+/// An application whose audit events go into the log as they are.
+fn application() -> Application {
+    Application::new(|builder| builder.audit(Log::of_this_process().clone()))
+}
 
 /// Signs in as this person with everything noted down, up to the code.
 pub(crate) async fn code(secrets: &mut Secrets, application: &Application, client: &Client, person: &str) -> String {
@@ -69,7 +75,7 @@ async fn send(application: &Application, client: &Client, path: &str, token: &st
 
 /// Registers, reads, replaces and deletes, with the right token and with wrong ones.
 pub(crate) async fn registration_and_management(secrets: &mut Secrets) {
-    let application = Application::default();
+    let application = application();
     let mut confidential = public_metadata();
     confidential["token_endpoint_auth_method"] = json!("client_secret_post");
     for metadata in [public_metadata(), confidential] {
@@ -114,7 +120,7 @@ pub(crate) async fn registration_and_management(secrets: &mut Secrets) {
 
 /// The whole life of grants: code, tokens, refresh, the window's repeat, and each way to the end.
 pub(crate) async fn from_sign_in_to_the_end_of_the_grant(secrets: &mut Secrets) {
-    let application = Application::default();
+    let application = application();
     for client in [
         Client::public(&application).await,
         Client::confidential(&application).await,
@@ -157,7 +163,7 @@ pub(crate) async fn from_sign_in_to_the_end_of_the_grant(secrets: &mut Secrets) 
 
 /// Authorization requests that lead nowhere.
 pub(crate) async fn what_is_refused_at_the_authorization_endpoint(secrets: &mut Secrets) {
-    let application = Application::default();
+    let application = application();
     let client = Client::public(&application).await;
     let state = secrets.made_up("client state");
     for changes in [
@@ -199,7 +205,7 @@ pub(crate) async fn what_is_refused_at_the_authorization_endpoint(secrets: &mut 
 
 /// Codes and refresh tokens that are used wrongly, most of them good ones in the wrong place.
 pub(crate) async fn what_is_refused_at_the_token_endpoint(secrets: &mut Secrets) {
-    let application = Application::default();
+    let application = application();
     let confidential = Client::confidential(&application).await;
     let other = Client::confidential(&application).await;
     secrets.client(&other);
@@ -274,7 +280,7 @@ pub(crate) async fn what_is_refused_at_the_token_endpoint(secrets: &mut Secrets)
 
 /// Clients that do not prove themselves, and access tokens where they do not belong.
 pub(crate) async fn what_is_refused_elsewhere(secrets: &mut Secrets) {
-    let application = Application::default();
+    let application = application();
     let client = Client::public(&application).await;
     let confidential = Client::confidential(&application).await;
     let other = Client::confidential(&application).await;
@@ -311,7 +317,7 @@ pub(crate) async fn what_is_refused_elsewhere(secrets: &mut Secrets) {
 
 /// Each step without a store, and with one whose answer is lost.
 pub(crate) async fn without_a_store(secrets: &mut Secrets) {
-    let application = Application::default();
+    let application = application();
     let client = Client::confidential(&application).await;
     let code = code(secrets, &application, &client, "ada").await;
     let tokens = sign_in(secrets, &application, &client).await;

@@ -34,6 +34,7 @@ async fn no_secret_of_a_whole_run_is_in_the_log() {
         r#"done action="issue_tokens" detail="refresh_token""#,
         r#"done action="end_grant" detail="code_reused""#,
         r#"refused action="sign_in""#,
+        "Event { at: ",
         "the store failed",
         "an access token was refused",
         "the identity provider failed",

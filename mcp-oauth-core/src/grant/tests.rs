@@ -329,6 +329,26 @@ fn nothing_comes_of_a_grant_that_has_ended() {
 }
 
 #[test]
+fn each_end_has_a_word_of_its_own_in_the_log() {
+    let words = [
+        EndReason::CodeReused,
+        EndReason::RefreshTokenReused,
+        EndReason::NoLongerAllowed,
+        EndReason::Revoked,
+        EndReason::AlreadyEnded,
+    ]
+    .map(EndReason::as_str);
+    let expected = [
+        "code_reused",
+        "refresh_token_reused",
+        "no_longer_allowed",
+        "revoked",
+        "already_ended",
+    ];
+    assert_eq!(words, expected);
+}
+
+#[test]
 fn a_record_is_kept_for_as_long_as_something_may_come_of_it() {
     let lifetimes = GrantLifetimes::default();
     let access_token = Duration::from_secs(3600);
