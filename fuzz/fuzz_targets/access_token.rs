@@ -12,10 +12,16 @@ use mcp_oauth_tests::application::{Application, ISSUER, NOTES};
 use mcp_oauth_tests::client::Client;
 
 static GOOD: LazyLock<(Application, TokenVerifier, ResourceUri, String)> = LazyLock::new(|| {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
     let application = Application::default();
     let token = runtime.block_on(async {
-        Client::public(&application).await.sign_in(&application, "ada").await.access_token
+        Client::public(&application)
+            .await
+            .sign_in(&application, "ada")
+            .await
+            .access_token
     });
     let verifier = TokenVerifier::new(&ISSUER.parse().expect("an issuer"), &application.server.jwks());
     (application, verifier, NOTES.parse().expect("a resource"), token)
@@ -31,5 +37,9 @@ fuzz_target!(|input: (u16, u16, &str)| {
     let begin = usize::from(at) % (token.len() + 1);
     let end = (begin + usize::from(length)).min(token.len());
     let changed = format!("{}{text}{}", &token[..begin], &token[end..]);
-    assert_eq!(verifier.verify(&changed, resource, now).is_ok(), changed == *token, "{changed}");
+    assert_eq!(
+        verifier.verify(&changed, resource, now).is_ok(),
+        changed == *token,
+        "{changed}"
+    );
 });

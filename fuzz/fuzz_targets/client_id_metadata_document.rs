@@ -21,7 +21,10 @@ fuzz_target!(|input: (&str, &[u8])| {
         let members: serde_json::Value = serde_json::from_slice(body).expect("an object");
         assert_eq!(members["client_id"], own.client_id().as_str());
         assert!(members.get("client_secret").is_none());
-        assert_eq!(document.metadata().token_endpoint_auth_method, TokenEndpointAuthMethod::None);
+        assert_eq!(
+            document.metadata().token_endpoint_auth_method,
+            TokenEndpointAuthMethod::None
+        );
         assert!(!document.metadata().redirect_uris.is_empty());
     }
 });

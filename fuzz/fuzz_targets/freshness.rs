@@ -22,6 +22,9 @@ fuzz_target!(|input: (u64, Vec<(u8, &[u8])>)| {
     let freshness = Freshness::of(&headers, UnixTime::from_seconds(now));
     let kept = freshness.within(&bounds);
     assert!((bounds.minimum..=bounds.maximum).contains(&kept));
-    let forbids = headers.get_all("cache-control").iter().any(|value| value.as_bytes() == b"no-store");
+    let forbids = headers
+        .get_all("cache-control")
+        .iter()
+        .any(|value| value.as_bytes() == b"no-store");
     assert!(!forbids || kept == bounds.minimum, "kept although it must not be");
 });

@@ -12,7 +12,11 @@ fuzz_target!(|encoded: &[u8]| {
     let pairs: Vec<(String, String)> = form_urlencoded::parse(encoded).into_owned().collect();
     assert!(pairs.len() <= MAXIMUM_PARAMETERS);
     for (name, _) in &pairs {
-        let values: Vec<&str> = pairs.iter().filter(|(known, _)| known == name).map(|(_, value)| &**value).collect();
+        let values: Vec<&str> = pairs
+            .iter()
+            .filter(|(known, _)| known == name)
+            .map(|(_, value)| &**value)
+            .collect();
         let filled: Vec<&str> = values.iter().copied().filter(|value| !value.is_empty()).collect();
         assert_eq!(parameters.all(name).collect::<Vec<_>>(), filled);
         match parameters.get(name) {

@@ -30,7 +30,11 @@ fuzz_target!(|input: (Option<&str>, &[u8], &str, &str)| {
     let known = id.parse::<ClientId>().ok();
     assert_eq!(meant.client_id(), known.as_ref());
     if !secret.is_empty() {
-        assert_eq!(format!("{meant:?}"), format!("{:?}", by_header(id, "another")), "a secret is shown");
+        assert_eq!(
+            format!("{meant:?}"),
+            format!("{:?}", by_header(id, "another")),
+            "a secret is shown"
+        );
     }
 });
 

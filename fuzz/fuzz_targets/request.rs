@@ -9,7 +9,14 @@ use libfuzzer_sys::fuzz_target;
 use mcp_oauth_tests::application::{Application, TRUSTED_PROXY};
 use mcp_oauth_tests::client::Client;
 
-const METHODS: [Method; 6] = [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS, Method::HEAD];
+const METHODS: [Method; 6] = [
+    Method::GET,
+    Method::POST,
+    Method::PUT,
+    Method::DELETE,
+    Method::OPTIONS,
+    Method::HEAD,
+];
 const PATHS: [&str; 16] = [
     "/authorize",
     "/consent",
@@ -41,7 +48,9 @@ const HEADERS: [&str; 8] = [
 const FORM: &str = "application/x-www-form-urlencoded";
 
 static SERVED: LazyLock<(tokio::runtime::Runtime, Application, Client)> = LazyLock::new(|| {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
     let application = Application::default();
     let client = runtime.block_on(Client::public(&application));
     (runtime, application, client)
@@ -63,11 +72,16 @@ fuzz_target!(|input: (u8, u8, &str, Vec<(u8, &[u8])>, &[u8], bool)| {
     };
     for (name, value) in headers {
         if let Ok(value) = HeaderValue::from_bytes(value) {
-            request.headers_mut().append(HeaderName::from_static(HEADERS[usize::from(name) % HEADERS.len()]), value);
+            request.headers_mut().append(
+                HeaderName::from_static(HEADERS[usize::from(name) % HEADERS.len()]),
+                value,
+            );
         }
     }
     if is_form {
-        request.headers_mut().insert("content-type", HeaderValue::from_static(FORM));
+        request
+            .headers_mut()
+            .insert("content-type", HeaderValue::from_static(FORM));
     }
     let answer = runtime.block_on(application.send_from(TRUSTED_PROXY, request));
     let refused_for_load = answer.status == 503 || answer.status == 429;

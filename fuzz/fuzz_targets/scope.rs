@@ -13,9 +13,15 @@ fuzz_target!(|input: (&str, &str)| {
     assert_eq!(written.parse::<ScopeSet>().as_ref(), Ok(&one));
     let words: Vec<&str> = input.0.split(' ').filter(|word| !word.is_empty()).collect();
     assert!(words.iter().all(|word| one.contains(word)));
-    assert!(one.iter().all(|scope| words.contains(&scope.as_str())), "a scope that nobody wrote");
+    assert!(
+        one.iter().all(|scope| words.contains(&scope.as_str())),
+        "a scope that nobody wrote"
+    );
     let common = one.intersection(&other);
-    assert!(one.contains_all(&common) && other.contains_all(&common), "narrowed, never widened");
+    assert!(
+        one.contains_all(&common) && other.contains_all(&common),
+        "narrowed, never widened"
+    );
     assert_eq!(one.intersection(&one), one);
     assert_eq!(one.contains_all(&other), common.iter().count() == other.iter().count());
 });

@@ -12,7 +12,11 @@ fuzz_target!(|text: &str| {
     if let Ok(code) = text.parse::<AuthorizationCode>() {
         assert_eq!(code.expose().expose(), text);
         let another: AuthorizationCode = format!("{}.another", code.grant()).parse().expect("a code");
-        assert_eq!(format!("{code:?} {code}"), format!("{another:?} {another}"), "its secret is shown");
+        assert_eq!(
+            format!("{code:?} {code}"),
+            format!("{another:?} {another}"),
+            "its secret is shown"
+        );
     }
     if let Ok(token) = text.parse::<RefreshToken>() {
         assert_eq!(token.expose().expose(), text);
