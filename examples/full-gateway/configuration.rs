@@ -88,6 +88,8 @@ pub(crate) struct Configuration {
     pub(crate) allowed_redirect_uris: Vec<String>,
     /// Whether clients may be known by the URL of their metadata document, which the gateway then fetches.
     pub(crate) client_id_metadata_documents: bool,
+    /// Whether devices without a browser may be let in by somebody who enters a code.
+    pub(crate) device_authorization: bool,
     /// Proxies that say where requests come from: addresses and networks.
     trusted_proxies: String,
     /// What to log, as `tracing-subscriber`'s filter reads it.
@@ -118,6 +120,7 @@ impl Default for Configuration {
             maximum_identity_age: 24 * 60 * 60,
             allowed_redirect_uris: Vec::new(),
             client_id_metadata_documents: true,
+            device_authorization: true,
             trusted_proxies: String::new(),
             log: "info".to_owned(),
             built_in_servers: true,

@@ -80,6 +80,9 @@ impl Gateway {
                 builder.signing_algorithm(algorithm).stored_keys(sealing, rotation)
             }
         };
+        if configuration.device_authorization {
+            builder = builder.device_authorization();
+        }
         if configuration.client_id_metadata_documents {
             builder = builder.client_id_metadata_documents(Fetcher::default());
         }

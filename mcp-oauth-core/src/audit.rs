@@ -53,7 +53,8 @@ pub enum Action {
     Approve,
     /// A person did not allow it.
     Deny,
-    /// A person came back from the identity provider; if that succeeded, there is a new grant.
+    /// A person came back from the identity provider; if that succeeded, there is a new grant, or a device was let in, which
+    /// gets its grant when it fetches the tokens.
     SignIn,
     /// A client asked for tokens; `None` if it did not say how, or in a way that is not known here.
     IssueTokens(Option<GrantType>),

@@ -44,7 +44,7 @@ pub enum ErrorCode {
     InvalidScope,
     /// The resource is unknown, or none was named where there are several (RFC 8707 §2).
     InvalidTarget,
-    /// The person said no, or may not (RFC 6749 §4.1.2.1).
+    /// The person said no, or may not (RFC 6749 §4.1.2.1, RFC 8628 §3.5).
     AccessDenied,
     /// Something failed that should not (RFC 6749 §4.1.2.1).
     ServerError,
@@ -58,6 +58,12 @@ pub enum ErrorCode {
     InvalidToken,
     /// The access token is good, but not for this (RFC 6750 §3.1).
     InsufficientScope,
+    /// Nobody has decided yet about a device: it polls again after the interval (RFC 8628 §3.5).
+    AuthorizationPending,
+    /// The same, and the device polls too often: its interval is five seconds longer from now on (RFC 8628 §3.5).
+    SlowDown,
+    /// Nobody has decided in time about a device: it begins anew (RFC 8628 §3.5).
+    ExpiredToken,
 }
 
 impl ErrorCode {
@@ -80,6 +86,9 @@ impl ErrorCode {
             Self::InvalidClientMetadata => "invalid_client_metadata",
             Self::InvalidToken => "invalid_token",
             Self::InsufficientScope => "insufficient_scope",
+            Self::AuthorizationPending => "authorization_pending",
+            Self::SlowDown => "slow_down",
+            Self::ExpiredToken => "expired_token",
         }
     }
 }
@@ -153,7 +162,7 @@ impl OAuthError {
         match self.code {
             _ if self.retry_after.is_some() => 429,
             ErrorCode::InvalidClient | ErrorCode::InvalidToken => 401,
-            ErrorCode::AccessDenied | ErrorCode::InsufficientScope => 403,
+            ErrorCode::InsufficientScope => 403,
             ErrorCode::ServerError => 500,
             ErrorCode::TemporarilyUnavailable => 503,
             _ => 400,
@@ -199,6 +208,9 @@ mod tests {
             ErrorCode::InvalidRequest,
             ErrorCode::UnsupportedResponseType,
             ErrorCode::InvalidClientMetadata,
+            ErrorCode::AuthorizationPending,
+            ErrorCode::SlowDown,
+            ErrorCode::ExpiredToken,
         ] {
             assert_eq!(serde_json::to_string(&code).unwrap(), format!("\"{}\"", code.as_str()));
         }

@@ -143,6 +143,8 @@ enum Status {
 pub enum EndReason {
     /// Its code was redeemed a second time.
     CodeReused,
+    /// A device code was used long after it had been redeemed.
+    DeviceCodeReused,
     /// A refresh token was used long after it had been replaced.
     RefreshTokenReused,
     /// The person is no longer on the allow-list, or the policy denies it now.
@@ -163,6 +165,7 @@ impl EndReason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::CodeReused => "code_reused",
+            Self::DeviceCodeReused => "device_code_reused",
             Self::RefreshTokenReused => "refresh_token_reused",
             Self::NoLongerAllowed => "no_longer_allowed",
             Self::AccountGone => "account_gone",
@@ -250,7 +253,6 @@ impl Grant {
     }
 
     /// A new grant that no code leads to: its tokens are issued at once.
-    #[allow(dead_code, reason = "the grants without a code come next")]
     pub(crate) fn without_code(
         approval: Approval,
         with_refresh_token: bool,

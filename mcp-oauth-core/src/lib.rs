@@ -10,7 +10,8 @@
 //!
 //! The authorization code grant with PKCE (OAuth 2.1, RFC 7636), for clients that register themselves (RFC 7591),
 //! for tokens that are bound to a resource (RFC 8707, RFC 9068), with consent before anybody is asked to sign in,
-//! with the issuer in every answer (RFC 9207), and with metadata for all of it (RFC 8414, RFC 9728).
+//! with the issuer in every answer (RFC 9207), and with metadata for all of it (RFC 8414, RFC 9728). For devices without
+//! a browser, the device authorization grant (RFC 8628).
 //!
 //! # The map
 //!
@@ -19,6 +20,7 @@
 //! | the endpoints, and the server they share | [`server`] |
 //! | what one approval leads to: code and refresh tokens | [`grant`] |
 //! | an authorization request on its way | [`transaction`] |
+//! | a device that waits to be let in | [`device`] |
 //! | clients: registration, redirect URIs, authentication | [`client`] |
 //! | access tokens: keys, claims, verification | [`token`] |
 //! | which grants have ended | [`revocation`] |
@@ -59,6 +61,7 @@
 pub mod audit;
 pub mod client;
 pub mod clock;
+pub mod device;
 pub mod error;
 #[cfg(feature = "fetch")]
 pub mod fetch;

@@ -117,6 +117,11 @@ impl SecretDigest {
         Self(bytes)
     }
 
+    /// The digest as it is written, in 43 characters of base64url.
+    pub(crate) fn written(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+
     /// Whether `presented` is the secret that this digest was made of. Takes the same time either way.
     #[must_use]
     pub fn matches(&self, presented: &Secret) -> bool {
@@ -132,7 +137,7 @@ impl fmt::Debug for SecretDigest {
 
 impl Serialize for SecretDigest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&URL_SAFE_NO_PAD.encode(self.0))
+        serializer.serialize_str(&self.written())
     }
 }
 

@@ -10,6 +10,10 @@
 //! | [`consent`] | the person approves or denies | 2 |
 //! | [`callback`] | the person is identified, the grant and its code exist | 2 |
 //! | [`token`] | the code or a refresh token becomes tokens | 2 |
+//! | [`device`] | a device asks to be let in | 2 |
+//! | | a person enters the code that it shows | 3 |
+//! | | the person approves or denies, and is identified | 3, and 4 |
+//! | | the device polls | 2 |
 //! | [`register`] | a client introduces itself | 1 |
 //! | [`manage`] | a client reads, replaces or deletes its registration | 1 or 2 |
 //! | [`revoke`] | a client gives a token back | 3 |
@@ -61,6 +65,7 @@ pub mod authorize;
 pub mod builder;
 pub mod callback;
 pub mod consent;
+pub mod device;
 #[cfg(feature = "cimd")]
 mod documents;
 pub mod introspect;
@@ -92,6 +97,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     lifetimes: Lifetimes,
     allowed_redirect_uris: Vec<String>,
+    devices: bool,
     ended: Revocations,
     limits: Limits,
     audit_sink: Option<Arc<dyn AuditSink>>,
@@ -150,6 +156,12 @@ impl AuthorizationServer {
     /// When it does not.
     pub async fn ready(&self) -> Result<(), StoreError> {
         self.0.store.ping().await
+    }
+
+    /// Whether devices may ask to be let in (RFC 8628).
+    #[must_use]
+    pub fn lets_devices_in(&self) -> bool {
+        self.0.devices
     }
 
     pub(crate) fn now(&self) -> UnixTime {

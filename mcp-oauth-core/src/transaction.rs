@@ -1,7 +1,7 @@
-//! An authorization request on its way: from the first page to the code.
+//! An authorization request on its way: from the first page to the code, or to the device that waits for it.
 //!
-//! A transaction is one record. It begins when somebody opens the authorization endpoint and knows two secrets
-//! by digest: the one in the browser's cookie, which says that the pages of one sign-in are seen by one browser,
+//! A transaction is one record. It begins when somebody opens the authorization endpoint, or enters the code that a
+//! device shows, and knows two secrets by digest: the one in the browser's cookie, which says that the pages of one sign-in are seen by one browser,
 //! and the one that exists only after consent was given and that the callback has to show.
 //!
 //! ```text
@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::ClientId;
 use crate::client::redirect_uri::RedirectUri;
+use crate::device::DeviceId;
 use crate::pkce::{CodeChallenge, CodeVerifier};
 use crate::resource::ResourceUri;
 use crate::scope::ScopeSet;
@@ -95,16 +96,34 @@ impl fmt::Debug for TransactionId {
 pub struct AuthorizationRequest {
     /// Who asks.
     pub client_id: ClientId,
-    /// Where the answer goes, as the request named it.
-    pub redirect_uri: RedirectUri,
-    /// What the client wants to get back, exactly.
-    pub state: Option<ClientState>,
-    /// What the verifier will have to meet.
-    pub code_challenge: CodeChallenge,
+    /// Where the answer goes.
+    pub destination: Destination,
     /// For which resources.
     pub resources: Vec<ResourceUri>,
     /// How far: what was asked for, as far as it exists.
     pub scopes: ScopeSet,
+}
+
+/// Where the answer to an authorization request goes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Destination {
+    /// Back to the client, with the person: a code, or an error.
+    Client {
+        /// The redirect URI, as the request named it.
+        redirect_uri: RedirectUri,
+        /// What the client wants to get back, exactly.
+        state: Option<ClientState>,
+        /// What the verifier will have to meet.
+        code_challenge: CodeChallenge,
+    },
+    /// To a device, which asks for it by itself (RFC 8628). The person stays here.
+    Device {
+        /// Which device authorization it is.
+        device: DeviceId,
+        /// What is left here of the code that the device shows.
+        user_code: SecretDigest,
+    },
 }
 
 /// The `state` of a client. It is the client's protection against forgery, so `Debug` does not show it.
@@ -275,6 +294,14 @@ impl Transaction {
         }
     }
 
+    /// Whether the consent page may be shown to this browser, again or for the first time.
+    pub(crate) fn is_shown_to(&self, browser: &BrowserSecret) -> Result<(), TransactionRefused> {
+        match self.progress {
+            Progress::Refused { .. } => Err(TransactionRefused::Finished),
+            _ => self.seen_by(browser),
+        }
+    }
+
     /// The person approves. `None` in place of a next state means that they had approved before.
     pub(crate) fn approve(&self, browser: &BrowserSecret) -> Result<(Option<Self>, SignInSecret), TransactionRefused> {
         self.seen_by(browser)?;
@@ -327,7 +354,7 @@ impl Transaction {
         }
     }
 
-    /// The state after the code was issued.
+    /// The state after the code was issued, or the device let in.
     pub(crate) fn completed(&self) -> Self {
         Self {
             progress: Progress::Completed,

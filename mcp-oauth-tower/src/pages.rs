@@ -11,7 +11,7 @@ use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CO
 use http::{HeaderValue, StatusCode};
 use mcp_oauth_core::identity::Identity;
 use mcp_oauth_core::secret::Secret;
-use mcp_oauth_core::server::authorize::ConsentPrompt;
+use mcp_oauth_core::server::authorize::{ConsentPrompt, PromptDestination};
 
 /// What every page needs.
 #[derive(Clone, Copy, Debug)]
@@ -90,7 +90,63 @@ struct SuccessPage<'a> {
     code: &'a str,
 }
 
+/// The page on which a person enters the code of a device.
+#[derive(Template)]
+#[template(path = "device.html")]
+struct DevicePage<'a> {
+    nonce: &'a str,
+    development: bool,
+    entry: &'a CodeEntry<'a>,
+}
+
+/// What the form for the code of a device says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CodeEntry<'a> {
+    pub(crate) action: &'a str,
+    /// What stands in the field already.
+    pub(crate) user_code: &'a str,
+    /// Whether the code was tried and is of no use.
+    pub(crate) unusable: bool,
+}
+
+/// How it ended for a device.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum DeviceEnd {
+    LetIn,
+    TurnedAway,
+}
+
+#[derive(Template)]
+#[template(path = "device_end.html")]
+struct DeviceEndPage<'a> {
+    nonce: &'a str,
+    development: bool,
+    end: DeviceEnd,
+}
+
 impl Frame {
+    pub(crate) fn device(self, status: StatusCode, entry: &CodeEntry<'_>) -> Response {
+        page(status, |nonce| {
+            DevicePage {
+                nonce,
+                development: self.development,
+                entry,
+            }
+            .render()
+        })
+    }
+
+    pub(crate) fn device_end(self, end: DeviceEnd) -> Response {
+        page(StatusCode::OK, |nonce| {
+            DeviceEndPage {
+                nonce,
+                development: self.development,
+                end,
+            }
+            .render()
+        })
+    }
+
     pub(crate) fn consent(self, action: &str, prompt: &ConsentPrompt) -> Response {
         page(StatusCode::OK, |nonce| {
             ConsentPage {

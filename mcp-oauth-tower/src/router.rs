@@ -6,6 +6,9 @@
 //! | `/consent` | POST | the person's decision |
 //! | `/callback` | GET | the way back from the identity provider |
 //! | `/success` | GET | shows the code to clients without a redirect URI of their own |
+//! | `/device` | GET, POST | the code of a device is entered; only where devices are let in |
+//! | `/device/consent` | GET | the consent page of a device; likewise |
+//! | `/device_authorization` | POST | a device asks to be let in; likewise |
 //! | `/token` | POST | tokens |
 //! | `/revoke` | POST | a client gives a token back |
 //! | `/introspect` | POST | a client asks about a token of its own |
@@ -36,6 +39,7 @@ mod callback;
 mod consent;
 mod cookies;
 mod development;
+mod device;
 mod form;
 mod host;
 mod metadata;
@@ -124,13 +128,22 @@ fn routes(endpoints: Endpoints) -> Router {
         .route(&path("/consent"), post(consent::decide))
         .route(&path("/callback"), get(callback::finish))
         .route(&path("/success"), get(callback::show_code));
+    if server.lets_devices_in() {
+        pages = pages
+            .route(&path("/device"), get(device::show).post(device::enter))
+            .route(&path(device::CONSENT), get(device::show_consent));
+    }
     // Whatever a provider says of itself: made-up people are for one's own machine.
     if endpoints.frame.development && server.issuer().is_loopback() {
         pages = pages
             .route(&path(SIGN_IN_PATH), get(development::show).post(development::choose))
             .route_layer(middleware::from_fn_with_state(endpoints.clone(), host::only_loopback));
     }
-    let for_clients = Router::new()
+    let mut for_clients = Router::new();
+    if server.lets_devices_in() {
+        for_clients = for_clients.route(&path("/device_authorization"), post(device::authorize));
+    }
+    let for_clients = for_clients
         .route(&path("/token"), post(token::issue))
         .route(&path("/revoke"), post(token::revoke))
         .route(&path("/introspect"), post(token::introspect))

@@ -6,6 +6,7 @@ use http::Method;
 use mcp_oauth_tests::application::{Application, NOTES, request};
 use mcp_oauth_tests::browser::Browser;
 use mcp_oauth_tests::client::{Client, Tokens};
+use mcp_oauth_tests::device::{DEVICE_GRANT, Device};
 use mcp_oauth_tower::Fetcher;
 use serde_json::{Value, json};
 use wiremock::matchers::{method, path};
@@ -24,7 +25,8 @@ impl Published {
     async fn new() -> Self {
         let host = MockServer::start().await;
         let fetcher = Fetcher::default().allow_loopback().timeout(Duration::from_millis(500));
-        let application = Application::new(|builder| builder.client_id_metadata_documents(fetcher));
+        let application =
+            Application::new(|builder| builder.client_id_metadata_documents(fetcher).device_authorization());
         let client = Client {
             client_id: format!("{}/client.json", host.uri()),
             client_secret: None,
@@ -278,4 +280,35 @@ async fn nobody_manages_a_client_by_its_document_here() {
             .await;
         assert_eq!(answer.status, 401);
     }
+}
+
+/// As VS Code publishes it. A device may come here before anybody has asked for authorization.
+#[tokio::test]
+async fn a_client_with_a_document_may_begin_on_a_device() {
+    let published = Published::new().await;
+    let mut document = published.document();
+    document["grant_types"] = json!(["authorization_code", "refresh_token", DEVICE_GRANT]);
+    published.publishes(&document).await;
+    let device = Device::of(&published.application, published.client.clone()).await;
+    device.let_in(&published.application, "ada").await;
+    let tokens = Tokens::of(&device.poll(&published.application).await);
+    let called = published.application.call(NOTES, &tokens.access_token).await.json();
+    assert_eq!(called["client_id"], published.client.client_id);
+    assert_eq!(published.fetches().await, 1, "the token endpoint fetches nothing");
+
+    let other = Published::new().await;
+    let mut document = other.document();
+    document["grant_types"] = json!(["authorization_code"]);
+    other.publishes(&document).await;
+    let refused = other
+        .client
+        .post(&other.application, "/device_authorization", &[])
+        .await;
+    assert_eq!(refused.error(), "unauthorized_client");
+    let unknown = Published::new().await;
+    let refused = unknown
+        .client
+        .post(&unknown.application, "/device_authorization", &[])
+        .await;
+    assert_eq!((refused.status.as_u16(), &*refused.error()), (401, "invalid_client"));
 }

@@ -1,15 +1,19 @@
-//! Random sequences of everything that clients and people can do, held against a model that fits on a page: no code and no
-//! refresh token pays twice, nothing crosses clients, nothing outlives its grant, and no step answers 5xx.
+//! Random sequences of everything that clients and people can do, held against a model that fits on a page: no code, no
+//! device code and no refresh token pays twice, nothing crosses clients, nothing outlives its grant, and no step answers 5xx.
 
 use std::time::Duration;
 
 use http::Method;
 use mcp_oauth_tests::application::{Answer, Application, ISSUER, NOTES, encode, request};
 use mcp_oauth_tests::client::{Client, Tokens, public_metadata};
+use mcp_oauth_tests::device::{Device, application};
 use proptest::prelude::*;
 
 const CODE_LIFETIME: u64 = 60;
 const WINDOW: u64 = 60;
+const DEVICE_CODE_LIFETIME: u64 = 600;
+/// For so long a device code that is over is still known.
+const REMEMBERED_DEVICE: u64 = 300;
 const ACCESS_TOKEN_LIFETIME: u64 = 3600;
 /// The server remembers when the last eight tokens were replaced; an older one may have been replaced as late as those.
 const REMEMBERED: usize = 8;
@@ -18,6 +22,10 @@ const REMEMBERED: usize = 8;
 enum Step {
     Register,
     SignIn {
+        client: usize,
+        person: usize,
+    },
+    LetDeviceIn {
         client: usize,
         person: usize,
     },
@@ -59,6 +67,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         2 => Just(Step::Register),
         3 => (any.clone(), any.clone()).prop_map(|(client, person)| Step::SignIn { client, person }),
+        2 => (any.clone(), any.clone()).prop_map(|(client, person)| Step::LetDeviceIn { client, person }),
         8 => (recent.clone(), by.clone(), prop::bool::weighted(0.9))
             .prop_map(|(grant, by, right_verifier)| Step::Redeem { grant, by, right_verifier }),
         12 => (recent.clone(), 0..3_usize, by.clone()).prop_map(|(grant, token, by)| Step::Refresh { grant, token, by }),
@@ -80,13 +89,19 @@ struct ModelClient {
 struct ModelGrant {
     client: usize,
     person: &'static str,
-    code: String,
-    verifier: String,
+    proof: ModelProof,
     issued_at: u64,
-    redeemed: bool,
+    redeemed_at: Option<u64>,
     ended: bool,
     /// Every refresh token there ever was, with the time at which it was replaced.
     chain: Vec<(String, Option<u64>)>,
+}
+
+/// What leads to the first tokens.
+#[derive(Clone)]
+enum ModelProof {
+    Code { code: String, verifier: String },
+    Device(Device),
 }
 
 struct ModelToken {
@@ -108,6 +123,7 @@ struct Model {
 enum Expected {
     InvalidClient,
     InvalidGrant,
+    ExpiredToken,
     Tokens { same_successor: bool },
 }
 
@@ -135,18 +151,36 @@ impl Model {
             return Expected::InvalidClient;
         }
         let grant = &mut self.grants[grant];
-        if by != grant.client || !right_verifier || grant.ended {
+        let is_device = matches!(grant.proof, ModelProof::Device(_));
+        if by != grant.client || (!is_device && !right_verifier) || grant.ended {
             return Expected::InvalidGrant;
         }
-        if grant.redeemed {
-            grant.ended = true;
+        if let Some(redeemed_at) = grant.redeemed_at {
+            let known = now < grant.issued_at + DEVICE_CODE_LIFETIME + REMEMBERED_DEVICE;
+            grant.ended = !is_device || (known && now - redeemed_at >= WINDOW);
             return Expected::InvalidGrant;
         }
-        if now >= grant.issued_at + CODE_LIFETIME {
+        let age = now - grant.issued_at;
+        if is_device && (DEVICE_CODE_LIFETIME..DEVICE_CODE_LIFETIME + REMEMBERED_DEVICE).contains(&age) {
+            return Expected::ExpiredToken;
+        }
+        if age >= if is_device { DEVICE_CODE_LIFETIME } else { CODE_LIFETIME } {
             return Expected::InvalidGrant;
         }
-        grant.redeemed = true;
+        grant.redeemed_at = Some(now);
         Expected::Tokens { same_successor: false }
+    }
+
+    fn add_grant(&mut self, client: usize, person: &'static str, proof: ModelProof) {
+        self.grants.push(ModelGrant {
+            client,
+            person,
+            proof,
+            issued_at: self.now,
+            redeemed_at: None,
+            ended: false,
+            chain: Vec::new(),
+        });
     }
 
     fn expect_refresh(&mut self, grant: usize, token: usize, by: usize) -> Expected {
@@ -199,6 +233,7 @@ fn assert_answers(answer: &Answer, expected: &Expected) {
     match expected {
         Expected::InvalidClient => assert_eq!((answer.status.as_u16(), &*answer.error()), (401, "invalid_client")),
         Expected::InvalidGrant => assert_eq!((answer.status.as_u16(), &*answer.error()), (400, "invalid_grant")),
+        Expected::ExpiredToken => assert_eq!((answer.status.as_u16(), &*answer.error()), (400, "expired_token")),
         Expected::Tokens { .. } => assert_eq!(answer.status, 200, "{answer:?}"),
     }
 }
@@ -235,19 +270,22 @@ async fn take_step(application: &Application, model: &mut Model, step: Step) {
             }
             let code = known.client.code(application, person).await;
             let verifier = known.client.verifier.clone();
-            let issued_at = model.now;
-            let chain = Vec::new();
-            let (redeemed, ended) = (false, false);
-            model.grants.push(ModelGrant {
-                client,
-                person,
-                code,
-                verifier,
-                issued_at,
-                redeemed,
-                ended,
-                chain,
-            });
+            model.add_grant(client, person, ModelProof::Code { code, verifier });
+        }
+        Step::LetDeviceIn { client, person } => {
+            let Some(client) = pick(client, model.clients.len()) else {
+                return;
+            };
+            let person = ["ada", "grace"][person % 2];
+            let known = &model.clients[client];
+            if known.deleted {
+                let refused = known.client.post(application, "/device_authorization", &[]).await;
+                assert_answers(&refused, &Expected::InvalidClient);
+                return;
+            }
+            let device = Device::of(application, known.client.clone()).await;
+            assert_eq!(device.let_in(application, person).await.status, 200);
+            model.add_grant(client, person, ModelProof::Device(device));
         }
         Step::Redeem {
             grant,
@@ -258,15 +296,16 @@ async fn take_step(application: &Application, model: &mut Model, step: Step) {
                 return;
             };
             let by = model.by(by, model.grants[grant].client);
-            let code = model.grants[grant].code.clone();
-            let verifier = if right_verifier {
-                model.grants[grant].verifier.clone()
-            } else {
-                "w".repeat(43)
-            };
+            let proof = model.grants[grant].proof.clone();
             let expected = model.expect_redemption(grant, by, right_verifier);
             let client = model.clients[by].client.clone();
-            let answer = client.redeem(application, &code, &[("code_verifier", &verifier)]).await;
+            let answer = match proof {
+                ModelProof::Code { code, verifier } => {
+                    let verifier = if right_verifier { verifier } else { "w".repeat(43) };
+                    client.redeem(application, &code, &[("code_verifier", &verifier)]).await
+                }
+                ModelProof::Device(device) => Device { client, ..device }.poll(application).await,
+            };
             assert_answers(&answer, &expected);
             if expected == (Expected::Tokens { same_successor: false }) {
                 model.take(grant, &answer, false);
@@ -375,7 +414,7 @@ proptest! {
     fn whatever_happens_in_whatever_order_the_model_knows_the_answer(steps in prop::collection::vec(step(), 1..100)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let application = Application::default();
+            let application = application();
             let mut model = Model::default();
             take_step(&application, &mut model, Step::Register).await;
             for step in steps {

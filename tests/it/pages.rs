@@ -5,9 +5,9 @@ use mcp_oauth_tests::browser::Browser;
 use mcp_oauth_tests::client::{Client, public_metadata};
 use serde_json::json;
 
-const HOSTILE: &str = r#""><svg onload=alert(1)><script>alert(2)</script>'&amp;{{7*7}}"#;
+pub(crate) const HOSTILE: &str = r#""><svg onload=alert(1)><script>alert(2)</script>'&amp;{{7*7}}"#;
 
-fn assert_is_a_safe_page(page: &Answer) {
+pub(crate) fn assert_is_a_safe_page(page: &Answer) {
     assert!(
         page.header("content-type").starts_with("text/html; charset=utf-8"),
         "{page:?}"

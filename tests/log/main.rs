@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "what does not hold here fails the test")]
 
 mod capture;
+mod device;
 mod github;
 mod journey;
 mod secrets;
@@ -23,6 +24,7 @@ async fn no_secret_of_a_whole_run_is_in_the_log() {
     journey::what_is_refused_at_the_token_endpoint(&mut secrets).await;
     journey::what_is_refused_elsewhere(&mut secrets).await;
     journey::without_a_store(&mut secrets).await;
+    device::devices(&mut secrets).await;
     github::signing_in(&mut secrets).await;
     github::failures(&mut secrets).await;
 
@@ -33,6 +35,8 @@ async fn no_secret_of_a_whole_run_is_in_the_log() {
         r#"refused action="read_client""#,
         r#"done action="issue_tokens" detail="refresh_token""#,
         r#"done action="end_grant" detail="code_reused""#,
+        r#"done action="end_grant" detail="device_code_reused""#,
+        r#"refused action="enter_user_code""#,
         r#"refused action="sign_in""#,
         "Event { at: ",
         "the store failed",

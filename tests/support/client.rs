@@ -131,6 +131,11 @@ impl Client {
     /// Sends a token request with this client's authentication and the given fields; a field that is there already
     /// is changed, and an empty value leaves it out.
     pub async fn token(&self, application: &Application, fields: &[(&str, &str)]) -> Answer {
+        self.post(application, "/token", fields).await
+    }
+
+    /// The same at another endpoint.
+    pub async fn post(&self, application: &Application, path: &str, fields: &[(&str, &str)]) -> Answer {
         let mut headers = vec![("content-type", "application/x-www-form-urlencoded".to_owned())];
         let mut form: Vec<(&str, &str)> = Vec::new();
         match &self.client_secret {
@@ -148,7 +153,7 @@ impl Client {
         }
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         application
-            .send(request(http::Method::POST, "/token", &headers, &encode(&form)))
+            .send(request(http::Method::POST, path, &headers, &encode(&form)))
             .await
     }
 

@@ -13,6 +13,7 @@
 pub mod application;
 pub mod browser;
 pub mod client;
+pub mod device;
 pub mod failing_store;
 pub mod flood;
 pub mod gateway;

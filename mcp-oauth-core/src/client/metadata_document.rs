@@ -552,7 +552,7 @@ mod tests {
     }
 
     #[test]
-    fn vs_code_has_grant_types_that_nobody_knows_here_and_redirects_of_two_kinds() {
+    fn vs_code_asks_for_the_device_grant_too_and_has_redirects_of_two_kinds() {
         let vs_code = "https://vscode.dev/oauth/client-metadata.json";
         let document = json!({
             "client_id": vs_code,

@@ -64,11 +64,14 @@ pub enum GrantType {
     AuthorizationCode,
     /// RFC 6749 §6.
     RefreshToken,
+    /// RFC 8628 §3.4.
+    #[serde(rename = "urn:ietf:params:oauth:grant-type:device_code")]
+    DeviceCode,
 }
 
 impl GrantType {
-    /// The grant types of this server.
-    pub const SUPPORTED: [Self; 2] = [Self::AuthorizationCode, Self::RefreshToken];
+    /// The grant types of this server. A client that names none gets those of them that are switched on.
+    pub const SUPPORTED: [Self; 3] = [Self::AuthorizationCode, Self::RefreshToken, Self::DeviceCode];
 
     /// The grant type as it is written.
     #[must_use]
@@ -76,15 +79,20 @@ impl GrantType {
         match self {
             Self::AuthorizationCode => "authorization_code",
             Self::RefreshToken => "refresh_token",
+            Self::DeviceCode => "urn:ietf:params:oauth:grant-type:device_code",
+        }
+    }
+
+    /// Whether a client can come to its first token this way.
+    fn is_a_beginning(self) -> bool {
+        match self {
+            Self::AuthorizationCode | Self::DeviceCode => true,
+            Self::RefreshToken => false,
         }
     }
 
     fn from_text(text: &str) -> Option<Self> {
-        match text {
-            "authorization_code" => Some(Self::AuthorizationCode),
-            "refresh_token" => Some(Self::RefreshToken),
-            _ => None,
-        }
+        Self::SUPPORTED.into_iter().find(|known| known.as_str() == text)
     }
 }
 
@@ -103,7 +111,8 @@ pub enum ApplicationType {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ClientMetadata {
-    /// Where codes may be sent: at least one.
+    /// Where codes may be sent: at least one, if it may use codes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub redirect_uris: Vec<RedirectUri>,
     /// How it proves itself at the token endpoint.
     pub token_endpoint_auth_method: TokenEndpointAuthMethod,
@@ -236,8 +245,10 @@ impl RegistrationRequest {
     /// `invalid_redirect_uri` names the first redirect URI that is not good; anything else is
     /// `invalid_client_metadata`.
     pub fn accept(self, allowed: &[String]) -> Result<ClientMetadata, InvalidRegistration> {
+        let grant_types = grant_types(self.grant_types)?;
         let redirect_uris = self.redirect_uris.unwrap_or_default();
-        if redirect_uris.is_empty() {
+        // RFC 7591 §2: for grant types with a redirect.
+        if redirect_uris.is_empty() && grant_types.contains(&GrantType::AuthorizationCode) {
             return refuse("redirect_uris is required: it lists where codes may be sent");
         }
         if redirect_uris.len() > MAXIMUM_ENTRIES {
@@ -257,7 +268,7 @@ impl RegistrationRequest {
         let metadata = ClientMetadata {
             redirect_uris,
             token_endpoint_auth_method: auth_method(self.token_endpoint_auth_method.as_deref())?,
-            grant_types: grant_types(self.grant_types)?,
+            grant_types,
             response_types: response_types(self.response_types)?,
             application_type: application_type(self.application_type.as_deref())?,
             client_name: name(self.client_name)?,
@@ -326,11 +337,29 @@ fn grant_types(value: Option<Vec<String>>) -> Result<Vec<GrantType>, InvalidRegi
     let known = GrantType::SUPPORTED
         .into_iter()
         .filter(|known| asked.iter().any(|asked| GrantType::from_text(asked) == Some(*known)))
-        .collect::<Vec<_>>();
-    if known.contains(&GrantType::AuthorizationCode) {
-        Ok(known)
+        .collect();
+    usable(known)
+}
+
+fn usable(grant_types: Vec<GrantType>) -> Result<Vec<GrantType>, InvalidRegistration> {
+    if grant_types.iter().any(|grant_type| grant_type.is_a_beginning()) {
+        Ok(grant_types)
     } else {
-        refuse("grant_types must include authorization_code, the only way to a token here")
+        refuse("grant_types must include one that leads to a first token here, such as authorization_code")
+    }
+}
+
+impl ClientMetadata {
+    /// The same without the grant types that are not `offered`, as if nobody had ever heard of them.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_client_metadata` when no way to a token is left.
+    pub fn limited_to(mut self, offered: impl Iterator<Item = GrantType>) -> Result<Self, InvalidRegistration> {
+        let offered: Vec<GrantType> = offered.collect();
+        self.grant_types.retain(|grant_type| offered.contains(grant_type));
+        self.grant_types = usable(self.grant_types)?;
+        Ok(self)
     }
 }
 
@@ -415,15 +444,42 @@ mod tests {
         assert_eq!(
             echoed,
             json!({"redirect_uris": ["http://127.0.0.1/cb"], "token_endpoint_auth_method": "client_secret_basic",
-                "grant_types": ["authorization_code", "refresh_token"], "response_types": ["code"]})
+                "grant_types": GrantType::SUPPORTED, "response_types": ["code"]})
         );
     }
 
     #[test]
     fn unknown_members_and_unknown_grant_types_are_ignored() {
         let request = json!({"redirect_uris": ["http://127.0.0.1/cb"], "x": {"y": [1]}, "software_statement": "x.y.z",
-            "grant_types": ["authorization_code", "urn:ietf:params:oauth:grant-type:device_code"]});
+            "grant_types": ["authorization_code", "urn:ietf:params:oauth:grant-type:saml2-bearer"]});
         assert_eq!(accept(&request).unwrap().grant_types, [GrantType::AuthorizationCode]);
+    }
+
+    #[test]
+    fn a_client_of_devices_alone_needs_no_redirect_uri() {
+        let request = json!({"token_endpoint_auth_method": "none", "response_types": ["code"],
+            "grant_types": ["refresh_token", "urn:ietf:params:oauth:grant-type:device_code"]});
+        let echoed = serde_json::to_value(accept(&request).unwrap()).unwrap();
+        assert_eq!(
+            echoed,
+            json!({"token_endpoint_auth_method": "none", "response_types": ["code"],
+                "grant_types": ["refresh_token", "urn:ietf:params:oauth:grant-type:device_code"]})
+        );
+        let both = json!({"grant_types": ["authorization_code", "urn:ietf:params:oauth:grant-type:device_code"]});
+        assert_eq!(code(&both), ErrorCode::InvalidClientMetadata);
+    }
+
+    #[test]
+    fn grant_types_that_are_not_offered_count_as_unknown() {
+        let offered = || [GrantType::AuthorizationCode, GrantType::RefreshToken].into_iter();
+        let everything = accept(&json!({"redirect_uris": ["http://127.0.0.1/cb"]})).unwrap();
+        assert_eq!(everything.grant_types, GrantType::SUPPORTED);
+        assert_eq!(
+            everything.limited_to(offered()).unwrap().grant_types,
+            [GrantType::AuthorizationCode, GrantType::RefreshToken]
+        );
+        let device = json!({"grant_types": ["refresh_token", "urn:ietf:params:oauth:grant-type:device_code"]});
+        assert!(accept(&device).unwrap().limited_to(offered()).is_err());
     }
 
     #[test]

@@ -25,7 +25,9 @@ use url::Url;
 use super::AuthorizationServer;
 use crate::audit::{Action, Event};
 use crate::client::redirect_uri::{RedirectUri, shown};
+use crate::client::registration::GrantType;
 use crate::client::{Client, ClientId};
+use crate::device::UserCode;
 use crate::error::{ErrorCode, OAuthError};
 use crate::limits::Work;
 use crate::origin::Origin;
@@ -35,7 +37,7 @@ use crate::resource::ResourceUri;
 use crate::scope::{Scope, ScopeSet};
 use crate::secret::Secret;
 use crate::store;
-use crate::transaction::{AuthorizationRequest, BrowserSecret, ClientState, Transaction, TransactionId};
+use crate::transaction::{AuthorizationRequest, BrowserSecret, ClientState, Destination, Transaction, TransactionId};
 
 /// At most this many characters in a client's `state`.
 pub const MAXIMUM_STATE: usize = 2048;
@@ -102,10 +104,16 @@ pub(super) struct ReturnAddress<'a> {
 }
 
 impl AuthorizationRequest {
-    pub(super) fn return_address(&self) -> ReturnAddress<'_> {
-        ReturnAddress {
-            redirect_uri: &self.redirect_uri,
-            state: self.state.as_ref().map(|state| state.0.as_str()),
+    /// `None` where no client waits for the person to come back.
+    pub(super) fn return_address(&self) -> Option<ReturnAddress<'_>> {
+        match &self.destination {
+            Destination::Client {
+                redirect_uri, state, ..
+            } => Some(ReturnAddress {
+                redirect_uri,
+                state: state.as_ref().map(|state| state.0.as_str()),
+            }),
+            Destination::Device { .. } => None,
         }
     }
 }
@@ -161,6 +169,24 @@ impl AuthorizeError {
     }
 }
 
+/// Where the answer goes, as the consent page says it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PromptDestination {
+    /// Back to the client, with the person.
+    Client {
+        /// Where the code goes: a host, or the scheme of an app. Empty if the person has to carry it.
+        host: String,
+        /// Whether the code goes to the person's own machine.
+        is_loopback: bool,
+    },
+    /// To a device.
+    Device {
+        /// The code that the device shows, for the person to compare.
+        user_code: UserCode,
+    },
+}
+
 /// What the consent page shows, and what it has to send back.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -175,10 +201,8 @@ pub struct ConsentPrompt {
     pub client_host: Option<String>,
     /// The host that answers for the client: that of its document, for a client that has one. This is checked.
     pub verified_host: Option<String>,
-    /// Where the code goes: a host, or the scheme of an app.
-    pub redirect_destination: String,
-    /// Whether the code goes to the person's own machine.
-    pub redirect_is_loopback: bool,
+    /// Where the answer goes.
+    pub destination: PromptDestination,
     /// What the client wants to reach: name and URI of each resource.
     pub resources: Vec<(String, ResourceUri)>,
     /// How far: each scope, and what it allows in words if that is known.
@@ -231,6 +255,10 @@ impl AuthorizationServer {
             .and_then(|state| self.checked_request(parameters, &client, redirect_uri.clone(), state))
             .map_err(|error| AuthorizeError::at_client(self, &to, error))?;
 
+        let destination = PromptDestination::Client {
+            host: redirect_uri.destination(),
+            is_loopback: redirect_uri.is_loopback(),
+        };
         let browser = BrowserSecret::random();
         let transaction = Transaction::begin(request, &browser);
         let time_to_live = Some(self.0.lifetimes.transaction);
@@ -242,7 +270,7 @@ impl AuthorizationServer {
         )
         .await
         .map_err(|error| AuthorizeError::at_client(self, &to, error.into()))?;
-        Ok(self.prompt(&client, transaction, browser))
+        Ok(self.prompt(&client, transaction, browser, destination))
     }
 
     async fn requesting_client(&self, parameters: &Parameters) -> Result<Client, OAuthError> {
@@ -268,6 +296,13 @@ impl AuthorizationServer {
         redirect_uri: RedirectUri,
         state: Option<String>,
     ) -> Result<AuthorizationRequest, OAuthError> {
+        // RFC 6749 §4.1.2.1: a client of devices alone has no use for a code.
+        if !client.metadata.grant_types.contains(&GrantType::AuthorizationCode) {
+            return Err(OAuthError::new(
+                ErrorCode::UnauthorizedClient,
+                "the client has not registered the grant type authorization_code",
+            ));
+        }
         if parameters.require("response_type")? != "code" {
             return Err(OAuthError::new(
                 ErrorCode::UnsupportedResponseType,
@@ -281,21 +316,27 @@ impl AuthorizationServer {
             ));
         }
         let code_challenge = code_challenge(parameters)?;
-        let resources = self.wanted_resources(parameters)?.unwrap_or_default();
-        let resources = if resources.is_empty() {
-            vec![self.default_resource()?]
-        } else {
-            resources
-        };
-        let scopes = self.wanted_scopes(parameters, &resources)?;
+        let (resources, scopes) = self.wanted_access(parameters)?;
         Ok(AuthorizationRequest {
             client_id: client.client_id.clone(),
-            redirect_uri,
-            state: state.map(ClientState),
-            code_challenge,
+            destination: Destination::Client {
+                redirect_uri,
+                state: state.map(ClientState),
+                code_challenge,
+            },
             resources,
             scopes,
         })
+    }
+
+    /// What a request asks for: the resources, or the default one, and the scopes.
+    pub(super) fn wanted_access(&self, parameters: &Parameters) -> Result<(Vec<ResourceUri>, ScopeSet), OAuthError> {
+        let resources = match self.wanted_resources(parameters)? {
+            Some(resources) => resources,
+            None => vec![self.default_resource()?],
+        };
+        let scopes = self.wanted_scopes(parameters, &resources)?;
+        Ok((resources, scopes))
     }
 
     fn default_resource(&self) -> Result<ResourceUri, OAuthError> {
@@ -367,7 +408,13 @@ impl AuthorizationServer {
         Ok(scopes)
     }
 
-    fn prompt(&self, client: &Client, transaction: Transaction, browser: BrowserSecret) -> ConsentPrompt {
+    pub(super) fn prompt(
+        &self,
+        client: &Client,
+        transaction: Transaction,
+        browser: BrowserSecret,
+        destination: PromptDestination,
+    ) -> ConsentPrompt {
         let request = &transaction.request;
         let resources: Vec<_> = request
             .resources
@@ -390,8 +437,7 @@ impl AuthorizationServer {
             client_host: client_uri
                 .and_then(|uri| Url::parse(uri).ok())
                 .and_then(|url| url.host_str().map(str::to_owned)),
-            redirect_destination: request.redirect_uri.destination(),
-            redirect_is_loopback: request.redirect_uri.is_loopback(),
+            destination,
             resources: resources
                 .iter()
                 .map(|resource| (resource.display_name().to_owned(), resource.uri().clone()))

@@ -37,6 +37,9 @@ pub struct Lifetimes {
     pub access_token: Duration,
     /// An authorization request, from the first page to the code (10 minutes).
     pub transaction: Duration,
+    /// The codes of a device that waits to be let in, from their issue to the person's approval (10 minutes; 1 minute to
+    /// 1 hour). The longer, the more time there is to guess one (RFC 8628 §5.1).
+    pub device_code: Duration,
     /// A registered client, from its last use (90 days; it is renewed when less than half is left); `None` means for
     /// ever.
     pub client: Option<Duration>,
@@ -60,6 +63,7 @@ impl Default for Lifetimes {
         Self {
             access_token: Duration::from_secs(60 * 60),
             transaction: Duration::from_secs(10 * 60),
+            device_code: Duration::from_secs(10 * 60),
             client: Some(Duration::from_secs(90 * 24 * 60 * 60)),
             unused_client: Duration::from_secs(24 * 60 * 60),
             grant: GrantLifetimes::default(),
@@ -91,6 +95,9 @@ pub enum ConfigurationError {
     /// RFC 6749 §4.1.2 allows a code ten minutes at most.
     #[error("an authorization code may live for 1 to 600 seconds: change lifetimes.grant.authorization_code")]
     CodeLifetime,
+    /// Codes that people carry from one screen to another.
+    #[error("a device code may live for 60 to 3600 seconds: change lifetimes.device_code")]
+    DeviceCodeLifetime,
     /// The identity provider cannot be used here.
     #[error("{0}")]
     Identity(String),
@@ -136,6 +143,7 @@ pub struct AuthorizationServerBuilder {
     clock: Arc<dyn Clock>,
     lifetimes: Lifetimes,
     allowed_redirect_uris: Vec<String>,
+    devices: bool,
     limits: Limits,
     audit_sink: Option<Arc<dyn AuditSink>>,
     #[cfg(feature = "cimd")]
@@ -250,6 +258,16 @@ impl AuthorizationServerBuilder {
         self
     }
 
+    /// Lets devices in that have no browser: the device authorization grant (RFC 8628).
+    ///
+    /// Off unless said otherwise. A device shows a code, and whoever enters it and signs in lets the device in; so a
+    /// stranger can begin this on a device of their own and talk somebody into entering the code (RFC 8628 §5.4). The
+    /// pages warn of that, but only those who need the grant should offer it.
+    pub fn device_authorization(mut self) -> Self {
+        self.devices = true;
+        self
+    }
+
     /// Lets clients in whose identifier is the URL of a document (client ID metadata documents), which is fetched
     /// with `fetcher`. On a loopback issuer the URL may be a loopback one, if the fetcher lets it through.
     #[cfg(feature = "cimd")]
@@ -287,6 +305,9 @@ impl AuthorizationServerBuilder {
         }
         if !(1..=600).contains(&self.lifetimes.grant.authorization_code.as_secs()) {
             return Err(ConfigurationError::CodeLifetime);
+        }
+        if !(60..=3600).contains(&self.lifetimes.device_code.as_secs()) {
+            return Err(ConfigurationError::DeviceCodeLifetime);
         }
         identity.check(&issuer).map_err(ConfigurationError::Identity)?;
         let default_resource = match (self.default_resource, self.resources.as_slice()) {
@@ -337,6 +358,7 @@ impl AuthorizationServerBuilder {
             ended: Revocations::new(self.lifetimes.access_token),
             lifetimes: self.lifetimes,
             allowed_redirect_uris: self.allowed_redirect_uris,
+            devices: self.devices,
             limits: self.limits,
             audit_sink: self.audit_sink,
         })))
@@ -387,6 +409,7 @@ impl AuthorizationServer {
             clock: Arc::new(SystemClock),
             lifetimes: Lifetimes::default(),
             allowed_redirect_uris: Vec::new(),
+            devices: false,
             limits: Limits::default(),
             audit_sink: None,
             #[cfg(feature = "cimd")]

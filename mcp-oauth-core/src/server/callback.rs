@@ -23,7 +23,7 @@ use crate::origin::Origin;
 use crate::parameters::Parameters;
 use crate::scope::ScopeSet;
 use crate::store::{self, Loaded};
-use crate::transaction::{SignInSecret, SignInState, Transaction, TransactionId, TransactionRefused};
+use crate::transaction::{Destination, SignInSecret, SignInState, Transaction, TransactionId, TransactionRefused};
 
 /// Where the person goes next.
 #[derive(Debug)]
@@ -31,6 +31,10 @@ use crate::transaction::{SignInSecret, SignInState, Transaction, TransactionId, 
 pub enum CallbackOutcome {
     /// Back to the client, with a code or with an error.
     Client(ClientRedirect),
+    /// Nowhere: the device was let in, and fetches its tokens by itself.
+    DeviceLetIn,
+    /// Nowhere: the device was turned away, for this reason, because of who the person is.
+    DeviceTurnedAway(OAuthError),
     /// Nowhere yet: the identity provider failed in a way that may pass. The transaction waits, and approving it
     /// again sends the person to the identity provider again.
     Retry {
@@ -98,7 +102,7 @@ impl AuthorizationServer {
                     .admit(&identity, &request.client_id, &request.resources, &request.scopes)
                     .await;
                 match admitted {
-                    Ok(scopes) => return self.issue_code(&loaded, identity, scopes, event).await,
+                    Ok(scopes) => return self.approved(&loaded, identity, scopes, event).await,
                     Err(error) if error.code() == ErrorCode::AccessDenied => error,
                     Err(error) => return Err(error.into()),
                 }
@@ -115,9 +119,15 @@ impl AuthorizationServer {
             }
         };
         event.outcome = Outcome::Refused(refusal.clone());
-        let redirect = ClientRedirect::error(self, &request.return_address(), &refusal);
+        if let Destination::Device { device, .. } = &request.destination {
+            self.turn_device_away(device).await?;
+        }
+        let outcome = match request.return_address() {
+            Some(to) => CallbackOutcome::Client(ClientRedirect::error(self, &to, &refusal)),
+            None => CallbackOutcome::DeviceTurnedAway(refusal),
+        };
         self.finish(&loaded).await?;
-        Ok(CallbackOutcome::Client(redirect))
+        Ok(outcome)
     }
 
     /// An `error` in place of a code (RFC 6749 §4.1.2.1).
@@ -151,9 +161,8 @@ impl AuthorizationServer {
         }
     }
 
-    /// Creates the grant and finishes the transaction, at the same time. Only the request that finished the
-    /// transaction hands out its code; a grant whose code nobody gets is taken back.
-    async fn issue_code(
+    /// Lets the device in, or answers the client with a code.
+    async fn approved(
         &self,
         loaded: &Loaded<Transaction>,
         identity: Identity,
@@ -161,16 +170,42 @@ impl AuthorizationServer {
         event: &mut Event,
     ) -> Result<CallbackOutcome, TransactionError> {
         let request = &loaded.record.request;
-        let approval = Approval {
-            client_id: request.client_id.clone(),
-            identity,
-            resources: request.resources.clone(),
-            scopes,
-        };
-        let binding = CodeBinding {
-            redirect_uri: request.redirect_uri.clone(),
-            code_challenge: request.code_challenge.clone(),
-        };
+        match &request.destination {
+            Destination::Client {
+                redirect_uri,
+                code_challenge,
+                ..
+            } => {
+                let binding = CodeBinding {
+                    redirect_uri: redirect_uri.clone(),
+                    code_challenge: code_challenge.clone(),
+                };
+                let approval = Approval {
+                    client_id: request.client_id.clone(),
+                    identity,
+                    resources: request.resources.clone(),
+                    scopes,
+                };
+                self.issue_code(loaded, approval, binding, event).await
+            }
+            Destination::Device { device, .. } => {
+                // In this order, so that a sign-in that fails half-way can be finished by loading the page again.
+                self.let_device_in(device, identity, scopes).await?;
+                self.finish(loaded).await?;
+                Ok(CallbackOutcome::DeviceLetIn)
+            }
+        }
+    }
+
+    /// Creates the grant and finishes the transaction, at the same time. Only the request that finished the
+    /// transaction hands out its code; a grant whose code nobody gets is taken back.
+    async fn issue_code(
+        &self,
+        loaded: &Loaded<Transaction>,
+        approval: Approval,
+        binding: CodeBinding,
+        event: &mut Event,
+    ) -> Result<CallbackOutcome, TransactionError> {
         let (grant, code) = Grant::issue(approval, binding, self.now(), &self.0.lifetimes.grant);
         event.subject = Some(grant.identity.subject());
         event.grant = Some(grant.id.clone());
@@ -187,8 +222,12 @@ impl AuthorizationServer {
             return Err(error);
         }
         inserted?;
-        let redirect = ClientRedirect::code(self, &request.return_address(), &code.expose());
-        Ok(CallbackOutcome::Client(redirect))
+        let to = loaded
+            .record
+            .request
+            .return_address()
+            .ok_or(TransactionRefused::Unknown)?;
+        Ok(CallbackOutcome::Client(ClientRedirect::code(self, &to, &code.expose())))
     }
 
     async fn finish(&self, loaded: &Loaded<Transaction>) -> Result<(), TransactionError> {

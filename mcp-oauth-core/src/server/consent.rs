@@ -17,10 +17,14 @@ use url::Url;
 use super::authorize::ClientRedirect;
 use super::{AuthorizationServer, MAXIMUM_ROUNDS, contended};
 use crate::audit::{Action, Event};
+use crate::device::DeviceClosed;
 use crate::error::{ErrorCode, OAuthError};
 use crate::identity::SignIn;
 use crate::origin::Origin;
-use crate::transaction::{BrowserSecret, Decision, SignInSecret, SignInState, TransactionId, TransactionRefused};
+use crate::transaction::{
+    AuthorizationRequest, BrowserSecret, Decision, Destination, SignInSecret, SignInState, TransactionId,
+    TransactionRefused,
+};
 
 /// Where the person goes next.
 #[derive(Debug)]
@@ -35,6 +39,8 @@ pub enum ConsentOutcome {
     },
     /// Back to the client, which is told `access_denied`.
     Denied(ClientRedirect),
+    /// Nowhere: a device was turned away, and is told so when it asks.
+    DeviceTurnedAway,
 }
 
 /// The identity provider's page, with the state of this sign-in: `Debug` shows the address alone.
@@ -64,6 +70,9 @@ pub enum TransactionError {
     /// The transaction does not go on.
     #[error(transparent)]
     Refused(#[from] TransactionRefused),
+    /// The device waits no more: somebody else has decided, or its time is over.
+    #[error(transparent)]
+    DeviceClosed(#[from] DeviceClosed),
     /// The store does not answer.
     #[error(transparent)]
     Failed(#[from] OAuthError),
@@ -75,6 +84,7 @@ impl TransactionError {
     pub fn oauth(&self) -> OAuthError {
         match self {
             Self::Refused(refused) => OAuthError::new(ErrorCode::InvalidRequest, refused.to_string()),
+            Self::DeviceClosed(closed) => OAuthError::new(ErrorCode::InvalidRequest, closed.to_string()),
             Self::Failed(error) => error.clone(),
         }
     }
@@ -125,16 +135,16 @@ impl AuthorizationServer {
                 .await?
                 .ok_or(TransactionRefused::Unknown)?;
             event.client_id = Some(loaded.record.request.client_id.clone());
+            let request = &loaded.record.request;
             let (next, outcome) = match decision {
                 Decision::Approve => {
                     let (next, sign_in) = loaded.record.approve(browser)?;
+                    if let Destination::Device { device, .. } = &request.destination {
+                        self.device_waits(device).await?;
+                    }
                     (next, self.sign_in(transaction, sign_in))
                 }
-                Decision::Deny => {
-                    let denied = OAuthError::new(ErrorCode::AccessDenied, "the person did not allow it");
-                    let redirect = ClientRedirect::error(self, &loaded.record.request.return_address(), &denied);
-                    (loaded.record.deny(browser)?, ConsentOutcome::Denied(redirect))
-                }
+                Decision::Deny => (loaded.record.deny(browser)?, self.denied(request).await?),
             };
             let stored = match &next {
                 Some(next) => self.replace_transaction(&loaded, next).await?,
@@ -145,6 +155,18 @@ impl AuthorizationServer {
             }
         }
         Err(contended().into())
+    }
+
+    /// Tells whoever asked that the person did not allow it.
+    async fn denied(&self, request: &AuthorizationRequest) -> Result<ConsentOutcome, TransactionError> {
+        if let Destination::Device { device, .. } = &request.destination {
+            self.turn_device_away(device).await?;
+        }
+        let denied = OAuthError::new(ErrorCode::AccessDenied, "the person did not allow it");
+        Ok(match request.return_address() {
+            Some(to) => ConsentOutcome::Denied(ClientRedirect::error(self, &to, &denied)),
+            None => ConsentOutcome::DeviceTurnedAway,
+        })
     }
 
     fn sign_in(&self, transaction: &TransactionId, sign_in: SignInSecret) -> ConsentOutcome {

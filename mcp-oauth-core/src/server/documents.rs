@@ -82,6 +82,10 @@ impl AuthorizationServer {
         let document = MetadataDocument::parse(url, &fetched.body, &self.0.allowed_redirect_uris)?;
         let now = self.now();
         let mut client = document.into_client(now);
+        client.metadata = client
+            .metadata
+            .limited_to(self.grant_types())
+            .map_err(InvalidDocument::from)?;
         client.document_fresh_until = Some(now + fetched.freshness.within(&FreshnessBounds::default()));
         Ok(client)
     }

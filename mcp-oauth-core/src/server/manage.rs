@@ -157,6 +157,7 @@ impl AuthorizationServer {
         let request = RegistrationRequest::parse(body).map_err(OAuthError::from)?;
         let metadata = request
             .accept(&self.0.allowed_redirect_uris)
+            .and_then(|metadata| metadata.limited_to(self.grant_types()))
             .map_err(OAuthError::from)?;
         for _ in 0..MAXIMUM_ROUNDS {
             let had_secret = loaded.record.metadata.token_endpoint_auth_method.needs_secret();

@@ -28,6 +28,9 @@ pub struct AuthorizationServerMetadata {
     pub authorization_endpoint: String,
     /// Where codes become tokens.
     pub token_endpoint: String,
+    /// Where devices ask to be let in (RFC 8628 §4). Left out where they may not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_authorization_endpoint: Option<String>,
     /// Where clients introduce themselves.
     pub registration_endpoint: String,
     /// Where clients give tokens back (RFC 7009).
@@ -47,7 +50,7 @@ pub struct AuthorizationServerMetadata {
     /// Always `query`.
     pub response_modes_supported: [&'static str; 1],
     /// How tokens can be had.
-    pub grant_types_supported: [GrantType; 2],
+    pub grant_types_supported: Vec<GrantType>,
     /// How clients prove themselves; `none` first, since some clients take the first.
     pub token_endpoint_auth_methods_supported: [TokenEndpointAuthMethod; 3],
     /// Always `S256`.
@@ -100,7 +103,7 @@ impl AuthorizationServer {
     /// The authorization server metadata.
     #[must_use]
     pub fn metadata(&self) -> AuthorizationServerMetadata {
-        let endpoint = |path: &str| self.issuer().endpoint(path).into();
+        let endpoint = |path: &str| -> String { self.issuer().endpoint(path).into() };
         let mut scopes: ScopeSet = self
             .resources()
             .iter()
@@ -113,6 +116,7 @@ impl AuthorizationServer {
             issuer: self.issuer().as_str().to_owned(),
             authorization_endpoint: endpoint("/authorize"),
             token_endpoint: endpoint("/token"),
+            device_authorization_endpoint: self.lets_devices_in().then(|| endpoint("/device_authorization")),
             registration_endpoint: endpoint("/register"),
             revocation_endpoint: endpoint("/revoke"),
             revocation_endpoint_auth_methods_supported: TokenEndpointAuthMethod::SUPPORTED,
@@ -122,7 +126,7 @@ impl AuthorizationServer {
             scopes_supported: texts(&scopes),
             response_types_supported: ["code"],
             response_modes_supported: ["query"],
-            grant_types_supported: GrantType::SUPPORTED,
+            grant_types_supported: self.grant_types().collect(),
             token_endpoint_auth_methods_supported: TokenEndpointAuthMethod::SUPPORTED,
             code_challenge_methods_supported: ["S256"],
             client_id_metadata_document_supported: self.reads_documents(),
@@ -133,6 +137,14 @@ impl AuthorizationServer {
                 .map(|resource| resource.uri().to_string())
                 .collect(),
         }
+    }
+
+    /// The grant types that clients can register and use here.
+    pub(super) fn grant_types(&self) -> impl Iterator<Item = GrantType> {
+        let devices = self.lets_devices_in();
+        GrantType::SUPPORTED
+            .into_iter()
+            .filter(move |grant_type| devices || *grant_type != GrantType::DeviceCode)
     }
 
     #[cfg(feature = "cimd")]

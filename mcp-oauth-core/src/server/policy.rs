@@ -205,7 +205,7 @@ impl AuthorizationServer {
 
     /// What the lists let a person in for, to all of these resources: the least sure of the grounds. If they do not, a
     /// sentence that says so.
-    fn listed(&self, identity: &Identity, resources: &[ResourceUri]) -> Result<Ground, String> {
+    pub(super) fn listed(&self, identity: &Identity, resources: &[ResourceUri]) -> Result<Ground, String> {
         let of_server = self.0.allow.ground(identity);
         let mut least = of_server.ok_or("this person is not allowed to sign in here")?;
         for uri in resources {

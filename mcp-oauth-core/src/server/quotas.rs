@@ -55,7 +55,6 @@ impl AuthorizationServer {
     /// # Errors
     ///
     /// As [`spend`](Self::spend).
-    #[allow(dead_code, reason = "what counts failures comes next")]
     pub(crate) async fn afford(&self, work: Work, origin: &Origin) -> Result<(), OAuthError> {
         let (of_network, of_everybody) = work.quotas(self.limits());
         for (quota, who) in [

@@ -89,7 +89,9 @@ impl AuthorizationServer {
     }
 
     async fn new_client(&self, body: &[u8], origin: &Origin) -> Result<ClientInformation, OAuthError> {
-        let metadata = RegistrationRequest::parse(body)?.accept(&self.0.allowed_redirect_uris)?;
+        let metadata = RegistrationRequest::parse(body)?
+            .accept(&self.0.allowed_redirect_uris)?
+            .limited_to(self.grant_types())?;
         self.spend(Work::Registration, origin).await?;
         let now = self.now();
         let secret = metadata

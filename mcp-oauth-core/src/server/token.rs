@@ -1,4 +1,5 @@
-//! The token endpoint (OAuth 2.1 §3.2): a code or a refresh token becomes an access token.
+//! The token endpoint (OAuth 2.1 §3.2): a code or a refresh token becomes an access token. Devices, which poll here,
+//! have a [file of their own](super::device).
 //!
 //! The client is proven first; a client that fails uses nothing up. Then the grant decides, purely, and its new
 //! state is stored with one compare-and-set: if somebody else was faster, the grant decides again on what it finds
@@ -139,7 +140,7 @@ impl Proof {
             }),
             _ => Err(OAuthError::new(
                 ErrorCode::UnsupportedGrantType,
-                "grant_type must be authorization_code or refresh_token",
+                "the grant_type is not one of those that the metadata of this server lists",
             )),
         }
     }
@@ -183,6 +184,10 @@ impl AuthorizationServer {
         authorization: Option<&str>,
         event: &mut Event,
     ) -> Result<TokenResponse, TokenError> {
+        // What leads to no grant yet has its own way.
+        if self.lets_devices_in() && form.get("grant_type")? == Some(GrantType::DeviceCode.as_str()) {
+            return self.device_tokens(form, authorization, event).await;
+        }
         let presented = PresentedClient::read(authorization, form).map_err(|error| TokenError {
             error,
             challenge: authorization.is_some(),
@@ -226,11 +231,11 @@ impl AuthorizationServer {
                     let renewed = self.renew_client(found.as_ref());
                     let (stored, ()) = join(self.replace_grant(&grant, &next), renewed).await;
                     if stored? {
-                        return self.issue(&request, &next, refresh_token.as_ref());
+                        return self.issue_for(&request, &next, refresh_token.as_ref());
                     }
                 }
                 Transition::Answer(refresh_token) => {
-                    return self.issue(&request, &grant.record, refresh_token.as_ref());
+                    return self.issue_for(&request, &grant.record, refresh_token.as_ref());
                 }
                 Transition::End(reason) => {
                     self.end_grant(grant, reason, &event.origin).await?;
@@ -300,16 +305,28 @@ impl AuthorizationServer {
         Ok(transition)
     }
 
-    fn issue(
+    fn issue_for(
         &self,
         request: &TokenRequest,
         grant: &Grant,
         refresh_token: Option<&RefreshToken>,
     ) -> Result<TokenResponse, TokenError> {
-        let scope = narrowed(&grant.scopes, request.scope.as_deref());
+        let (resources, scope) = (request.resources.as_deref(), request.scope.as_deref());
+        self.issue(resources, scope, grant, refresh_token)
+    }
+
+    /// Makes the answer. `resources` and `scope` are what the request asks for, if that is less than was approved.
+    pub(super) fn issue(
+        &self,
+        resources: Option<&[ResourceUri]>,
+        scope: Option<&str>,
+        grant: &Grant,
+        refresh_token: Option<&RefreshToken>,
+    ) -> Result<TokenResponse, TokenError> {
+        let scope = narrowed(&grant.scopes, scope);
         let now = self.now();
         let lifetime: Duration = self.0.lifetimes.access_token;
-        let audience = request.resources.as_ref().unwrap_or(&grant.resources);
+        let audience = resources.unwrap_or(&grant.resources);
         let claims = AccessTokenClaims {
             issuer: self.issuer().as_str().to_owned(),
             audience: audience.iter().map(|uri| uri.as_str().to_owned()).collect(),

@@ -6,9 +6,11 @@ fn request() -> AuthorizationRequest {
     let verifier: CodeVerifier = "v".repeat(43).parse().unwrap();
     AuthorizationRequest {
         client_id: "client_of_these_tests".parse().unwrap(),
-        redirect_uri: RedirectUri::register("https://client.example/callback", &[]).unwrap(),
-        state: Some(ClientState("state of the client".to_owned())),
-        code_challenge: CodeChallenge::of(&verifier),
+        destination: Destination::Client {
+            redirect_uri: RedirectUri::register("https://client.example/callback", &[]).unwrap(),
+            state: Some(ClientState("state of the client".to_owned())),
+            code_challenge: CodeChallenge::of(&verifier),
+        },
         resources: vec!["https://mcp.example.com/mcp".parse().unwrap()],
         scopes: ScopeSet::default(),
     }
@@ -169,5 +171,21 @@ fn an_identifier_of_a_transaction_has_43_characters_of_base64url() {
     }
     for text in [id.as_str(), "", ".", &format!("x{}.proof", id.as_str())] {
         assert!(text.parse::<SignInState>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn the_consent_page_is_shown_to_its_browser_until_it_is_over() {
+    let (begun, browser) = begun();
+    let (approved, ..) = begun.approve(&browser).unwrap();
+    let approved = approved.unwrap();
+    let stranger = BrowserSecret::random();
+    for going_on in [&begun, &approved] {
+        assert_eq!(going_on.is_shown_to(&browser), Ok(()));
+        assert_eq!(going_on.is_shown_to(&stranger), Err(TransactionRefused::OtherBrowser));
+    }
+    let denied = begun.deny(&browser).unwrap().unwrap();
+    for over in [denied, approved.completed()] {
+        assert_eq!(over.is_shown_to(&browser), Err(TransactionRefused::Finished));
     }
 }

@@ -2,7 +2,7 @@
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::header::{ACCEPT, RETRY_AFTER, SET_COOKIE};
+use http::header::{ACCEPT, RETRY_AFTER};
 use http::{HeaderMap, StatusCode, Uri};
 use mcp_oauth_core::error::{ErrorCode, OAuthError};
 use mcp_oauth_core::origin::Origin;
@@ -10,7 +10,7 @@ use mcp_oauth_core::parameters::Parameters;
 use mcp_oauth_core::server::authorize::AuthorizeError;
 
 use super::origin::RequestOrigin;
-use super::{Endpoints, answer, consent, cookies, form};
+use super::{Endpoints, answer, consent, form};
 use crate::pages::{Link, Problem, WayOut};
 
 pub(super) async fn show(
@@ -41,13 +41,7 @@ pub(super) async fn show_form(
 async fn ask(endpoints: &Endpoints, parameters: &Parameters, headers: &HeaderMap, origin: &Origin) -> Response {
     let server = &endpoints.server;
     match server.authorize(parameters, origin).await {
-        Ok(prompt) => {
-            let mut response = endpoints.frame.consent(&endpoints.path("/consent"), &prompt);
-            if let Some(cookie) = cookies::set_browser(server, &prompt.transaction, &prompt.browser) {
-                response.headers_mut().append(SET_COOKIE, cookie);
-            }
-            response
-        }
+        Ok(prompt) => consent::show(endpoints, &prompt),
         Err(AuthorizeError::Redirect { redirect, .. }) => consent::redirect(redirect.location()),
         Err(AuthorizeError::Page(error)) => refuse(endpoints, headers, &error),
         Err(AuthorizeError::Offer {
@@ -75,7 +69,7 @@ fn offer(endpoints: &Endpoints, error: &OAuthError, location: &str, destination:
 }
 
 /// Nobody has tried to authenticate here, so 401 would be wrong.
-fn status(error: &OAuthError) -> StatusCode {
+pub(super) fn status(error: &OAuthError) -> StatusCode {
     match error.code() {
         ErrorCode::TemporarilyUnavailable if error.retry_after().is_some() => StatusCode::TOO_MANY_REQUESTS,
         ErrorCode::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,

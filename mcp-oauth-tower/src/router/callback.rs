@@ -11,8 +11,8 @@ use mcp_oauth_core::server::callback::CallbackOutcome;
 use mcp_oauth_core::transaction::{SignInState, TransactionId, TransactionRefused};
 
 use super::origin::RequestOrigin;
-use super::{Endpoints, consent, cookies};
-use crate::pages::{Problem, Retry, WayOut};
+use super::{Endpoints, consent, cookies, device};
+use crate::pages::{DeviceEnd, Problem, Retry, WayOut};
 
 pub(super) async fn finish(
     State(endpoints): State<Endpoints>,
@@ -35,14 +35,29 @@ pub(super) async fn finish(
     match server.callback(&state, &parameters, sign_in.as_ref(), &origin).await {
         Ok(CallbackOutcome::Client(redirect)) => {
             let mut response = consent::redirect(redirect.location());
-            for cookie in cookies::clear(server, state.transaction()) {
-                response.headers_mut().append(SET_COOKIE, cookie);
-            }
+            clear_cookies(&endpoints, state.transaction(), &mut response);
+            response
+        }
+        Ok(CallbackOutcome::DeviceLetIn) => {
+            let mut response = endpoints.frame.device_end(DeviceEnd::LetIn);
+            clear_cookies(&endpoints, state.transaction(), &mut response);
+            response
+        }
+        Ok(CallbackOutcome::DeviceTurnedAway(reason)) => {
+            let mut response = device::turned_away(&endpoints, &reason);
+            clear_cookies(&endpoints, state.transaction(), &mut response);
             response
         }
         Ok(CallbackOutcome::Retry { transaction, error }) => retry(&endpoints, &transaction, &error),
         Ok(_) => consent::refuse(&endpoints, &TransactionRefused::Unknown.into()),
         Err(error) => consent::refuse(&endpoints, &error),
+    }
+}
+
+/// The sign-in is over.
+fn clear_cookies(endpoints: &Endpoints, transaction: &TransactionId, response: &mut Response) {
+    for cookie in cookies::clear(&endpoints.server, transaction) {
+        response.headers_mut().append(SET_COOKIE, cookie);
     }
 }
 

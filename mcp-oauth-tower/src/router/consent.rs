@@ -5,12 +5,14 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, LOCATION, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE};
 use http::{HeaderValue, StatusCode};
 use mcp_oauth_core::parameters::Parameters;
+use mcp_oauth_core::server::authorize::ConsentPrompt;
 use mcp_oauth_core::server::consent::{ConsentOutcome, TransactionError};
 use mcp_oauth_core::transaction::{Decision, TransactionId, TransactionRefused};
 
+use super::form::Unreadable;
 use super::origin::RequestOrigin;
 use super::{Endpoints, cookies, form};
-use crate::pages::{Problem, WayOut};
+use crate::pages::{DeviceEnd, Problem, WayOut};
 
 pub(super) async fn decide(
     State(endpoints): State<Endpoints>,
@@ -21,14 +23,7 @@ pub(super) async fn decide(
     let headers = request.headers().clone();
     let form = match form::parameters(request).await {
         Ok(form) => form,
-        Err(unreadable) => {
-            let problem = Problem {
-                title: "This form cannot be read",
-                explanation: format!("{}.", unreadable.error.description()),
-                code: unreadable.error.code().as_str(),
-            };
-            return endpoints.frame.error(unreadable.status, &problem, WayOut::None);
-        }
+        Err(unreadable) => return self::unreadable(&endpoints, &unreadable),
     };
     let Some((transaction, decision)) = read(&form) else {
         return refuse(&endpoints, &TransactionRefused::Unknown.into());
@@ -48,6 +43,7 @@ pub(super) async fn decide(
             response
         }
         Ok(ConsentOutcome::Denied(denied)) => redirect(denied.location()),
+        Ok(ConsentOutcome::DeviceTurnedAway) => endpoints.frame.device_end(DeviceEnd::TurnedAway),
         Ok(_) => refuse(&endpoints, &TransactionRefused::Unknown.into()),
         Err(error) => refuse(&endpoints, &error),
     }
@@ -60,6 +56,25 @@ fn read(form: &Parameters) -> Option<(TransactionId, Decision)> {
         "deny" => Some((transaction, Decision::Deny)),
         _ => None,
     }
+}
+
+/// The consent page, with the cookie that binds it to this browser.
+pub(super) fn show(endpoints: &Endpoints, prompt: &ConsentPrompt) -> Response {
+    let mut response = endpoints.frame.consent(&endpoints.path("/consent"), prompt);
+    if let Some(cookie) = cookies::set_browser(&endpoints.server, &prompt.transaction, &prompt.browser) {
+        response.headers_mut().append(SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// The page for a form that is none.
+pub(super) fn unreadable(endpoints: &Endpoints, unreadable: &Unreadable) -> Response {
+    let problem = Problem {
+        title: "This form cannot be read",
+        explanation: format!("{}.", unreadable.error.description()),
+        code: unreadable.error.code().as_str(),
+    };
+    endpoints.frame.error(unreadable.status, &problem, WayOut::None)
 }
 
 /// `303`, so that a form is never sent on (OAuth 2.1 §7.5.3). The answer may carry a code, so nobody may keep it.
@@ -81,6 +96,17 @@ pub(super) fn redirect(location: &str) -> Response {
 
 /// The page for a sign-in that does not go on.
 pub(super) fn refuse(endpoints: &Endpoints, error: &TransactionError) -> Response {
+    if let TransactionError::DeviceClosed(_) = error {
+        let problem = Problem {
+            title: "This code does not work any more",
+            explanation:
+                "The device was let in or turned away already, or the code has expired. If you did not do that \
+                          and the device still asks, have it show a new code."
+                    .to_owned(),
+            code: "invalid_request",
+        };
+        return endpoints.frame.error(StatusCode::BAD_REQUEST, &problem, WayOut::None);
+    }
     if let TransactionError::Refused(reason) = error {
         let problem = Problem {
             title: "This sign-in does not go on",

@@ -61,7 +61,7 @@ pub(super) async fn introspect(
 }
 
 /// The form, and the `Authorization` header if there is one.
-async fn read(request: Request) -> Result<(Parameters, Option<String>), Response> {
+pub(super) async fn read(request: Request) -> Result<(Parameters, Option<String>), Response> {
     let mut values = request.headers().get_all(AUTHORIZATION).iter();
     let header = values.next().map(|value| value.to_str().map(str::to_owned));
     let (Ok(authorization), None) = (header.transpose(), values.next()) else {
@@ -77,7 +77,7 @@ async fn read(request: Request) -> Result<(Parameters, Option<String>), Response
     }
 }
 
-fn refuse(refusal: &TokenError) -> Response {
+pub(super) fn refuse(refusal: &TokenError) -> Response {
     let mut response = answer::error(refusal.error());
     if refusal.needs_basic_challenge() && refusal.error().code() == ErrorCode::InvalidClient {
         let challenge = HeaderValue::from_static(r#"Basic realm="token""#);

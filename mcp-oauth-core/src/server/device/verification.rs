@@ -1,0 +1,222 @@
+//! What a person does for a device: enter its code, and let it in or turn it away (RFC 8628 §3.3).
+//!
+//! Entering the code begins a [transaction](crate::transaction) as an authorization request does, with the same
+//! consent, the same cookies and the same sign-in. Only the answer goes elsewhere: not back to a client with the person,
+//! but into the record of the device, which asks for it by itself.
+//!
+//! Codes are short, so guesses are counted: for each network and for everybody. A code that is unknown, expired or used
+//! has one and the same answer.
+//!
+//! ```
+//! use mcp_oauth_core::origin::Origin;
+//! use mcp_oauth_core::server::AuthorizationServer;
+//!
+//! async fn who_asks(server: &AuthorizationServer, entered: &str) -> Result<String, Box<dyn std::error::Error>> {
+//!     let entry = server.enter_user_code(entered, &Origin::unknown()).await?;
+//!     let prompt = server.device_prompt(&entry.transaction, &entry.user_code, Some(&entry.browser)).await?;
+//!     Ok(prompt.client_name)
+//! }
+//! ```
+
+use futures_util::future::try_join3;
+
+use super::{DevicePointer, user_code_key};
+use crate::audit::{Action, Event};
+use crate::device::{Device, DeviceApproval, DeviceClosed, DeviceId, UserCode};
+use crate::error::{ErrorCode, OAuthError};
+use crate::identity::Identity;
+use crate::limits::Work;
+use crate::origin::Origin;
+use crate::scope::ScopeSet;
+use crate::server::authorize::{ConsentPrompt, PromptDestination};
+use crate::server::consent::TransactionError;
+use crate::server::{AuthorizationServer, MAXIMUM_ROUNDS, contended, transaction_key};
+use crate::store::{self, Loaded, StoreError};
+use crate::transaction::{
+    AuthorizationRequest, BrowserSecret, Destination, Transaction, TransactionId, TransactionRefused,
+};
+
+/// Why a code leads nowhere. The person is told.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UserCodeError {
+    /// It is on no device that waits: mistyped, expired, used, or made up.
+    #[error("no device that waits shows this code")]
+    Unusable,
+    /// Too many wrong codes were entered, or the store does not answer.
+    #[error(transparent)]
+    Failed(#[from] OAuthError),
+}
+
+impl From<StoreError> for UserCodeError {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl UserCodeError {
+    /// The same as an error of OAuth, for the log.
+    #[must_use]
+    pub fn oauth(&self) -> OAuthError {
+        match self {
+            Self::Unusable => OAuthError::new(ErrorCode::InvalidRequest, self.to_string()),
+            Self::Failed(error) => error.clone(),
+        }
+    }
+}
+
+/// What entering a code leads to.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct UserCodeEntry {
+    /// The transaction that the consent page is for.
+    pub transaction: TransactionId,
+    /// For a cookie of the browser.
+    pub browser: BrowserSecret,
+    /// The code, as the device shows it.
+    pub user_code: UserCode,
+}
+
+impl AuthorizationServer {
+    /// Takes the code that a person has entered, as they have typed it, and begins a transaction for the device that
+    /// shows it.
+    ///
+    /// May be called any number of times for the same code: nothing is used up before the person decides.
+    ///
+    /// # Errors
+    ///
+    /// See [`UserCodeError`].
+    pub async fn enter_user_code(&self, entered: &str, origin: &Origin) -> Result<UserCodeEntry, UserCodeError> {
+        let mut event = Event::new(Action::EnterUserCode, origin);
+        let result = self.begin_verification(entered, &mut event).await;
+        self.audit(event.ended(result.as_ref().err().map(UserCodeError::oauth).as_ref()));
+        result
+    }
+
+    async fn begin_verification(&self, entered: &str, event: &mut Event) -> Result<UserCodeEntry, UserCodeError> {
+        // What can be no code is no guess either, and costs nothing.
+        let user_code: UserCode = entered.parse().map_err(|_| UserCodeError::Unusable)?;
+        let origin = event.origin;
+        // Looked up beside the quotas; whoever has used one up is not told what was found.
+        let found = async { Ok(self.load_pointer(&user_code).await?) };
+        let (found, (), ()) = try_join3(
+            found,
+            self.afford(Work::WrongUserCode, &origin),
+            self.spend(Work::Authorization, &origin),
+        )
+        .await?;
+        let Some(pointer) = found else {
+            self.spend(Work::WrongUserCode, &origin).await?;
+            return Err(UserCodeError::Unusable);
+        };
+        let device = self.load_device(&pointer.record.device).await?;
+        let device = device.ok_or(UserCodeError::Unusable)?.record;
+        event.client_id = Some(device.request.client_id.clone());
+        if !device.is_open(self.now()) {
+            return Err(UserCodeError::Unusable);
+        }
+        let request = AuthorizationRequest {
+            client_id: device.request.client_id,
+            destination: Destination::Device {
+                device: device.id,
+                user_code: user_code.digest(),
+            },
+            resources: device.request.resources,
+            scopes: device.request.scopes,
+        };
+        let browser = BrowserSecret::random();
+        let transaction = Transaction::begin(request, &browser);
+        let time_to_live = Some(self.0.lifetimes.transaction);
+        let key = transaction_key(&transaction.id);
+        store::insert(self.store(), &key, &transaction, time_to_live).await?;
+        Ok(UserCodeEntry {
+            transaction: transaction.id,
+            browser,
+            user_code,
+        })
+    }
+
+    /// What the consent page for a device shows. `browser` is the value of this transaction's cookie.
+    ///
+    /// The person is asked to compare `user_code`, so it has to be the code that began the transaction; it is not kept
+    /// here, and comes with each request for the page.
+    ///
+    /// # Errors
+    ///
+    /// When the transaction is unknown, over, was begun in another browser or with another code; when the store does not
+    /// answer.
+    pub async fn device_prompt(
+        &self,
+        transaction: &TransactionId,
+        user_code: &UserCode,
+        browser: Option<&BrowserSecret>,
+    ) -> Result<ConsentPrompt, TransactionError> {
+        let browser = browser.ok_or(TransactionRefused::OtherBrowser)?;
+        let loaded = self.load_transaction(transaction).await?;
+        let transaction = loaded.ok_or(TransactionRefused::Unknown)?.record;
+        transaction.is_shown_to(browser)?;
+        match &transaction.request.destination {
+            Destination::Device { user_code: known, .. } if user_code.has(known) => {}
+            _ => return Err(TransactionRefused::Unknown.into()),
+        }
+        let client = self.load_client(&transaction.request.client_id).await?;
+        let client = client.ok_or(TransactionRefused::Unknown)?.record;
+        let destination = PromptDestination::Device {
+            user_code: user_code.clone(),
+        };
+        Ok(self.prompt(&client, transaction, browser.clone(), destination))
+    }
+
+    async fn load_pointer(&self, code: &UserCode) -> Result<Option<Loaded<DevicePointer>>, StoreError> {
+        store::load(self.store(), &user_code_key(code)).await
+    }
+
+    /// Whether a person can still decide about the device: asked before they are sent to sign in.
+    pub(in crate::server) async fn device_waits(&self, id: &DeviceId) -> Result<(), TransactionError> {
+        match self.load_device(id).await? {
+            Some(device) if device.record.is_open(self.now()) => Ok(()),
+            _ => Err(DeviceClosed.into()),
+        }
+    }
+
+    /// Lets the device in, on behalf of this person.
+    pub(in crate::server) async fn let_device_in(
+        &self,
+        id: &DeviceId,
+        identity: Identity,
+        scopes: ScopeSet,
+    ) -> Result<(), TransactionError> {
+        let now = self.now();
+        let approval = DeviceApproval {
+            identity,
+            scopes,
+            at: now,
+        };
+        self.change_device(id, |device| device.approve(approval.clone(), now))
+            .await
+    }
+
+    /// Turns the device away.
+    pub(in crate::server) async fn turn_device_away(&self, id: &DeviceId) -> Result<(), TransactionError> {
+        let now = self.now();
+        self.change_device(id, |device| device.deny(now)).await
+    }
+
+    async fn change_device(
+        &self,
+        id: &DeviceId,
+        decide: impl Fn(&Device) -> Result<Option<Device>, DeviceClosed>,
+    ) -> Result<(), TransactionError> {
+        for _ in 0..MAXIMUM_ROUNDS {
+            let loaded = self.load_device(id).await?.ok_or(DeviceClosed)?;
+            let done = match decide(&loaded.record)? {
+                Some(next) => self.replace_device(&loaded, &next).await?,
+                None => true,
+            };
+            if done {
+                return Ok(());
+            }
+        }
+        Err(contended().into())
+    }
+}
