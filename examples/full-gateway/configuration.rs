@@ -19,6 +19,8 @@ use mcp_oauth_core::token::keys::{Algorithm, KeyRotation, KeySealing, SigningKey
 use mcp_oauth_tower::TrustedProxies;
 use serde::{Deserialize, Deserializer};
 
+use crate::clients::{ClientSettings, EnterpriseSettings};
+
 /// Told by `--help`.
 pub(crate) const HELP: &str = "\
 Settings come from the environment, a .env file and a TOML file (gateway.toml, or what GATEWAY_CONFIG names), in this order of
@@ -92,6 +94,14 @@ pub(crate) struct Configuration {
     pub(crate) device_authorization: bool,
     /// Proxies that say where requests come from: addresses and networks.
     trusted_proxies: String,
+    /// The hosts whose metadata documents are read; everybody's if none is named. `*.example.com` is all hosts below.
+    pub(crate) trusted_client_hosts: Option<Vec<String>>,
+    /// The hosts whose metadata documents are not read.
+    pub(crate) distrusted_client_hosts: Vec<String>,
+    /// Clients that do not register themselves.
+    pub(crate) clients: Vec<ClientSettings>,
+    /// Identity providers whose word for their people is taken.
+    pub(crate) enterprises: Vec<EnterpriseSettings>,
     /// What to log, as `tracing-subscriber`'s filter reads it.
     pub(crate) log: String,
     /// Whether the servers that come with the example are served.
@@ -121,6 +131,10 @@ impl Default for Configuration {
             allowed_redirect_uris: Vec::new(),
             client_id_metadata_documents: true,
             device_authorization: true,
+            trusted_client_hosts: None,
+            distrusted_client_hosts: Vec::new(),
+            clients: Vec::new(),
+            enterprises: Vec::new(),
             trusted_proxies: String::new(),
             log: "info".to_owned(),
             built_in_servers: true,
@@ -340,6 +354,12 @@ impl Configuration {
         }
     }
 
+    /// Whether the file says that somebody's keys are at an address.
+    pub(crate) fn names_keys_elsewhere(&self) -> bool {
+        self.clients.iter().any(ClientSettings::has_keys_elsewhere)
+            || self.enterprises.iter().any(EnterpriseSettings::has_keys_elsewhere)
+    }
+
     /// How long things live.
     pub(crate) fn lifetimes(&self) -> Lifetimes {
         let mut lifetimes = Lifetimes::default();
@@ -406,6 +426,8 @@ fn variables(mut variables: HashMap<String, String>) -> Environment {
         .list_separator(",")
         .with_list_parse_key("allowed_redirect_uris")
         .with_list_parse_key("previous_key_sealing_secrets")
+        .with_list_parse_key("trusted_client_hosts")
+        .with_list_parse_key("distrusted_client_hosts")
         .try_parsing(true)
         .source(Some(variables))
 }
@@ -598,6 +620,54 @@ mod tests {
         assert!(refusal("[servers.time]\ncommand = []", &[]).contains("command"));
         let toml = "[servers.time]\ncommand = [\"uvx\", \"mcp-server-time\"]\nenv = { TZ = \"UTC\" }";
         assert_eq!(read(toml, &[], &[]).unwrap().servers["time"].command.len(), 2);
+    }
+
+    #[test]
+    fn clients_and_enterprises_are_tables_of_the_file() {
+        let toml = r#"
+            trusted_client_hosts = ["claude.ai", "*.example.com"]
+            [[clients]]
+            id = "nightly-job"
+            secret = "hunter2"
+            grant_types = ["client_credentials"]
+            servers = ["notes"]
+            [[clients]]
+            id = "editor"
+            redirect_uris = ["editor:/callback"]
+            [[enterprises]]
+            name = "acme"
+            issuer = "https://acme.idp.example"
+            jwks_uri = "https://acme.idp.example/jwks"
+        "#;
+        let configuration = read(toml, &[], &[]).unwrap();
+        assert!(!format!("{configuration:?}").contains("hunter2"));
+        let uri = |server: &str| format!("https://mcp.example/{server}/mcp");
+        let clients: Vec<_> = configuration
+            .clients
+            .iter()
+            .map(|client| client.client(uri).unwrap())
+            .collect();
+        assert_eq!(clients[0].client_id(), "nightly-job");
+        assert_eq!(
+            configuration.enterprises[0].issuer().unwrap().issuer(),
+            "https://acme.idp.example"
+        );
+        let hosts = crate::clients::hosts(configuration.trusted_client_hosts.as_deref(), &[]).unwrap();
+        assert!(hosts.trusts("a.example.com") && !hosts.trusts("example.com"));
+    }
+
+    #[test]
+    fn a_client_proves_itself_in_one_way() {
+        let client = |settings: &str| {
+            let configuration = read(&format!("[[clients]]\nid = \"x\"\n{settings}"), &[], &[])?;
+            configuration.clients[0].client(str::to_owned)
+        };
+        let error = client("secret = \"a\"\njwks_uri = \"https://a.example\"").unwrap_err();
+        assert!(error.to_string().contains("keep one"), "{error}");
+        assert!(client("grant_types = [\"password\"]").is_err());
+        assert!(client("secrets = \"a\"").is_err());
+        let missing = client("jwks_file = \"nowhere.json\"").unwrap_err();
+        assert!(format!("{missing:#}").contains("nowhere.json"));
     }
 
     #[test]

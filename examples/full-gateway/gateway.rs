@@ -10,6 +10,8 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{StatusCode, header};
+use mcp_oauth_core::jwt::keys::MAXIMUM_SIZE;
+use mcp_oauth_core::server::builder::AuthorizationServerBuilder;
 use mcp_oauth_tower::{
     AllowList, AuthorizationServer, DevIdentity, Fetcher, GitHub, KeySet, MemoryStore, OAuthLayer, Resource, Routes,
     allowed_hosts, cors,
@@ -19,6 +21,7 @@ use rmcp::transport::streamable_http_server::session::local::LocalSessionManager
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio::net::TcpListener;
 
+use crate::clients;
 use crate::configuration::{Configuration, Keys, StdioServer};
 use crate::echo::EchoServer;
 
@@ -83,9 +86,7 @@ impl Gateway {
         if configuration.device_authorization {
             builder = builder.device_authorization();
         }
-        if configuration.client_id_metadata_documents {
-            builder = builder.client_id_metadata_documents(Fetcher::default());
-        }
+        builder = with_clients(builder, configuration, &issuer)?;
         for uri in &configuration.allowed_redirect_uris {
             builder = builder.allow_redirect_uri(uri);
         }
@@ -180,6 +181,31 @@ impl Gateway {
         axum::serve(listener, service).with_graceful_shutdown(stopped).await?;
         Ok(())
     }
+}
+
+/// Tells the builder all that the file says about clients, and about who vouches for people to them.
+fn with_clients(
+    mut builder: AuthorizationServerBuilder,
+    configuration: &Configuration,
+    issuer: &str,
+) -> anyhow::Result<AuthorizationServerBuilder> {
+    if configuration.client_id_metadata_documents {
+        let trusted = configuration.trusted_client_hosts.as_deref();
+        let hosts = clients::hosts(trusted, &configuration.distrusted_client_hosts)?;
+        builder = builder
+            .client_id_metadata_documents(Fetcher::default())
+            .trust_client_hosts(hosts);
+    }
+    if configuration.names_keys_elsewhere() {
+        builder = builder.remote_keys(Fetcher::default().maximum_body(MAXIMUM_SIZE));
+    }
+    for client in &configuration.clients {
+        builder = builder.client(client.client(|server| format!("{issuer}/{server}/mcp"))?);
+    }
+    for enterprise in &configuration.enterprises {
+        builder = builder.enterprise(enterprise.issuer()?);
+    }
+    Ok(builder)
 }
 
 impl Server {

@@ -10,6 +10,7 @@
 //! with GitHub. See the README beside this file for the rest.
 
 mod announcement;
+mod clients;
 mod configuration;
 mod echo;
 mod gateway;

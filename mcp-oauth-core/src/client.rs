@@ -19,14 +19,22 @@ use serde::{Deserialize, Serialize};
 use crate::clock::UnixTime;
 use crate::secret::{SecretDigest, random_id};
 
+pub mod assertion;
 pub mod authentication;
 #[cfg(feature = "cimd")]
+pub mod host_policy;
+pub mod keys;
+#[cfg(feature = "cimd")]
 pub mod metadata_document;
+pub mod preregistered;
 pub mod redirect_uri;
 pub mod registration;
 
 use redirect_uri::RedirectUri;
 use registration::ClientMetadata;
+
+/// How the identifiers begin that this server makes.
+const REGISTERED: &str = "client_";
 
 /// A client identifier: 1 to 512 printable ASCII characters without space (`client_id`, RFC 6749 Appendix A.1).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -43,7 +51,20 @@ impl ClientId {
     /// a client ID metadata document.
     #[must_use]
     pub fn random() -> Self {
-        Self(format!("client_{}", random_id()))
+        Self(format!("{REGISTERED}{}", random_id()))
+    }
+
+    /// Whether it looks like one that this server gives to clients that register themselves.
+    #[must_use]
+    pub fn looks_registered(&self) -> bool {
+        self.0.starts_with(REGISTERED)
+    }
+
+    /// Whether it is meant to be the URL of a client ID metadata document, good or bad. No other kind of client has such
+    /// an identifier.
+    #[must_use]
+    pub fn is_url(&self) -> bool {
+        means_url(&self.0)
     }
 
     /// The identifier as it is written.
@@ -51,6 +72,13 @@ impl ClientId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+fn means_url(text: &str) -> bool {
+    ["https://", "http://"].into_iter().any(|scheme| {
+        let beginning = text.as_bytes().get(..scheme.len());
+        beginning.is_some_and(|beginning| beginning.eq_ignore_ascii_case(scheme.as_bytes()))
+    })
 }
 
 impl FromStr for ClientId {
@@ -94,6 +122,20 @@ pub enum ClientCredential {
         /// What is left of the secret here.
         digest: SecretDigest,
     },
+    /// A key of its own, with which it signs an [`assertion`] for each request. The public half is in its
+    /// [metadata](ClientMetadata::keys).
+    Keys,
+}
+
+impl ClientCredential {
+    /// Whether the client proves itself at all, so that it cannot be anybody who says so (OAuth 2.1 §2.1).
+    #[must_use]
+    pub fn is_confidential(&self) -> bool {
+        match self {
+            Self::None => false,
+            Self::Secret { .. } | Self::Keys => true,
+        }
+    }
 }
 
 /// A client that this server knows.

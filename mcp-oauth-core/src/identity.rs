@@ -33,6 +33,7 @@ use crate::pkce::CodeVerifier;
 use crate::secret::Secret;
 
 pub mod development;
+pub mod enterprise;
 #[cfg(feature = "github")]
 pub mod github;
 pub mod membership;

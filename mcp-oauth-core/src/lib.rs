@@ -23,6 +23,7 @@
 //! | a device that waits to be let in | [`device`] |
 //! | clients: registration, redirect URIs, authentication | [`client`] |
 //! | access tokens: keys, claims, verification | [`token`] |
+//! | tokens that others have signed: their keys, and what they prove | [`jwt`] |
 //! | which grants have ended | [`revocation`] |
 //! | who people are, and who may sign in | [`identity`], [`policy`] |
 //! | where records are kept | [`store`] |
@@ -52,7 +53,8 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `cimd` | clients whose identifier is the URL of their metadata document, and `fetch`, which gets it within bounds |
+//! | `cimd` | clients whose identifier is the URL of their metadata document, and what it needs to get it within bounds |
+//! | `remote-jwks` | keys that clients and identity providers publish at an address, and `fetch`, which gets them within bounds |
 //! | `github` | `identity::github`: sign in with GitHub or GitHub Enterprise Server |
 //! | `test-util` | `clock::ManualClock`, a clock that tests turn by hand |
 
@@ -68,7 +70,9 @@ pub mod fetch;
 pub mod grant;
 pub mod identity;
 pub mod issuer;
+pub mod jwt;
 pub mod limits;
+mod members;
 pub mod origin;
 pub mod parameters;
 pub mod pkce;

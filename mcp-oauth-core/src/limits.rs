@@ -68,6 +68,9 @@ pub struct Limits {
     pub authorizations_of_a_network: Quota,
     /// Wrong secrets, assertions and registration access tokens that one network shows (120 a minute).
     pub failed_authentications_of_a_network: Quota,
+    /// Wrong secrets and assertions that are shown for one client, from wherever (600 a minute). Whoever shows the right
+    /// one is let in all the same, or strangers could lock a client out.
+    pub failed_authentications_of_a_client: Quota,
     /// Device authorizations that one network begins (120 a minute).
     pub device_authorizations_of_a_network: Quota,
     /// Codes that one network enters which are on no device (20 in 10 minutes; RFC 8628 §5.1).
@@ -85,6 +88,7 @@ impl Default for Limits {
             registrations: Quota::per_hour(20_000),
             authorizations_of_a_network: Quota::per_minute(600),
             failed_authentications_of_a_network: Quota::per_minute(120),
+            failed_authentications_of_a_client: Quota::per_minute(600),
             device_authorizations_of_a_network: Quota::per_minute(120),
             wrong_user_codes_of_a_network: Quota::within(20, TEN_MINUTES),
             wrong_user_codes: Quota::within(1_000, TEN_MINUTES),
@@ -102,6 +106,7 @@ impl Limits {
             registrations: NONE,
             authorizations_of_a_network: NONE,
             failed_authentications_of_a_network: NONE,
+            failed_authentications_of_a_client: NONE,
             device_authorizations_of_a_network: NONE,
             wrong_user_codes_of_a_network: NONE,
             wrong_user_codes: NONE,

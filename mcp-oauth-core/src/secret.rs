@@ -37,6 +37,11 @@ pub(crate) fn random_id() -> String {
     URL_SAFE_NO_PAD.encode(random_bytes::<16>())
 }
 
+/// A name of 43 characters of base64url for whatever `text` is, where that is too long or not to be seen: its SHA-256.
+pub(crate) fn digest_name(text: &str) -> String {
+    SecretDigest::of(text).written()
+}
+
 /// A secret in its written form.
 #[derive(Clone)]
 pub struct Secret(Zeroizing<String>);
@@ -120,6 +125,11 @@ impl SecretDigest {
     /// The digest as it is written, in 43 characters of base64url.
     pub(crate) fn written(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)
+    }
+
+    /// A digest that somebody else has made.
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
     }
 
     /// Whether `presented` is the secret that this digest was made of. Takes the same time either way.

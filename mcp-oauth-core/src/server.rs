@@ -14,6 +14,9 @@
 //! | | a person enters the code that it shows | 3 |
 //! | | the person approves or denies, and is identified | 3, and 4 |
 //! | | the device polls | 2 |
+//! | `client_credentials` | a client gets tokens on its own behalf | 1 |
+//! | [`enterprise`] | an enterprise's word for a person becomes a token | 3 |
+//! | `client_authentication` | a client with keys proves itself, at any of these | 1 more |
 //! | [`register`] | a client introduces itself | 1 |
 //! | [`manage`] | a client reads, replaces or deletes its registration | 1 or 2 |
 //! | [`revoke`] | a client gives a token back | 3 |
@@ -64,10 +67,13 @@ pub mod access;
 pub mod authorize;
 pub mod builder;
 pub mod callback;
+mod client_authentication;
+mod client_credentials;
 pub mod consent;
 pub mod device;
 #[cfg(feature = "cimd")]
 mod documents;
+pub mod enterprise;
 pub mod introspect;
 pub mod keys;
 pub mod manage;
@@ -79,6 +85,7 @@ pub mod revoke;
 pub mod token;
 
 use builder::Lifetimes;
+use builder::clients::ConfiguredClients;
 
 /// How often a step begins anew when it finds that somebody else was faster. Each round somebody got ahead, so this
 /// bounds how many requests for one grant may meet.
@@ -101,6 +108,7 @@ struct Inner {
     ended: Revocations,
     limits: Limits,
     audit_sink: Option<Arc<dyn AuditSink>>,
+    clients: ConfiguredClients,
     #[cfg(feature = "cimd")]
     documents: Option<documents::Documents>,
 }
@@ -281,7 +289,8 @@ impl AuthorizationServer {
 }
 
 fn client_key(id: &ClientId) -> Key {
-    Key::new(Kind::Client, id.as_str())
+    let kind = if id.is_url() { Kind::Document } else { Kind::Client };
+    Key::new(kind, id.as_str())
 }
 
 fn transaction_key(id: &TransactionId) -> Key {

@@ -37,6 +37,9 @@ use serde::{Deserialize, Serialize};
 pub enum Kind {
     /// A registered client.
     Client,
+    /// A client that is known by the URL of its metadata document. Anybody can publish one, so these have a bound of
+    /// their own.
+    Document,
     /// An authorization request that a person has not finished yet. Anybody can cause these, so they are the ones to
     /// bound.
     Transaction,
@@ -60,6 +63,7 @@ impl Kind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Client => "client",
+            Self::Document => "document",
             Self::Transaction => "transaction",
             Self::Grant => "grant",
             Self::Counter => "counter",
@@ -225,6 +229,16 @@ struct Read<R> {
 pub(crate) struct Loaded<R> {
     pub(crate) record: R,
     bytes: Bytes,
+}
+
+impl<R> Loaded<R> {
+    /// A record that is in no store, so that nothing replaces it.
+    pub(crate) fn unstored(record: R) -> Self {
+        Self {
+            record,
+            bytes: Bytes::new(),
+        }
+    }
 }
 
 fn encode<R: Serialize>(key: &Key, record: &R) -> Result<Bytes, StoreError> {

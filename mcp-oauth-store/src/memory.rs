@@ -29,6 +29,8 @@ use mcp_oauth_core::store::{FeedPage, FeedPosition, Key, Kind, Store, StoreError
 pub struct Bounds {
     /// Registered clients (50,000).
     pub clients: usize,
+    /// Clients that are known by their metadata documents (20,000).
+    pub documents: usize,
     /// Authorization requests on their way (20,000).
     pub transactions: usize,
     /// Grants (200,000).
@@ -45,6 +47,7 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             clients: 50_000,
+            documents: 20_000,
             transactions: 20_000,
             grants: 200_000,
             counters: 100_000,
@@ -58,6 +61,7 @@ impl Bounds {
     fn of(&self, kind: Kind) -> usize {
         match kind {
             Kind::Client => self.clients,
+            Kind::Document => self.documents,
             Kind::Transaction => self.transactions,
             Kind::Counter => self.counters,
             Kind::Once => self.once,

@@ -50,6 +50,7 @@
 //! | `axum` (default) | the routers, the pages, and `Caller` as an extractor |
 //! | `memory` (default) | `MemoryStore` |
 //! | `cimd` | clients whose identifier is the URL of their metadata document |
+//! | `remote-jwks` | keys that clients and identity providers publish at an address; `cimd` brings it along |
 //! | `github` | sign in with GitHub |
 //!
 //! # Deployment
@@ -81,8 +82,13 @@ pub use caller::Caller;
 pub use layer::{OAuthLayer, UnknownResource};
 pub use mcp_oauth_core;
 #[cfg(feature = "cimd")]
+pub use mcp_oauth_core::client::host_policy::HostPolicy;
+pub use mcp_oauth_core::client::preregistered::PreregisteredClient;
+pub use mcp_oauth_core::client::registration::GrantType;
+#[cfg(feature = "remote-jwks")]
 pub use mcp_oauth_core::fetch::Fetcher;
 pub use mcp_oauth_core::identity::development::DevIdentity;
+pub use mcp_oauth_core::identity::enterprise::EnterpriseIssuer;
 #[cfg(feature = "github")]
 pub use mcp_oauth_core::identity::github::GitHub;
 pub use mcp_oauth_core::policy::AllowList;

@@ -47,8 +47,14 @@ async fn the_metadata_says_what_clients_insist_on() {
     );
     assert_eq!(
         metadata["token_endpoint_auth_methods_supported"],
-        serde_json::json!(["none", "client_secret_basic", "client_secret_post"])
+        serde_json::json!(["none", "client_secret_basic", "client_secret_post", "private_key_jwt"])
     );
+    let algorithms = serde_json::json!(["ES256", "EdDSA", "RS256", "PS256"]);
+    for endpoint in ["token", "revocation", "introspection"] {
+        let name = format!("{endpoint}_endpoint_auth_signing_alg_values_supported");
+        assert_eq!(metadata[name], algorithms, "{endpoint}");
+    }
+    assert!(metadata.get("authorization_grant_profiles_supported").is_none());
     assert_eq!(metadata["authorization_response_iss_parameter_supported"], true);
     assert_eq!(
         metadata["scopes_supported"],

@@ -8,6 +8,7 @@ mod capture;
 mod device;
 mod github;
 mod journey;
+mod machines;
 mod secrets;
 
 use capture::Log;
@@ -25,6 +26,8 @@ async fn no_secret_of_a_whole_run_is_in_the_log() {
     journey::what_is_refused_elsewhere(&mut secrets).await;
     journey::without_a_store(&mut secrets).await;
     device::devices(&mut secrets).await;
+    machines::proving_themselves(&mut secrets).await;
+    machines::vouched_for(&mut secrets).await;
     github::signing_in(&mut secrets).await;
     github::failures(&mut secrets).await;
 
@@ -39,6 +42,9 @@ async fn no_secret_of_a_whole_run_is_in_the_log() {
         r#"refused action="enter_user_code""#,
         r#"refused action="sign_in""#,
         "Event { at: ",
+        r#"done action="issue_tokens" detail="client_credentials""#,
+        r#"done action="issue_tokens" detail="urn:ietf:params:oauth:grant-type:jwt-bearer""#,
+        "a client assertion was refused",
         "the store failed",
         "an access token was refused",
         "the identity provider failed",

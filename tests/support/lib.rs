@@ -19,4 +19,5 @@ pub mod flood;
 pub mod gateway;
 pub mod hesitant_store;
 pub mod identity;
+pub mod signing;
 pub mod tools;

@@ -1,8 +1,10 @@
 //! Who a client says it is, and how it shows it (OAuth 2.1 §2.4).
 //!
 //! [`PresentedClient`] is what a request holds: an identifier alone, or with a secret in the `Authorization` header
-//! or in the form, never both. Whether that is the client it claims to be is decided by [`Client::accepts`]: a
-//! client that has a secret must show it, and the way in which it shows it does not matter.
+//! or in the form, or an [assertion](super::assertion) that the client has signed; never two of these. Whether that is
+//! the client it claims to be is decided by what is known of the client: one that has a secret must show it, and the
+//! way in which it shows it does not matter; one that has keys must sign each request; one that has neither must show
+//! nothing.
 //!
 //! ```
 //! use mcp_oauth_core::client::authentication::PresentedClient;
@@ -16,6 +18,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::assertion::ClientAssertion;
 use super::{Client, ClientCredential, ClientId};
 use crate::error::{ErrorCode, OAuthError};
 use crate::parameters::Parameters;
@@ -26,8 +29,31 @@ use crate::secret::{Secret, SecretDigest};
 pub struct PresentedClient {
     /// The identifier; `None` if what was sent can be no identifier, so that nobody is known by it.
     client_id: Option<ClientId>,
-    secret: Option<Secret>,
+    shown: Shown,
     by_header: bool,
+}
+
+/// What the client shows to prove itself.
+#[derive(Clone, Debug)]
+enum Shown {
+    Nothing,
+    Secret(Secret),
+    Assertion(ClientAssertion),
+}
+
+impl Shown {
+    fn secret(secret: Option<Secret>) -> Self {
+        secret.map_or(Self::Nothing, Self::Secret)
+    }
+}
+
+/// What a client is told that has not proven itself: the same words for every reason, so that nobody learns which
+/// clients there are.
+pub(crate) fn not_proven() -> OAuthError {
+    OAuthError::new(
+        ErrorCode::InvalidClient,
+        "the client is unknown, or what it shows to prove itself is wrong or missing, register again if this goes on",
+    )
 }
 
 /// What an `Authorization: Basic` header holds.
@@ -56,22 +82,34 @@ impl PresentedClient {
     ///
     /// # Errors
     ///
-    /// * `invalid_client` when there is an `Authorization` header that cannot be read.
-    /// * `invalid_request` when there is no `client_id` at all, two that differ, or two secrets.
+    /// * `invalid_client` when there is an `Authorization` header or an assertion that cannot be read.
+    /// * `invalid_request` when there is no `client_id` at all, two that differ, or two of header, secret and assertion
+    ///   (OAuth 2.1 §2.4).
     pub fn read(authorization: Option<&str>, form: &Parameters) -> Result<Self, OAuthError> {
         let form_id = form.get("client_id")?;
         let form_secret = form.get("client_secret")?;
-        if form.get("client_assertion")?.is_some() {
-            return Err(OAuthError::new(
-                ErrorCode::InvalidClient,
-                "client assertions are not supported, use client_secret_basic, client_secret_post or none",
-            ));
+        if let Some(assertion) = ClientAssertion::read(form)? {
+            if form_secret.is_some() || authorization.is_some() {
+                return Err(OAuthError::new(
+                    ErrorCode::InvalidRequest,
+                    "the client authenticates with an assertion and in another way, use one of the two",
+                ));
+            }
+            // RFC 7521 §4.2: the assertion says who the client is, so that client_id may be left out.
+            return Ok(Self {
+                client_id: match form_id {
+                    Some(form_id) => form_id.parse().ok(),
+                    None => assertion.subject().cloned(),
+                },
+                shown: Shown::Assertion(assertion),
+                by_header: false,
+            });
         }
         let Some(header) = authorization else {
             let form_id = form_id.ok_or_else(|| OAuthError::new(ErrorCode::InvalidRequest, "client_id is missing"))?;
             return Ok(Self {
                 client_id: form_id.parse().ok(),
-                secret: form_secret.map(Secret::from),
+                shown: Shown::secret(form_secret.map(Secret::from)),
                 by_header: false,
             });
         };
@@ -97,7 +135,7 @@ impl PresentedClient {
         let secret = Some(header_secret).filter(|secret| !secret.expose().is_empty());
         Ok(Self {
             client_id: header_id.parse().ok(),
-            secret,
+            shown: Shown::secret(secret),
             by_header: true,
         })
     }
@@ -114,7 +152,21 @@ impl PresentedClient {
         self.by_header
     }
 
-    /// Proves the client: the record that was found under its identifier, if it shows what that record asks for.
+    /// Whether it shows anything that could be wrong.
+    pub(crate) fn shows_something(&self) -> bool {
+        !matches!(self.shown, Shown::Nothing)
+    }
+
+    /// The assertion that it shows, if it shows one. It proves the client by the client's keys, which is not done here.
+    pub(crate) fn assertion(&self) -> Option<&ClientAssertion> {
+        match &self.shown {
+            Shown::Assertion(assertion) => Some(assertion),
+            Shown::Nothing | Shown::Secret(_) => None,
+        }
+    }
+
+    /// Proves a client by its secret, or one that has nothing to prove: the record that was found under its identifier,
+    /// if it shows what that record asks for. A client that has keys is not proven by this.
     ///
     /// For an unknown client the same work is done as for a known one.
     ///
@@ -122,30 +174,33 @@ impl PresentedClient {
     ///
     /// `invalid_client`, with the same words for every reason.
     pub fn prove(&self, found: Option<Client>) -> Result<Client, OAuthError> {
+        let secret = match &self.shown {
+            Shown::Secret(secret) => Some(secret),
+            Shown::Nothing => None,
+            Shown::Assertion(_) => return Err(not_proven()),
+        };
         let accepted = if let Some(client) = &found {
-            client.accepts(self.secret.as_ref())
+            client.accepts(secret)
         } else {
-            let presented = self.secret.clone().unwrap_or_else(|| Secret::from(""));
+            let presented = secret.cloned().unwrap_or_else(|| Secret::from(""));
             let _ = SecretDigest::of("nobody").matches(&presented);
             false
         };
-        found.filter(|_| accepted).ok_or_else(|| {
-            OAuthError::new(
-                ErrorCode::InvalidClient,
-                "the client is unknown or its secret is wrong or missing, register again if this goes on",
-            )
-        })
+        found.filter(|_| accepted).ok_or_else(not_proven)
     }
 }
 
 impl Client {
-    /// Whether `presented` is what this client has to show: its secret if it has one, and none if it has none.
+    /// Whether `presented` is what this client has to show: its secret if it has one, and none if it has none. A client
+    /// with keys has to show something else.
     #[must_use]
     pub fn accepts(&self, presented: Option<&Secret>) -> bool {
         match (&self.credential, presented) {
             (ClientCredential::None, None) => true,
             (ClientCredential::Secret { digest }, Some(secret)) => digest.matches(secret),
-            (ClientCredential::None, Some(_)) | (ClientCredential::Secret { .. }, None) => false,
+            (ClientCredential::None, Some(_))
+            | (ClientCredential::Secret { .. }, None)
+            | (ClientCredential::Keys, _) => false,
         }
     }
 }
@@ -166,17 +221,51 @@ mod tests {
         PresentedClient::read(header, &form(encoded)).unwrap_err().code()
     }
 
+    fn secret(presented: &PresentedClient) -> &str {
+        match &presented.shown {
+            Shown::Secret(secret) => secret.expose(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// An assertion of a client `a`, which nobody has signed.
+    fn assertion() -> String {
+        let jwt = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhIn0.AAAA";
+        format!(
+            "client_assertion_type={}&client_assertion={jwt}",
+            super::super::assertion::JWT_BEARER
+        )
+    }
+
+    #[test]
+    fn an_assertion_says_who_the_client_is_unless_the_request_does() {
+        let presented = PresentedClient::read(None, &form(&assertion())).unwrap();
+        assert_eq!(presented.client_id().unwrap().as_str(), "a");
+        let named = PresentedClient::read(None, &form(&format!("{}&client_id=b", assertion()))).unwrap();
+        assert_eq!(named.client_id().unwrap().as_str(), "b");
+        assert!(named.assertion().is_some());
+        assert_eq!(named.prove(None).unwrap_err(), not_proven());
+    }
+
+    #[test]
+    fn an_assertion_beside_another_way_is_an_invalid_request() {
+        let with_secret = format!("{}&client_secret=b", assertion());
+        assert_eq!(refused(None, &with_secret), ErrorCode::InvalidRequest);
+        assert_eq!(refused(Some(&header("a:b")), &assertion()), ErrorCode::InvalidRequest);
+        assert_eq!(refused(Some("Bearer x"), &assertion()), ErrorCode::InvalidRequest);
+    }
+
     #[test]
     fn basic_credentials_are_form_decoded() {
         let presented = PresentedClient::read(Some(&header("a%2Bb:c+d%26%3D")), &Parameters::default()).unwrap();
         assert_eq!(presented.client_id().unwrap().as_str(), "a+b");
-        assert_eq!(presented.secret.unwrap().expose(), "c d&=");
+        assert_eq!(secret(&presented), "c d&=");
     }
 
     #[test]
     fn raw_separators_in_basic_credentials_do_not_split_them() {
         let presented = PresentedClient::read(Some(&header("a:c&d=e")), &Parameters::default()).unwrap();
-        assert_eq!(presented.secret.unwrap().expose(), "c&d=e");
+        assert_eq!(secret(&presented), "c&d=e");
     }
 
     #[test]

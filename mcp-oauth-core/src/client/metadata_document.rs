@@ -9,7 +9,8 @@
 //! * `client_id` has to be the URL, character by character. That is what keeps a host which publishes other people's
 //!   files from speaking for one of them.
 //! * There are no shared secrets, since everybody can read the document: no method that needs one, no `client_secret`
-//!   and nothing beginning like it. For the same reason there are no private keys.
+//!   and nothing beginning like it. For the same reason there are no private keys. A client that wants to prove itself
+//!   publishes public ones (`private_key_jwt` with `jwks` or `jwks_uri`), and then has to use them in every request.
 //! * Who names no `token_endpoint_auth_method` is a public client. (A registration would get a secret.)
 //! * A member that is there twice makes the document unreadable: two readers might take two different ones.
 //!
@@ -17,7 +18,8 @@
 //! `grant_types`, `response_types`, `application_type` and `client_name` are filled in or left out, and every redirect
 //! URI has to be one that could be registered.
 //!
-//! Nothing in the document is fetched in turn: neither the logo nor the keys.
+//! Nothing in the document is fetched because it is there. Keys at a `jwks_uri` are, by the same guard, once the client
+//! shows something that was signed with them; the logo never is.
 //!
 //! # Where the document comes from
 //!
@@ -42,15 +44,16 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-use serde_json::{Map, Value};
+use serde::Deserialize;
+use serde_json::Value;
 use url::Url;
 
 use super::registration::{ClientMetadata, InvalidRegistration, RegistrationRequest, TokenEndpointAuthMethod};
 use super::{Client, ClientCredential, ClientId};
 use crate::clock::UnixTime;
 use crate::issuer::is_loopback;
+use crate::jwt::keys::{InvalidJwkSet, public_keys};
+use crate::members::Members;
 
 /// A `client_id` that is the URL of a client ID metadata document.
 ///
@@ -105,10 +108,7 @@ impl ClientIdUrl {
     /// a client looks like that.
     #[must_use]
     pub fn is_meant_by(client_id: &str) -> bool {
-        ["https://", "http://"].into_iter().any(|scheme| {
-            let beginning = client_id.as_bytes().get(..scheme.len());
-            beginning.is_some_and(|beginning| beginning.eq_ignore_ascii_case(scheme.as_bytes()))
-        })
+        super::means_url(client_id)
     }
 
     /// Reads a `client_id`, and lets http through if the host is a loopback one: for development and tests, together
@@ -196,14 +196,16 @@ pub enum InvalidDocument {
     #[error("the client metadata document has a client_secret member: remove it, everybody can read it")]
     Secret,
     /// A `token_endpoint_auth_method` that needs a shared secret.
-    #[error("the client metadata document has a token_endpoint_auth_method that needs a shared secret: use none")]
+    #[error(
+        "the client metadata document has a token_endpoint_auth_method that needs a shared secret: use none or \
+         private_key_jwt"
+    )]
     SharedSecretMethod,
-    /// `private_key_jwt`, which the draft allows. A client that declares it must be held to it (§8.2 of revision 02), so
-    /// it cannot be taken for a public one instead.
-    #[error("the client metadata document asks for private_key_jwt, which this server does not support yet: use none")]
-    PrivateKeyJwt,
     /// Another `token_endpoint_auth_method`.
-    #[error("the client metadata document has a token_endpoint_auth_method that is not supported: use none")]
+    #[error(
+        "the client metadata document has a token_endpoint_auth_method that is not supported: use none or \
+         private_key_jwt"
+    )]
     UnknownMethod,
     /// `jwks` is no set of keys (RFC 7517 §5).
     #[error(
@@ -218,35 +220,6 @@ pub enum InvalidDocument {
     /// A redirect URI, or another member of a registration, is not good.
     #[error("the client metadata document is not good: {0}")]
     Metadata(#[from] InvalidRegistration),
-}
-
-/// The members of an object, each of which is there once.
-struct Members(Map<String, Value>);
-
-impl<'de> Deserialize<'de> for Members {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Once;
-
-        impl<'de> Visitor<'de> for Once {
-            type Value = Members;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Members, A::Error> {
-                let mut members = Map::new();
-                while let Some((name, value)) = access.next_entry::<String, Value>()? {
-                    if members.insert(name, value).is_some() {
-                        return Err(serde::de::Error::custom("a member is there twice"));
-                    }
-                }
-                Ok(Members(members))
-            }
-        }
-
-        deserializer.deserialize_map(Once)
-    }
 }
 
 /// A client ID metadata document that is good.
@@ -275,9 +248,9 @@ impl MetadataDocument {
         if let Some(keys) = members.get("jwks") {
             check_keys(keys)?;
         }
-        check_method(members.get("token_endpoint_auth_method"))?;
         // A registration without a method gets a secret; here, the default is none.
-        members.insert("token_endpoint_auth_method".to_owned(), "none".into());
+        let method = method(members.get("token_endpoint_auth_method"))?;
+        members.insert("token_endpoint_auth_method".to_owned(), method.into());
         let metadata = RegistrationRequest::deserialize(Value::Object(members))
             .map_err(|error| {
                 // The text repeats what stands there, however long.
@@ -285,7 +258,6 @@ impl MetadataDocument {
                 InvalidRegistration::Metadata(format!("a member has the wrong type: {error}"))
             })?
             .accept(allowed)?;
-        debug_assert_eq!(metadata.token_endpoint_auth_method, TokenEndpointAuthMethod::None);
         Ok(Self {
             client_id: client_id.client_id.clone(),
             metadata,
@@ -298,14 +270,17 @@ impl MetadataDocument {
         &self.metadata
     }
 
-    /// The client of this document, which was fetched at `now`: a public one.
+    /// The client of this document, which was fetched at `now`: a public one, or one that has keys.
     #[must_use]
     pub fn into_client(self, now: UnixTime) -> Client {
         Client {
             client_id: self.client_id,
             client_id_issued_at: now,
             expires_at: None,
-            credential: ClientCredential::None,
+            credential: match self.metadata.token_endpoint_auth_method {
+                TokenEndpointAuthMethod::PrivateKeyJwt => ClientCredential::Keys,
+                _ => ClientCredential::None,
+            },
             registration_access_token: None,
             document_fresh_until: None,
             metadata: self.metadata,
@@ -313,16 +288,16 @@ impl MetadataDocument {
     }
 }
 
-fn check_method(method: Option<&Value>) -> Result<(), InvalidDocument> {
+fn method(method: Option<&Value>) -> Result<&'static str, InvalidDocument> {
     match method {
-        None | Some(Value::Null) => Ok(()),
+        None | Some(Value::Null) => Ok("none"),
         Some(Value::String(method)) => match method.as_str() {
             // As in a registration, an empty text is an absent one.
-            "none" | "" => Ok(()),
+            "none" | "" => Ok("none"),
+            "private_key_jwt" => Ok("private_key_jwt"),
             "client_secret_basic" | "client_secret_post" | "client_secret_jwt" => {
                 Err(InvalidDocument::SharedSecretMethod)
             }
-            "private_key_jwt" => Err(InvalidDocument::PrivateKeyJwt),
             _ => Err(InvalidDocument::UnknownMethod),
         },
         Some(_) => Err(InvalidDocument::UnknownMethod),
@@ -332,21 +307,13 @@ fn check_method(method: Option<&Value>) -> Result<(), InvalidDocument> {
 /// Refuses keys that are more than the public half of a pair: any that has a member which only the owner may know
 /// (RFC 7518 §6, RFC 8037 §2).
 fn check_keys(keys: &Value) -> Result<(), InvalidDocument> {
-    const PRIVATE: [&str; 9] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"];
     if keys.is_null() {
         return Ok(());
     }
-    let keys = keys
-        .get("keys")
-        .and_then(Value::as_array)
-        .ok_or(InvalidDocument::NotAKeySet)?;
-    for key in keys {
-        let key = key.as_object().ok_or(InvalidDocument::NotAKeySet)?;
-        if PRIVATE.iter().any(|member| key.contains_key(*member)) {
-            return Err(InvalidDocument::PrivateKey);
-        }
-    }
-    Ok(())
+    public_keys(keys).map(|_| ()).map_err(|error| match error {
+        InvalidJwkSet::PrivateKey => InvalidDocument::PrivateKey,
+        _ => InvalidDocument::NotAKeySet,
+    })
 }
 
 #[cfg(test)]
@@ -355,6 +322,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::client::keys::ClientKeys;
     use crate::client::redirect_uri::{InvalidRedirectUri, RedirectUri};
     use crate::client::registration::{ApplicationType, GrantType, MAXIMUM_ENTRIES};
 
@@ -585,7 +553,7 @@ mod tests {
     }
 
     #[test]
-    fn chatgpt_with_private_key_jwt_is_told_what_is_not_supported_yet() {
+    fn chatgpt_proves_itself_with_keys_that_are_elsewhere() {
         let chatgpt = "https://chatgpt.com/oauth/connector/client.json";
         let document = json!({
             "client_id": chatgpt,
@@ -599,10 +567,18 @@ mod tests {
             "jwks_uri": "https://chatgpt.com/oauth/jwks.json",
         });
         let parse = |document: &Value| MetadataDocument::parse(&url(chatgpt), document.to_string().as_bytes(), &[]);
-        assert_eq!(parse(&document), Err(InvalidDocument::PrivateKeyJwt));
+        let client = parse(&document).unwrap().into_client(UnixTime::from_seconds(7));
+        assert!(matches!(client.credential, ClientCredential::Keys));
+        assert!(!client.accepts(None), "it is held to what it declares");
+        let keys = Url::parse("https://chatgpt.com/oauth/jwks.json").unwrap();
+        assert_eq!(client.metadata.keys, Some(ClientKeys::Remote(keys)));
         let mut public = document.clone();
         public["token_endpoint_auth_method"] = "none".into();
-        assert!(parse(&public).is_ok());
+        let client = parse(&public).unwrap().into_client(UnixTime::from_seconds(7));
+        assert!(client.accepts(None));
+        let mut nowhere = document.clone();
+        nowhere.as_object_mut().unwrap().remove("jwks_uri");
+        assert!(matches!(parse(&nowhere), Err(InvalidDocument::Metadata(_))));
     }
 
     // === What every document has to hold to ===

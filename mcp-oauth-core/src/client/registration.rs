@@ -18,8 +18,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use url::Url;
 
+use super::keys::{ClientKeys, InvalidClientKeys};
 use super::redirect_uri::{InvalidRedirectUri, RedirectUri};
 use crate::error::{ErrorCode, OAuthError};
+use crate::jwt::SignatureAlgorithm;
 use crate::scope::{Scope, ScopeSet};
 
 /// At most this many redirect URIs, contacts and the like in one registration.
@@ -45,14 +47,21 @@ pub enum TokenEndpointAuthMethod {
     ClientSecretBasic,
     /// Its secret in the form.
     ClientSecretPost,
+    /// An assertion that it has signed with a key of its own (RFC 7523 §2.2).
+    PrivateKeyJwt,
 }
 
 impl TokenEndpointAuthMethod {
     /// The methods of this server, in the order in which the metadata lists them. Some clients take the first.
-    pub const SUPPORTED: [Self; 3] = [Self::None, Self::ClientSecretBasic, Self::ClientSecretPost];
+    pub const SUPPORTED: [Self; 4] = [
+        Self::None,
+        Self::ClientSecretBasic,
+        Self::ClientSecretPost,
+        Self::PrivateKeyJwt,
+    ];
 
     /// The methods by which a client really proves something.
-    pub const WITH_SECRET: [Self; 2] = [Self::ClientSecretBasic, Self::ClientSecretPost];
+    pub const CONFIDENTIAL: [Self; 3] = [Self::ClientSecretBasic, Self::ClientSecretPost, Self::PrivateKeyJwt];
 }
 
 /// The grant types that a client can register here.
@@ -67,11 +76,24 @@ pub enum GrantType {
     /// RFC 8628 §3.4.
     #[serde(rename = "urn:ietf:params:oauth:grant-type:device_code")]
     DeviceCode,
+    /// RFC 6749 §4.4, for clients of the configuration.
+    ClientCredentials,
+    /// RFC 7523 §2.1, with an assertion of an enterprise's identity provider.
+    #[serde(rename = "urn:ietf:params:oauth:grant-type:jwt-bearer")]
+    JwtBearer,
 }
 
 impl GrantType {
     /// The grant types of this server. A client that names none gets those of them that are switched on.
     pub const SUPPORTED: [Self; 3] = [Self::AuthorizationCode, Self::RefreshToken, Self::DeviceCode];
+
+    /// The grant types that a client can register by naming them.
+    const REGISTRABLE: [Self; 4] = [
+        Self::AuthorizationCode,
+        Self::RefreshToken,
+        Self::DeviceCode,
+        Self::JwtBearer,
+    ];
 
     /// The grant type as it is written.
     #[must_use]
@@ -80,19 +102,21 @@ impl GrantType {
             Self::AuthorizationCode => "authorization_code",
             Self::RefreshToken => "refresh_token",
             Self::DeviceCode => "urn:ietf:params:oauth:grant-type:device_code",
+            Self::ClientCredentials => "client_credentials",
+            Self::JwtBearer => "urn:ietf:params:oauth:grant-type:jwt-bearer",
         }
     }
 
     /// Whether a client can come to its first token this way.
     fn is_a_beginning(self) -> bool {
         match self {
-            Self::AuthorizationCode | Self::DeviceCode => true,
+            Self::AuthorizationCode | Self::DeviceCode | Self::ClientCredentials | Self::JwtBearer => true,
             Self::RefreshToken => false,
         }
     }
 
     fn from_text(text: &str) -> Option<Self> {
-        Self::SUPPORTED.into_iter().find(|known| known.as_str() == text)
+        Self::REGISTRABLE.into_iter().find(|known| known.as_str() == text)
     }
 }
 
@@ -116,6 +140,12 @@ pub struct ClientMetadata {
     pub redirect_uris: Vec<RedirectUri>,
     /// How it proves itself at the token endpoint.
     pub token_endpoint_auth_method: TokenEndpointAuthMethod,
+    /// The one algorithm that its assertions are signed with, if it has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_endpoint_auth_signing_alg: Option<SignatureAlgorithm>,
+    /// Where its public keys are, if it proves itself with keys.
+    #[serde(flatten)]
+    pub keys: Option<ClientKeys>,
     /// The grant types that it may use.
     pub grant_types: Vec<GrantType>,
     /// Always `code`.
@@ -173,6 +203,12 @@ pub enum InvalidRegistration {
     Metadata(String),
 }
 
+impl From<InvalidClientKeys> for InvalidRegistration {
+    fn from(error: InvalidClientKeys) -> Self {
+        Self::Metadata(error.to_string())
+    }
+}
+
 impl From<InvalidRegistration> for OAuthError {
     fn from(error: InvalidRegistration) -> Self {
         let code = match error {
@@ -191,14 +227,17 @@ fn filled<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, 
 /// A client registration request (RFC 7591 §3.1) whose members have the right JSON types.
 ///
 /// Members that this server does not understand are ignored, as RFC 7591 §2 asks; a software statement is one of
-/// them (§3.1.1 lets a server ignore it). Keys (`jwks`, `jwks_uri`) are not kept, since no method of this server
-/// uses them.
+/// them (§3.1.1 lets a server ignore it). Keys (`jwks`, `jwks_uri`) are kept for `private_key_jwt` and for nothing
+/// else, since no other method of this server uses them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct RegistrationRequest {
     redirect_uris: Option<Vec<String>>,
     #[serde(deserialize_with = "filled")]
     token_endpoint_auth_method: Option<String>,
+    token_endpoint_auth_signing_alg: Option<Value>,
+    jwks: Option<Value>,
+    jwks_uri: Option<Value>,
     grant_types: Option<Vec<String>>,
     response_types: Option<Vec<String>>,
     #[serde(deserialize_with = "filled")]
@@ -265,9 +304,19 @@ impl RegistrationRequest {
             tos_uri: link("tos_uri", self.tos_uri)?,
             policy_uri: link("policy_uri", self.policy_uri)?,
         };
+        let token_endpoint_auth_method = auth_method(self.token_endpoint_auth_method.as_deref())?;
+        let (keys, token_endpoint_auth_signing_alg) = match token_endpoint_auth_method {
+            TokenEndpointAuthMethod::PrivateKeyJwt => (
+                Some(ClientKeys::read(self.jwks.as_ref(), self.jwks_uri.as_ref())?),
+                signing_algorithm(self.token_endpoint_auth_signing_alg.as_ref())?,
+            ),
+            _ => (None, None),
+        };
         let metadata = ClientMetadata {
             redirect_uris,
-            token_endpoint_auth_method: auth_method(self.token_endpoint_auth_method.as_deref())?,
+            token_endpoint_auth_method,
+            token_endpoint_auth_signing_alg,
+            keys,
             grant_types,
             response_types: response_types(self.response_types)?,
             application_type: application_type(self.application_type.as_deref())?,
@@ -324,7 +373,21 @@ fn auth_method(value: Option<&str>) -> Result<TokenEndpointAuthMethod, InvalidRe
         None | Some("client_secret_basic") => Ok(TokenEndpointAuthMethod::ClientSecretBasic),
         Some("client_secret_post") => Ok(TokenEndpointAuthMethod::ClientSecretPost),
         Some("none") => Ok(TokenEndpointAuthMethod::None),
-        Some(_) => refuse("token_endpoint_auth_method must be none, client_secret_basic or client_secret_post"),
+        Some("private_key_jwt") => Ok(TokenEndpointAuthMethod::PrivateKeyJwt),
+        Some(_) => refuse(
+            "token_endpoint_auth_method must be none, client_secret_basic, client_secret_post or private_key_jwt",
+        ),
+    }
+}
+
+fn signing_algorithm(value: Option<&Value>) -> Result<Option<SignatureAlgorithm>, InvalidRegistration> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(name)) if name.is_empty() => Ok(None),
+        Some(value) => match value.as_str().and_then(SignatureAlgorithm::from_name) {
+            Some(algorithm) => Ok(Some(algorithm)),
+            None => refuse("token_endpoint_auth_signing_alg must be ES256, EdDSA, RS256 or PS256"),
+        },
     }
 }
 
@@ -334,7 +397,7 @@ fn grant_types(value: Option<Vec<String>>) -> Result<Vec<GrantType>, InvalidRegi
     let Some(asked) = value.filter(|asked| !asked.is_empty()) else {
         return Ok(GrantType::SUPPORTED.to_vec());
     };
-    let known = GrantType::SUPPORTED
+    let known = GrantType::REGISTRABLE
         .into_iter()
         .filter(|known| asked.iter().any(|asked| GrantType::from_text(asked) == Some(*known)))
         .collect();
@@ -507,6 +570,45 @@ mod tests {
         ] {
             assert_eq!(code(&request), ErrorCode::InvalidClientMetadata, "{request}");
         }
+    }
+
+    #[test]
+    fn a_client_with_keys_registers_them_in_one_of_two_ways_and_gets_them_echoed() {
+        let keys = crate::token::keys::KeySet::generate(crate::token::keys::Algorithm::EdDsa).unwrap();
+        let mut request = json!({"redirect_uris": ["https://a.example/cb"], "token_endpoint_auth_method": "private_key_jwt",
+            "token_endpoint_auth_signing_alg": "EdDSA", "jwks": keys.public(),
+            "grant_types": ["authorization_code"], "response_types": ["code"]});
+        assert_eq!(serde_json::to_value(accept(&request).unwrap()).unwrap(), request);
+        request["jwks_uri"] = json!("https://a.example/jwks");
+        assert_eq!(code(&request), ErrorCode::InvalidClientMetadata, "both");
+        request.as_object_mut().unwrap().remove("jwks");
+        assert_eq!(serde_json::to_value(accept(&request).unwrap()).unwrap(), request);
+        for (member, value) in [
+            ("jwks_uri", json!(null)),
+            ("jwks_uri", json!("http://a.example/jwks")),
+            ("token_endpoint_auth_signing_alg", json!("none")),
+            ("token_endpoint_auth_signing_alg", json!("HS256")),
+            ("token_endpoint_auth_signing_alg", json!(1)),
+        ] {
+            let mut request = request.clone();
+            request[member] = value;
+            assert_eq!(code(&request), ErrorCode::InvalidClientMetadata, "{request}");
+        }
+        request["token_endpoint_auth_method"] = json!("none");
+        let metadata = accept(&request).unwrap();
+        assert_eq!((metadata.keys, metadata.token_endpoint_auth_signing_alg), (None, None));
+    }
+
+    #[test]
+    fn a_private_key_is_refused_and_not_repeated() {
+        let request = json!({"redirect_uris": ["https://a.example/cb"], "token_endpoint_auth_method": "private_key_jwt",
+            "jwks": {"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "AA", "d": "hunter2"}]}});
+        let error = OAuthError::from(accept(&request).unwrap_err());
+        assert_eq!(error.code(), ErrorCode::InvalidClientMetadata);
+        assert!(
+            error.description().contains("private key") && !error.description().contains("hunter2"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -286,7 +286,7 @@ impl AuthorizationServer {
             )
         };
         let client_id: ClientId = client_id.parse().map_err(|_| unknown())?;
-        Ok(self.load_client(&client_id).await?.ok_or_else(unknown)?.record)
+        Ok(self.known_client(&client_id).await?.ok_or_else(unknown)?.record)
     }
 
     fn checked_request(
@@ -339,7 +339,7 @@ impl AuthorizationServer {
         Ok((resources, scopes))
     }
 
-    fn default_resource(&self) -> Result<ResourceUri, OAuthError> {
+    pub(super) fn default_resource(&self) -> Result<ResourceUri, OAuthError> {
         self.0.default_resource.clone().ok_or_else(|| {
             OAuthError::new(
                 ErrorCode::InvalidTarget,
@@ -371,14 +371,19 @@ impl AuthorizationServer {
         Ok(Some(resources).filter(|resources| !resources.is_empty()))
     }
 
-    /// The scopes to ask the person for: what the client asked for, as far as it exists; all of the resources' if
-    /// it asked for none. Never more than was asked for.
-    fn wanted_scopes(&self, parameters: &Parameters, resources: &[ResourceUri]) -> Result<ScopeSet, OAuthError> {
-        let of_resources: ScopeSet = resources
+    /// All scopes that these resources have.
+    pub(super) fn scopes_of(&self, resources: &[ResourceUri]) -> ScopeSet {
+        resources
             .iter()
             .filter_map(|uri| self.resource(uri.as_str()))
             .flat_map(|resource| resource.scopes().iter().cloned().collect::<Vec<_>>())
-            .collect();
+            .collect()
+    }
+
+    /// The scopes to ask the person for: what the client asked for, as far as it exists; all of the resources' if
+    /// it asked for none. Never more than was asked for.
+    fn wanted_scopes(&self, parameters: &Parameters, resources: &[ResourceUri]) -> Result<ScopeSet, OAuthError> {
+        let of_resources = self.scopes_of(resources);
         let asked: Vec<&str> = parameters
             .get("scope")?
             .unwrap_or_default()

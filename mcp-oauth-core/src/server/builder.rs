@@ -15,10 +15,12 @@ use std::time::Duration;
 use super::keys::{Keys, State, StoredKeys};
 use super::{AuthorizationServer, Inner};
 use crate::audit::AuditSink;
+use crate::client::preregistered::InvalidPreregisteredClient;
 use crate::clock::{Clock, SystemClock};
 use crate::grant::GrantLifetimes;
 use crate::grant::policy::GrantPolicy;
 use crate::identity::IdentityProvider;
+use crate::identity::enterprise::InvalidEnterpriseIssuer;
 use crate::identity::membership::Membership;
 use crate::issuer::{InvalidIssuer, Issuer};
 use crate::limits::Limits;
@@ -28,6 +30,10 @@ use crate::revocation::Revocations;
 use crate::store::Store;
 use crate::token::keys::ring::KeyPlan;
 use crate::token::keys::{Algorithm, InvalidKeyRotation, KeyError, KeyRotation, KeySealing, KeySet, PublicKeys};
+
+pub(super) mod clients;
+
+use clients::ClientConfiguration;
 
 /// How long things live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +121,24 @@ pub enum ConfigurationError {
         /// The name of the provider.
         provider: String,
     },
+    /// A client of the configuration cannot be like that.
+    #[error("the client {client_id:?} cannot be configured: {reason}")]
+    Client {
+        /// Its identifier, as it was given.
+        client_id: String,
+        /// What to change.
+        #[source]
+        reason: InvalidPreregisteredClient,
+    },
+    /// An enterprise's identity provider cannot be like that.
+    #[error("the enterprise issuer {issuer:?} cannot be configured: {reason}")]
+    Enterprise {
+        /// Its issuer, as it was given.
+        issuer: String,
+        /// What to change.
+        #[source]
+        reason: InvalidEnterpriseIssuer,
+    },
     /// No key.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -146,6 +170,7 @@ pub struct AuthorizationServerBuilder {
     devices: bool,
     limits: Limits,
     audit_sink: Option<Arc<dyn AuditSink>>,
+    clients: ClientConfiguration,
     #[cfg(feature = "cimd")]
     fetcher: Option<crate::fetch::Fetcher>,
 }
@@ -318,6 +343,14 @@ impl AuthorizationServerBuilder {
             (None, [only]) => Some(only.uri().clone()),
             (None, _) => None,
         };
+        #[cfg(feature = "cimd")]
+        let hosts = self.clients.hosts.clone();
+        let clients = self.clients.check(
+            &self.resources,
+            identity.as_ref(),
+            #[cfg(feature = "cimd")]
+            self.fetcher.as_ref(),
+        )?;
         check_lists(identity.as_ref(), &allow, &self.resources)?;
         let keys = match (self.stored_keys, self.keys) {
             (Some((sealing, rotation)), handed_in) => {
@@ -344,6 +377,7 @@ impl AuthorizationServerBuilder {
             #[cfg(feature = "cimd")]
             documents: self.fetcher.map(|fetcher| super::documents::Documents {
                 fetcher,
+                hosts,
                 development: issuer.is_loopback(),
             }),
             issuer,
@@ -361,6 +395,7 @@ impl AuthorizationServerBuilder {
             devices: self.devices,
             limits: self.limits,
             audit_sink: self.audit_sink,
+            clients,
         })))
     }
 }
@@ -412,6 +447,7 @@ impl AuthorizationServer {
             devices: false,
             limits: Limits::default(),
             audit_sink: None,
+            clients: ClientConfiguration::default(),
             #[cfg(feature = "cimd")]
             fetcher: None,
         }

@@ -2,9 +2,16 @@
 //!
 //! Such a client need not register. When it first asks for authorization, its document is fetched, within the
 //! bounds of the [`Fetcher`](crate::fetch::Fetcher), and kept as the client's record for as long as the document's
-//! server says, between a minute and a day. The token endpoint never fetches anything: it knows the client from the
-//! record. A document that is bad is never kept; one that cannot be fetched at the moment leaves a client that is
-//! known as it was.
+//! server says, between a minute and a day. The token endpoint knows the client from the record, and fetches nothing for
+//! a public one; for a client that proves itself with keys it looks whether the document is still the same once that time
+//! is over. A document that is bad is never kept; one that cannot be fetched at the moment leaves a client that is known
+//! as it was, for a day at most if it has keys.
+//!
+//! Anybody can publish any number of documents. So these clients have a shelf of their own in the store, which cannot
+//! push registered clients out; and one that nobody has signed in with is kept for little longer than a sign-in takes,
+//! while one that is used is kept as long as any client.
+//!
+//! Whose documents are read at all is the operator's to say ([`HostPolicy`]).
 //!
 //! ```
 //! use mcp_oauth_core::fetch::Fetcher;
@@ -15,19 +22,44 @@
 //! }
 //! ```
 
+use std::time::Duration;
+
 use super::{AuthorizationServer, client_key};
-use crate::client::Client;
+use crate::client::host_policy::HostPolicy;
 use crate::client::metadata_document::{ClientIdUrl, InvalidClientIdUrl, InvalidDocument, MetadataDocument};
+use crate::client::registration::InvalidRegistration;
+use crate::client::{Client, ClientId};
+use crate::clock::UnixTime;
 use crate::error::{ErrorCode, OAuthError};
 use crate::fetch::{FetchError, Fetcher, FreshnessBounds};
 use crate::store::{self, Loaded};
+
+/// How long after its time the keys of a document still count, if it cannot be fetched.
+const MAXIMUM_STALENESS: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Where documents come from.
 #[derive(Debug)]
 pub(super) struct Documents {
     pub(super) fetcher: Fetcher,
+    pub(super) hosts: HostPolicy,
     /// Whether identifiers may be http URLs on a loopback host.
     pub(super) development: bool,
+}
+
+impl Documents {
+    fn read(&self, client_id: &str) -> Result<ClientIdUrl, InvalidClientIdUrl> {
+        if self.development {
+            ClientIdUrl::for_development(client_id)
+        } else {
+            client_id.parse()
+        }
+    }
+
+    /// Whether the document of this client may be read.
+    pub(super) fn trusts(&self, client_id: &ClientId) -> bool {
+        self.read(client_id.as_str())
+            .is_ok_and(|url| self.hosts.trusts(url.host()))
+    }
 }
 
 /// Why a document makes no client.
@@ -35,6 +67,8 @@ pub(super) struct Documents {
 enum DocumentError {
     #[error(transparent)]
     ClientId(#[from] InvalidClientIdUrl),
+    #[error("this server does not let clients in that are published by {0}, ask its operator")]
+    Host(String),
     #[error(transparent)]
     Fetch(#[from] FetchError),
     #[error(transparent)]
@@ -54,23 +88,29 @@ impl AuthorizationServer {
             tracing::info!(%error, "a client ID metadata document was refused");
             OAuthError::new(ErrorCode::InvalidClient, error.to_string())
         };
-        let read = if documents.development {
-            ClientIdUrl::for_development
-        } else {
-            str::parse
-        };
-        let url = read(client_id).map_err(|error| refuse(error.into()))?;
+        let url = documents.read(client_id).map_err(|error| refuse(error.into()))?;
+        if !documents.hosts.trusts(url.host()) {
+            return Err(refuse(DocumentError::Host(url.host().to_owned())));
+        }
         let known = self.load_client(url.client_id()).await?;
         let now = self.now();
         if let Some(known) = &known
             && known.record.document_fresh_until.is_some_and(|until| now < until)
         {
+            self.keep_for_this_sign_in(known).await?;
             return Ok(Some(known.record.clone()));
         }
         match (self.fetch_document(documents, &url).await, known) {
             (Ok(fetched), known) => self.keep_document(fetched, known).await.map(Some),
             (Err(DocumentError::Fetch(error)), Some(known)) if error.is_transient() => {
+                if is_too_old(&known.record, now) {
+                    return Err(OAuthError::new(
+                        ErrorCode::TemporarilyUnavailable,
+                        "the client ID metadata document cannot be fetched, and what is known of it is too old",
+                    ));
+                }
                 tracing::warn!(%error, "a client ID metadata document cannot be fetched, the known one is used");
+                self.keep_for_this_sign_in(&known).await?;
                 Ok(Some(known.record))
             }
             (Err(error), _) => Err(refuse(error)),
@@ -80,6 +120,8 @@ impl AuthorizationServer {
     async fn fetch_document(&self, documents: &Documents, url: &ClientIdUrl) -> Result<Client, DocumentError> {
         let fetched = documents.fetcher.get(url.url()).await?;
         let document = MetadataDocument::parse(url, &fetched.body, &self.0.allowed_redirect_uris)?;
+        self.check_keys(document.metadata().keys.as_ref())
+            .map_err(|error: InvalidRegistration| InvalidDocument::from(error))?;
         let now = self.now();
         let mut client = document.into_client(now);
         client.metadata = client
@@ -96,15 +138,55 @@ impl AuthorizationServer {
         let now = self.now();
         if let Some(known) = known {
             client.client_id_issued_at = known.record.client_id_issued_at;
-            client.expires_at = known.record.expires_at;
+            client.expires_at = self.expiry_after_sign_in(&known.record);
             let time_to_live = client.expires_at.map(|expires_at| expires_at.since(now));
             // Whoever was faster has kept the same document, or a newer one.
             store::replace(self.store(), &key, &known, &client, time_to_live).await?;
         } else {
-            let time_to_live = self.unused_client_lifetime();
+            let time_to_live = self.unused_document_lifetime();
             client.expires_at = Some(now + time_to_live);
             store::insert(self.store(), &key, &client, Some(time_to_live)).await?;
         }
         Ok(client)
     }
+
+    /// For how long a document is kept that nobody has signed in with yet: twice as long as a sign-in takes.
+    fn unused_document_lifetime(&self) -> Duration {
+        let lifetimes = &self.0.lifetimes;
+        let sign_in = lifetimes.transaction + lifetimes.grant.authorization_code + Duration::from_secs(60);
+        self.unused_client_lifetime().min(sign_in * 2)
+    }
+
+    /// When the client is to be forgotten, with time enough for a sign-in that begins now.
+    fn expiry_after_sign_in(&self, client: &Client) -> Option<UnixTime> {
+        let lifetime = self.unused_document_lifetime();
+        client.expires_at.map(|expires_at| {
+            if expires_at.since(self.now()) < lifetime / 2 {
+                self.now() + lifetime
+            } else {
+                expires_at
+            }
+        })
+    }
+
+    /// Sees to it that a known client is not forgotten between a person's consent and the code.
+    async fn keep_for_this_sign_in(&self, known: &Loaded<Client>) -> Result<(), OAuthError> {
+        let expires_at = self.expiry_after_sign_in(&known.record);
+        if expires_at == known.record.expires_at {
+            return Ok(());
+        }
+        let mut client = known.record.clone();
+        client.expires_at = expires_at;
+        let time_to_live = expires_at.map(|expires_at| expires_at.since(self.now()));
+        let key = client_key(&client.client_id);
+        // Whoever was faster has done the same, or more.
+        store::replace(self.store(), &key, known, &client, time_to_live).await?;
+        Ok(())
+    }
+}
+
+/// Whether the keys of a client have been out of sight for too long. A public client has none.
+fn is_too_old(client: &Client, now: UnixTime) -> bool {
+    let until = client.document_fresh_until.map(|until| until + MAXIMUM_STALENESS);
+    client.credential.is_confidential() && until.is_none_or(|until| until <= now)
 }

@@ -1,7 +1,9 @@
-//! Token introspection (RFC 7662): a client asks about a token of its own.
+//! Token introspection (RFC 7662): a client asks about a token of its own, or a resource server about one that is for it.
 //!
-//! Only a client that proves itself may ask, and it is told of its own tokens alone. Whatever else is asked about
-//! (unknown, expired, revoked, somebody else's) is not active, and nothing more is said.
+//! Only a client that proves itself may ask, and it is told of its own tokens alone. The exception is a client of the
+//! [configuration](crate::client::preregistered) that serves a resource: it is also told of the access tokens which have
+//! that resource among their audience. Whatever else is asked about (unknown, expired, revoked, somebody else's) is not
+//! active, and nothing more is said.
 //!
 //! ```
 //! use mcp_oauth_core::server::introspect::Introspection;
@@ -16,7 +18,7 @@ use super::AuthorizationServer;
 use super::revoke::OwnToken;
 use super::token::TokenError;
 use crate::audit::{Action, Event};
-use crate::client::{ClientCredential, ClientId};
+use crate::client::ClientId;
 use crate::clock::UnixTime;
 use crate::error::{ErrorCode, OAuthError};
 use crate::origin::Origin;
@@ -88,7 +90,7 @@ impl AuthorizationServer {
     ///
     /// # Errors
     ///
-    /// `invalid_client` when the client does not prove itself by a secret; `invalid_request` without a token;
+    /// `invalid_client` when the client does not prove itself, or has nothing to do that with; `invalid_request` without a token;
     /// `temporarily_unavailable` when the store does not answer.
     pub async fn introspect(
         &self,
@@ -110,15 +112,19 @@ impl AuthorizationServer {
     ) -> Result<Introspection, TokenError> {
         let (presented, client) = self.proven_client(form, authorization, event).await?;
         // Anybody can claim to be a public client.
-        if matches!(client.credential, ClientCredential::None) {
+        if !client.credential.is_confidential() {
             let error = OAuthError::new(
                 ErrorCode::InvalidClient,
-                "introspection is for clients that have a secret",
+                "introspection is for clients that have a secret or keys",
             );
             return Err(TokenError::challenging(error, presented.used_header()));
         }
         let token = form.require("token")?;
-        Ok(match self.own_token(token, &client).await? {
+        let found = match self.own_token(token, &client).await? {
+            Some(own) => Some(own),
+            None => self.token_for(token, &client).await?,
+        };
+        Ok(match found {
             Some(OwnToken::Refresh { token, grant }) if grant.record.is_current(&token) => {
                 let grant = grant.record;
                 Introspection::Active(Box::new(ActiveToken {

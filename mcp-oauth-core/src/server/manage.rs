@@ -159,13 +159,14 @@ impl AuthorizationServer {
             .accept(&self.0.allowed_redirect_uris)
             .and_then(|metadata| metadata.limited_to(self.grant_types()))
             .map_err(OAuthError::from)?;
+        self.check_keys(metadata.keys.as_ref()).map_err(OAuthError::from)?;
         for _ in 0..MAXIMUM_ROUNDS {
             let had_secret = loaded.record.metadata.token_endpoint_auth_method.needs_secret();
             let needs_secret = metadata.token_endpoint_auth_method.needs_secret();
             let secret = (needs_secret && !had_secret).then(|| self.issue_secret());
             let credential = match (had_secret, needs_secret) {
                 (true, true) => loaded.record.credential.clone(),
-                _ => credential(secret.as_ref()),
+                _ => credential(metadata.token_endpoint_auth_method, secret.as_ref()),
             };
             let next = Client {
                 credential,

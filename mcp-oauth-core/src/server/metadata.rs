@@ -13,7 +13,9 @@
 use serde::Serialize;
 
 use super::AuthorizationServer;
+use super::enterprise::GRANT_PROFILE;
 use crate::client::registration::{GrantType, TokenEndpointAuthMethod};
+use crate::jwt::SignatureAlgorithm;
 use crate::resource::Resource;
 use crate::scope::{Scope, ScopeSet};
 use crate::token::keys::Algorithm;
@@ -36,11 +38,15 @@ pub struct AuthorizationServerMetadata {
     /// Where clients give tokens back (RFC 7009).
     pub revocation_endpoint: String,
     /// How clients prove themselves there.
-    pub revocation_endpoint_auth_methods_supported: [TokenEndpointAuthMethod; 3],
+    pub revocation_endpoint_auth_methods_supported: Vec<TokenEndpointAuthMethod>,
+    /// How their assertions may be signed.
+    pub revocation_endpoint_auth_signing_alg_values_supported: Vec<SignatureAlgorithm>,
     /// Where clients ask about their tokens (RFC 7662).
     pub introspection_endpoint: String,
-    /// How clients prove themselves there: with a secret.
-    pub introspection_endpoint_auth_methods_supported: [TokenEndpointAuthMethod; 2],
+    /// How clients prove themselves there: really.
+    pub introspection_endpoint_auth_methods_supported: Vec<TokenEndpointAuthMethod>,
+    /// How their assertions may be signed.
+    pub introspection_endpoint_auth_signing_alg_values_supported: Vec<SignatureAlgorithm>,
     /// The public keys.
     pub jwks_uri: String,
     /// Scopes that anybody may be granted. Several clients ask for all of them.
@@ -51,8 +57,13 @@ pub struct AuthorizationServerMetadata {
     pub response_modes_supported: [&'static str; 1],
     /// How tokens can be had.
     pub grant_types_supported: Vec<GrantType>,
+    /// By whose word tokens can be had (draft-ietf-oauth-identity-assertion-authz-grant §7.2). Left out where by nobody's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub authorization_grant_profiles_supported: Vec<&'static str>,
     /// How clients prove themselves; `none` first, since some clients take the first.
-    pub token_endpoint_auth_methods_supported: [TokenEndpointAuthMethod; 3],
+    pub token_endpoint_auth_methods_supported: Vec<TokenEndpointAuthMethod>,
+    /// How their assertions may be signed.
+    pub token_endpoint_auth_signing_alg_values_supported: Vec<SignatureAlgorithm>,
     /// Always `S256`.
     pub code_challenge_methods_supported: [&'static str; 1],
     /// Whether a client's identifier may be the URL of its metadata document. Left out where it may not.
@@ -119,15 +130,19 @@ impl AuthorizationServer {
             device_authorization_endpoint: self.lets_devices_in().then(|| endpoint("/device_authorization")),
             registration_endpoint: endpoint("/register"),
             revocation_endpoint: endpoint("/revoke"),
-            revocation_endpoint_auth_methods_supported: TokenEndpointAuthMethod::SUPPORTED,
+            revocation_endpoint_auth_methods_supported: TokenEndpointAuthMethod::SUPPORTED.to_vec(),
+            revocation_endpoint_auth_signing_alg_values_supported: SignatureAlgorithm::SUPPORTED.to_vec(),
             introspection_endpoint: endpoint("/introspect"),
-            introspection_endpoint_auth_methods_supported: TokenEndpointAuthMethod::WITH_SECRET,
+            introspection_endpoint_auth_methods_supported: TokenEndpointAuthMethod::CONFIDENTIAL.to_vec(),
+            introspection_endpoint_auth_signing_alg_values_supported: SignatureAlgorithm::SUPPORTED.to_vec(),
             jwks_uri: endpoint("/jwks"),
             scopes_supported: texts(&scopes),
             response_types_supported: ["code"],
             response_modes_supported: ["query"],
-            grant_types_supported: self.grant_types().collect(),
-            token_endpoint_auth_methods_supported: TokenEndpointAuthMethod::SUPPORTED,
+            grant_types_supported: self.offered_grant_types(),
+            authorization_grant_profiles_supported: self.grant_profiles(),
+            token_endpoint_auth_methods_supported: TokenEndpointAuthMethod::SUPPORTED.to_vec(),
+            token_endpoint_auth_signing_alg_values_supported: SignatureAlgorithm::SUPPORTED.to_vec(),
             code_challenge_methods_supported: ["S256"],
             client_id_metadata_document_supported: self.reads_documents(),
             authorization_response_iss_parameter_supported: true,
@@ -142,9 +157,25 @@ impl AuthorizationServer {
     /// The grant types that clients can register and use here.
     pub(super) fn grant_types(&self) -> impl Iterator<Item = GrantType> {
         let devices = self.lets_devices_in();
+        let assertions = self.takes_assertions().then_some(GrantType::JwtBearer);
         GrantType::SUPPORTED
             .into_iter()
             .filter(move |grant_type| devices || *grant_type != GrantType::DeviceCode)
+            .chain(assertions)
+    }
+
+    /// Those, and the one that is for clients of the configuration alone.
+    fn offered_grant_types(&self) -> Vec<GrantType> {
+        let credentials = self.offers_client_credentials().then_some(GrantType::ClientCredentials);
+        self.grant_types().chain(credentials).collect()
+    }
+
+    fn grant_profiles(&self) -> Vec<&'static str> {
+        if self.takes_assertions() {
+            vec![GRANT_PROFILE]
+        } else {
+            Vec::new()
+        }
     }
 
     #[cfg(feature = "cimd")]

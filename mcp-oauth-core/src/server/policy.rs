@@ -64,7 +64,7 @@ impl AuthorizationServer {
             return Ok(scopes.clone());
         };
         let client = self
-            .load_client(client_id)
+            .known_client(client_id)
             .await?
             .ok_or_else(|| denied("the client is no longer registered here".to_owned()))?
             .record;

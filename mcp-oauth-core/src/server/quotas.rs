@@ -8,10 +8,12 @@ use std::time::Duration;
 use futures_util::future::try_join;
 
 use super::AuthorizationServer;
+use crate::client::ClientId;
 use crate::clock::UnixTime;
 use crate::error::{ErrorCode, OAuthError};
 use crate::limits::{Quota, Work};
 use crate::origin::Origin;
+use crate::secret::digest_name;
 use crate::store::{Key, Kind, StoreError};
 
 /// The window that `now` lies in: its number, and how long it still lasts.
@@ -72,6 +74,17 @@ impl AuthorizationServer {
             }
         }
         Ok(())
+    }
+
+    /// Counts that something wrong was shown for a client that there is.
+    ///
+    /// # Errors
+    ///
+    /// As [`spend`](Self::spend).
+    pub(crate) async fn spend_failure_of(&self, client_id: &ClientId) -> Result<(), OAuthError> {
+        let quota = self.limits().failed_authentications_of_a_client;
+        let who = format!("client:{}", digest_name(client_id.as_str()));
+        self.count(Work::FailedAuthentication, quota, &who).await
     }
 
     async fn count(&self, work: Work, quota: Quota, who: &str) -> Result<(), OAuthError> {

@@ -65,7 +65,7 @@ impl ClientInformation {
 impl TokenEndpointAuthMethod {
     pub(super) fn needs_secret(self) -> bool {
         match self {
-            Self::None => false,
+            Self::None | Self::PrivateKeyJwt => false,
             Self::ClientSecretBasic | Self::ClientSecretPost => true,
         }
     }
@@ -92,6 +92,7 @@ impl AuthorizationServer {
         let metadata = RegistrationRequest::parse(body)?
             .accept(&self.0.allowed_redirect_uris)?
             .limited_to(self.grant_types())?;
+        self.check_keys(metadata.keys.as_ref())?;
         self.spend(Work::Registration, origin).await?;
         let now = self.now();
         let secret = metadata
@@ -104,7 +105,7 @@ impl AuthorizationServer {
             client_id: ClientId::random(),
             client_id_issued_at: now,
             expires_at: Some(now + until_used),
-            credential: credential(secret.as_ref()),
+            credential: credential(metadata.token_endpoint_auth_method, secret.as_ref()),
             registration_access_token: Some(registration_access_token.digest()),
             document_fresh_until: None,
             metadata,
@@ -145,11 +146,12 @@ impl AuthorizationServer {
     }
 }
 
-/// What is kept of a secret.
-pub(super) fn credential(secret: Option<&IssuedSecret>) -> ClientCredential {
-    match secret {
-        None => ClientCredential::None,
-        Some(issued) => ClientCredential::Secret {
+/// How a client with this method proves itself; of a secret the digest is kept.
+pub(super) fn credential(method: TokenEndpointAuthMethod, secret: Option<&IssuedSecret>) -> ClientCredential {
+    match (method, secret) {
+        (TokenEndpointAuthMethod::PrivateKeyJwt, _) => ClientCredential::Keys,
+        (_, None) => ClientCredential::None,
+        (_, Some(issued)) => ClientCredential::Secret {
             digest: issued.client_secret.digest(),
         },
     }

@@ -89,11 +89,33 @@ impl AuthorizationServer {
         let presented = PresentedClient::read(authorization, form)
             .map_err(|error| TokenError::challenging(error, authorization.is_some()))?;
         event.client_id = presented.client_id().cloned();
-        let found = self.find_client(&presented).await?.map(|found| found.record);
-        let client = presented
-            .prove(found)
-            .map_err(|error| TokenError::challenging(error, presented.used_header()))?;
+        let client = self.proven(&presented, &event.origin).await?.record;
         Ok((presented, client))
+    }
+
+    /// What an access token is, if it is for a resource that this client of the configuration serves.
+    pub(super) async fn token_for(&self, token: &str, client: &Client) -> Result<Option<OwnToken>, OAuthError> {
+        let Some(known) = self.0.clients.preregistered.get(&client.client_id) else {
+            return Ok(None);
+        };
+        let served = |claims: &AccessTokenClaims| {
+            let serves = |audience: &String| known.introspects.iter().any(|resource| resource.as_str() == audience);
+            claims.audience.iter().any(serves)
+        };
+        let Some(claims) = self.own_claims(token).await?.filter(served) else {
+            return Ok(None);
+        };
+        // The client that the token was issued to may be gone, with grants that are still there.
+        self.0.ended.refresh(self.store(), self.now()).await?;
+        let grant = claims.jti.grant().clone();
+        if self.0.ended.contained_at_last_reading(&grant, &claims.client_id) {
+            return Ok(None);
+        }
+        let grant = self.load_grant(&grant).await?;
+        Ok(Some(OwnToken::Access {
+            claims: Box::new(claims),
+            grant,
+        }))
     }
 
     /// What a token is, if it was issued to this client. A hint about its kind is not needed: the kinds look

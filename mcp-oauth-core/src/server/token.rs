@@ -19,20 +19,20 @@ use futures_util::TryFutureExt as _;
 use futures_util::future::{join, try_join3};
 use serde::{Serialize, Serializer};
 
-use super::{AuthorizationServer, MAXIMUM_ROUNDS, contended};
+use super::{AuthorizationServer, MAXIMUM_ROUNDS, contended, grant_key};
 use crate::audit::{Action, Event};
 use crate::client::Client;
 use crate::client::authentication::PresentedClient;
 use crate::client::registration::GrantType;
 use crate::error::{ErrorCode, OAuthError};
-use crate::grant::{AuthorizationCode, Grant, GrantId, Redemption, RefreshToken, Transition};
+use crate::grant::{Approval, AuthorizationCode, Grant, GrantId, Redemption, RefreshToken, Transition};
 use crate::origin::Origin;
 use crate::parameters::Parameters;
 use crate::pkce::CodeVerifier;
 use crate::resource::ResourceUri;
 use crate::scope::ScopeSet;
 use crate::secret::Secret;
-use crate::store::{Loaded, StoreError};
+use crate::store::{self, Loaded, StoreError};
 use crate::token::claims::{AccessTokenClaims, TokenId};
 
 /// A successful answer (RFC 6749 §5.1). Serialises as its JSON body, which holds the tokens.
@@ -193,6 +193,15 @@ impl AuthorizationServer {
             challenge: authorization.is_some(),
         })?;
         event.client_id = presented.client_id().cloned();
+        match form.get("grant_type")? {
+            Some(name) if name == GrantType::ClientCredentials.as_str() && self.offers_client_credentials() => {
+                return self.client_credentials(form, &presented, event).await;
+            }
+            Some(name) if name == GrantType::JwtBearer.as_str() && self.takes_assertions() => {
+                return self.enterprise(form, &presented, event).await;
+            }
+            _ => {}
+        }
         let request = TokenRequest {
             proof: Proof::read(form)?,
             resources: self.wanted_resources(form)?,
@@ -201,17 +210,16 @@ impl AuthorizationServer {
         event.action = Action::IssueTokens(Some(request.proof.grant_type()));
         event.grant = request.proof.grant().cloned();
         let (found, mut loaded, ()) = try_join3(
-            self.find_client(&presented).err_into::<OAuthError>(),
+            self.find_client(&presented, &event.origin),
             self.find_grant(&request.proof).err_into(),
             self.prepare_keys().err_into(),
         )
         .await?;
-        let client = presented
-            .prove(found.as_ref().map(|found| found.record.clone()))
-            .map_err(|error| TokenError {
-                challenge: presented.used_header(),
-                error,
-            })?;
+        let known = self
+            .authenticate(&presented, found, &event.origin)
+            .await
+            .map_err(|error| TokenError::challenging(error, presented.used_header()))?;
+        let client = &known.record;
         if !client.metadata.grant_types.contains(&request.proof.grant_type()) {
             return Err(OAuthError::new(
                 ErrorCode::UnauthorizedClient,
@@ -222,13 +230,13 @@ impl AuthorizationServer {
         for _ in 0..MAXIMUM_ROUNDS {
             let grant = loaded.ok_or_else(gone)?;
             event.subject = Some(grant.record.identity.subject());
-            let decided = self.decide(&request, &client, &grant.record)?;
+            let decided = self.decide(&request, client, &grant.record)?;
             match self
-                .reconsider(decided, &grant, &client, request.proof.grant_type(), &event.origin)
+                .reconsider(decided, &grant, client, request.proof.grant_type(), &event.origin)
                 .await?
             {
                 Transition::Store(next, refresh_token) => {
-                    let renewed = self.renew_client(found.as_ref());
+                    let renewed = self.renew_client(Some(&known));
                     let (stored, ()) = join(self.replace_grant(&grant, &next), renewed).await;
                     if stored? {
                         return self.issue_for(&request, &next, refresh_token.as_ref());
@@ -246,13 +254,6 @@ impl AuthorizationServer {
             loaded = self.find_grant(&request.proof).await?;
         }
         Err(contended().into())
-    }
-
-    pub(super) async fn find_client(&self, presented: &PresentedClient) -> Result<Option<Loaded<Client>>, StoreError> {
-        match presented.client_id() {
-            Some(client_id) => self.load_client(client_id).await,
-            None => Ok(None),
-        }
     }
 
     async fn find_grant(&self, proof: &Proof) -> Result<Option<Loaded<Grant>>, StoreError> {
@@ -313,6 +314,22 @@ impl AuthorizationServer {
     ) -> Result<TokenResponse, TokenError> {
         let (resources, scope) = (request.resources.as_deref(), request.scope.as_deref());
         self.issue(resources, scope, grant, refresh_token)
+    }
+
+    /// Makes a grant that no code leads to and no refresh token comes of, and issues its access token.
+    pub(super) async fn issue_without_code(
+        &self,
+        approval: Approval,
+        event: &mut Event,
+    ) -> Result<TokenResponse, TokenError> {
+        let (grant, _) = Grant::without_code(approval, false, self.now());
+        event.subject = Some(grant.identity.subject());
+        event.grant = Some(grant.id.clone());
+        // Before anything is stored, so that nothing is left behind if it fails.
+        let tokens = self.issue(None, None, &grant, None)?;
+        let time_to_live = self.grant_time_to_live(&grant);
+        store::insert(self.store(), &grant_key(&grant.id), &grant, Some(time_to_live)).await?;
+        Ok(tokens)
     }
 
     /// Makes the answer. `resources` and `scope` are what the request asks for, if that is less than was approved.

@@ -159,7 +159,7 @@ impl AuthorizationServer {
             Destination::Device { user_code: known, .. } if user_code.has(known) => {}
             _ => return Err(TransactionRefused::Unknown.into()),
         }
-        let client = self.load_client(&transaction.request.client_id).await?;
+        let client = self.known_client(&transaction.request.client_id).await?;
         let client = client.ok_or(TransactionRefused::Unknown)?.record;
         let destination = PromptDestination::Device {
             user_code: user_code.clone(),

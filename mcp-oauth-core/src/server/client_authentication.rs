@@ -1,0 +1,269 @@
+//! Who a request comes from: the client is looked up, and has to prove itself.
+//!
+//! Every endpoint for clients goes this way, so each of them takes every method, and none takes less than what the client
+//! has registered. What a client with a secret shows is compared; what a client with keys shows is verified, and then
+//! remembered in the store, so that it is good for one request on all nodes. A request that fails here has used
+//! nothing up.
+//!
+//! # Who guesses
+//!
+//! Failures are counted, by network and by client ([`limits`](crate::limits)). A network that has used its quota up is
+//! refused before anything is looked at. A client's own quota only changes the answer to what is wrong: whoever shows the
+//! right thing is let in, or any stranger could lock a client out by guessing.
+//!
+//! ```
+//! use mcp_oauth_core::limits::{Limits, Quota};
+//!
+//! let mut limits = Limits::default();
+//! limits.failed_authentications_of_a_client = Quota::per_minute(10);
+//! # let _ = limits;
+//! ```
+
+use std::sync::Arc;
+
+use futures_util::future::try_join;
+
+use super::AuthorizationServer;
+use super::token::TokenError;
+use crate::client::assertion::{AssertionRefused, ClientAssertion};
+use crate::client::authentication::{PresentedClient, not_proven};
+use crate::client::keys::ClientKeys;
+use crate::client::registration::InvalidRegistration;
+use crate::client::{Client, ClientCredential, ClientId};
+use crate::error::{ErrorCode, OAuthError};
+use crate::jwt::claims::SingleUse;
+use crate::jwt::keys::JwkSet;
+use crate::limits::Work;
+use crate::origin::Origin;
+use crate::store::{self, Key, Kind, Loaded, StoreError};
+
+impl AuthorizationServer {
+    /// The client that a request claims to come from, if there is one.
+    pub(super) async fn find_client(
+        &self,
+        presented: &PresentedClient,
+        origin: &Origin,
+    ) -> Result<Option<Loaded<Client>>, OAuthError> {
+        let found = async {
+            match presented.client_id() {
+                Some(client_id) => self.known_client(client_id).await.map_err(OAuthError::from),
+                None => Ok(None),
+            }
+        };
+        let affordable = async {
+            if presented.shows_something() {
+                self.afford(Work::FailedAuthentication, origin).await
+            } else {
+                Ok(())
+            }
+        };
+        try_join(found, affordable).await.map(|(found, ())| found)
+    }
+
+    /// The client with this identifier: one of the configuration, or one that has a record.
+    pub(super) async fn known_client(&self, client_id: &ClientId) -> Result<Option<Loaded<Client>>, StoreError> {
+        if let Some(known) = self.0.clients.preregistered.get(client_id) {
+            return Ok(Some(Loaded::unstored(known.client.clone())));
+        }
+        if client_id.is_url() && !self.reads_document_of(client_id) {
+            return Ok(None);
+        }
+        self.load_client(client_id).await
+    }
+
+    /// The client that a request comes from, proven.
+    pub(super) async fn proven(
+        &self,
+        presented: &PresentedClient,
+        origin: &Origin,
+    ) -> Result<Loaded<Client>, TokenError> {
+        let found = self.find_client(presented, origin).await?;
+        self.authenticate(presented, found, origin)
+            .await
+            .map_err(|error| TokenError::challenging(error, presented.used_header()))
+    }
+
+    /// Has the client that was found prove itself.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_client`, or that there were too many of these; `temporarily_unavailable` when the store does not answer
+    /// or the client's keys cannot be had.
+    pub(super) async fn authenticate(
+        &self,
+        presented: &PresentedClient,
+        found: Option<Loaded<Client>>,
+        origin: &Origin,
+    ) -> Result<Loaded<Client>, OAuthError> {
+        let known = found.as_ref().map(|found| found.record.client_id.clone());
+        let proven = match presented.assertion() {
+            None => presented
+                .prove(found.as_ref().map(|found| found.record.clone()))
+                .and_then(|_| found.ok_or_else(not_proven)),
+            Some(assertion) => self.prove_by_assertion(assertion, found).await,
+        };
+        match proven {
+            Err(error) if error.code() == ErrorCode::InvalidClient && presented.shows_something() => {
+                self.spend(Work::FailedAuthentication, origin).await?;
+                if let Some(client_id) = known {
+                    self.spend_failure_of(&client_id).await?;
+                }
+                Err(error)
+            }
+            proven => proven,
+        }
+    }
+
+    async fn prove_by_assertion(
+        &self,
+        assertion: &ClientAssertion,
+        found: Option<Loaded<Client>>,
+    ) -> Result<Loaded<Client>, OAuthError> {
+        let has_keys = |found: &Loaded<Client>| matches!(found.record.credential, ClientCredential::Keys);
+        let Some(found) = found.filter(has_keys) else {
+            assertion.verify_in_vain();
+            return Err(not_proven());
+        };
+        let found = self.with_current_document(found).await?;
+        let client = &found.record;
+        let Some(keys) = client.metadata.keys.as_ref() else {
+            assertion.verify_in_vain();
+            return Err(not_proven());
+        };
+        let keys = self.public_keys(keys, assertion.kid()).await?;
+        let single_use =
+            assertion
+                .verify(client, &keys, self.issuer(), self.now())
+                .map_err(|refused: AssertionRefused| {
+                    tracing::info!(client = %client.client_id, reason = %refused, "a client assertion was refused");
+                    answer(&refused)
+                })?;
+        if self.use_once(&single_use).await? {
+            return Ok(found);
+        }
+        Err(OAuthError::new(
+            ErrorCode::InvalidClient,
+            "the client assertion was used before (jti), sign a new one for each request",
+        ))
+    }
+
+    /// The keys that a client, or an issuer, has published here or there.
+    pub(super) async fn public_keys(&self, keys: &ClientKeys, kid: Option<&str>) -> Result<Arc<JwkSet>, OAuthError> {
+        match keys {
+            ClientKeys::Inline(set) => JwkSet::read(set).map(Arc::new).map_err(|error| {
+                tracing::warn!(%error, "the registered keys of a client cannot be used");
+                not_proven()
+            }),
+            ClientKeys::Remote(url) => self.remote_keys(url, kid).await,
+        }
+    }
+
+    #[cfg(feature = "remote-jwks")]
+    async fn remote_keys(&self, url: &url::Url, kid: Option<&str>) -> Result<Arc<JwkSet>, OAuthError> {
+        use crate::jwt::remote::RemoteKeysError;
+
+        let Some(remote) = &self.0.clients.remote_keys else {
+            return Err(keys_elsewhere());
+        };
+        remote.get(url, kid, self.now()).await.map_err(|error| match error {
+            RemoteKeysError::Unavailable { .. } => OAuthError::new(
+                ErrorCode::TemporarilyUnavailable,
+                "the keys at jwks_uri cannot be fetched at the moment, try again later",
+            ),
+            error => {
+                tracing::info!(%error, "the keys of a client cannot be used");
+                OAuthError::new(
+                    ErrorCode::InvalidClient,
+                    "there is no set of keys at jwks_uri that can be used, look at what is published there",
+                )
+            }
+        })
+    }
+
+    #[cfg(not(feature = "remote-jwks"))]
+    #[allow(clippy::unused_async, reason = "with the feature it waits")]
+    async fn remote_keys(&self, _: &url::Url, _: Option<&str>) -> Result<Arc<JwkSet>, OAuthError> {
+        Err(keys_elsewhere())
+    }
+
+    /// The client as it is published now, if it is known by a document that may have changed: a key that was taken out of
+    /// it must not be good any more, and a new one must be.
+    #[cfg(feature = "cimd")]
+    async fn with_current_document(&self, found: Loaded<Client>) -> Result<Loaded<Client>, OAuthError> {
+        let client = &found.record;
+        if client.document_fresh_until.is_none_or(|until| self.now() < until) {
+            return Ok(found);
+        }
+        let client_id = client.client_id.clone();
+        self.document_client(client_id.as_str()).await?;
+        self.load_client(&client_id).await?.ok_or_else(not_proven)
+    }
+
+    #[cfg(not(feature = "cimd"))]
+    #[allow(clippy::unused_async, reason = "with the feature it waits")]
+    async fn with_current_document(&self, found: Loaded<Client>) -> Result<Loaded<Client>, OAuthError> {
+        Ok(found)
+    }
+
+    /// Whether the documents of this client's host are read.
+    #[cfg(feature = "cimd")]
+    fn reads_document_of(&self, client_id: &ClientId) -> bool {
+        let documents = self.0.documents.as_ref();
+        documents.is_some_and(|documents| documents.trusts(client_id))
+    }
+
+    #[cfg(not(feature = "cimd"))]
+    #[allow(clippy::unused_self, reason = "with the feature it depends on the server")]
+    fn reads_document_of(&self, _: &ClientId) -> bool {
+        false
+    }
+
+    /// Refuses keys that nobody here could fetch.
+    pub(super) fn check_keys(&self, keys: Option<&ClientKeys>) -> Result<(), InvalidRegistration> {
+        let refuse = |reason: &str| Err(InvalidRegistration::Metadata(reason.to_owned()));
+        match keys {
+            Some(ClientKeys::Remote(_)) if !self.fetches_keys() => {
+                refuse("this server does not fetch keys from a jwks_uri: say them as jwks")
+            }
+            Some(ClientKeys::Remote(url)) if url.scheme() != "https" && !self.issuer().is_loopback() => {
+                refuse("jwks_uri must be an https URL without user name and fragment")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether keys are fetched from addresses.
+    #[cfg(feature = "remote-jwks")]
+    fn fetches_keys(&self) -> bool {
+        self.0.clients.remote_keys.is_some()
+    }
+
+    #[cfg(not(feature = "remote-jwks"))]
+    #[allow(clippy::unused_self, reason = "with the feature it depends on the server")]
+    fn fetches_keys(&self) -> bool {
+        false
+    }
+
+    /// Notes that something was used, and says whether this was the first time, on any node.
+    pub(super) async fn use_once(&self, single_use: &SingleUse) -> Result<bool, StoreError> {
+        let key = Key::new(Kind::Once, single_use.id.as_str());
+        let time_to_live = single_use.until.since(self.now());
+        store::insert(self.store(), &key, &(), Some(time_to_live)).await
+    }
+}
+
+/// What the client is told: the reason, once it is certain that it is the client.
+fn answer(refused: &AssertionRefused) -> OAuthError {
+    match refused {
+        AssertionRefused::NotTheClients(_) => not_proven(),
+        known => OAuthError::new(ErrorCode::InvalidClient, known.to_string()),
+    }
+}
+
+/// This server fetches no keys.
+pub(super) fn keys_elsewhere() -> OAuthError {
+    OAuthError::new(
+        ErrorCode::InvalidClient,
+        "this server does not fetch keys from jwks_uri, register them as jwks",
+    )
+}

@@ -1,0 +1,281 @@
+//! Tokens for people whom an enterprise's identity provider vouches for (the MCP extension *enterprise-managed
+//! authorization*, draft-ietf-oauth-identity-assertion-authz-grant, RFC 7523 §2.1).
+//!
+//! A person has signed in to a client with their enterprise's provider, and the client has got an assertion from it (an
+//! ID-JAG): that this person may use this resource, by this client, so far. The client brings it here, proves itself, and
+//! gets an access token; no page is shown to anybody. There is no refresh token: when the access token is over the
+//! provider is to be asked again, so it can say no.
+//!
+//! What an assertion has to be:
+//!
+//! | | |
+//! |---|---|
+//! | `typ` | `oauth-id-jag+jwt` |
+//! | `iss` | a [configured](crate::identity::enterprise) provider, whose key has signed it |
+//! | `aud` | this server's issuer, and nothing beside it |
+//! | `client_id` | the client that brings it, which has a secret or keys |
+//! | `sub` | the person, as the provider knows them; beside it `name`, and `email` with `email_verified` |
+//! | `resource` | one or more of this server's resources: the token is for these, or for fewer if the request says so |
+//! | `scope` | if it is there, at least one scope that the resources have; nothing beyond it is granted |
+//! | `exp`, `iat` | at most an hour away ([`MAXIMUM_LIFETIME`]), and not in the future |
+//! | `jti` | never used before |
+//!
+//! The scopes of the token are those that assertion, request and resource have in common. (The extension, §7.2.1, also
+//! has a request for fewer scopes than the assertion names be refused. Fewer is never more than anybody allowed, and RFC
+//! 6749 §3.3 lets a client ask for it, so here it is granted.)
+//!
+//! The extension (§7.6.2) has everything that is wrong with these be `invalid_grant`. What is wrong with the request's
+//! own `resource` or `scope` is `invalid_target` or `invalid_scope`.
+//!
+//! A client that has registered itself, or has published a metadata document, may bring an assertion without having
+//! registered the grant type: that the provider has named it is the permission. A client of the configuration has to be
+//! configured for it.
+//!
+//! ```
+//! use mcp_oauth_core::identity::enterprise::EnterpriseIssuer;
+//! use mcp_oauth_core::server::builder::AuthorizationServerBuilder;
+//!
+//! fn with_acme(builder: AuthorizationServerBuilder, jwks: serde_json::Value) -> AuthorizationServerBuilder {
+//!     builder.enterprise(EnterpriseIssuer::with_keys("acme", "https://acme.idp.example", jwks))
+//! }
+//! ```
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::AuthorizationServer;
+use super::token::{TokenError, TokenResponse};
+use crate::audit::{Action, Event};
+use crate::client::Client;
+use crate::client::authentication::PresentedClient;
+use crate::client::registration::GrantType;
+use crate::error::{ErrorCode, OAuthError};
+use crate::grant::Approval;
+use crate::identity::Identity;
+use crate::identity::enterprise::Enterprise;
+use crate::jwt::claims::{JwtId, OneOrMany, SingleUse};
+use crate::jwt::time::{NumericDate, Validity};
+use crate::jwt::verify::{ExpectedType, UnverifiedJwt};
+use crate::parameters::Parameters;
+use crate::resource::ResourceUri;
+use crate::scope::ScopeSet;
+
+/// How the metadata names this profile (draft-ietf-oauth-identity-assertion-authz-grant §7.2).
+pub const GRANT_PROFILE: &str = "urn:ietf:params:oauth:grant-profile:id-jag";
+
+/// How far away the `exp` of an assertion may be.
+pub const MAXIMUM_LIFETIME: Duration = Duration::from_secs(60 * 60);
+
+/// At most this many bytes in a `sub`, and in what else is said of a person.
+const MAXIMUM_TEXT: usize = 255;
+
+/// Every claim without `Option` is required, and each is of its type.
+#[derive(Deserialize)]
+struct Claims {
+    iss: String,
+    sub: String,
+    aud: OneOrMany,
+    client_id: String,
+    resource: OneOrMany,
+    exp: NumericDate,
+    iat: NumericDate,
+    nbf: Option<NumericDate>,
+    jti: JwtId,
+    scope: Option<String>,
+    email: Option<String>,
+    email_verified: Option<bool>,
+    name: Option<String>,
+}
+
+fn refused(reason: impl Into<String>) -> OAuthError {
+    OAuthError::new(ErrorCode::InvalidGrant, format!("the assertion {}", reason.into()))
+}
+
+impl AuthorizationServer {
+    /// Whether the word of any enterprise's provider is taken.
+    pub(super) fn takes_assertions(&self) -> bool {
+        !self.0.clients.enterprises.is_empty()
+    }
+
+    /// Answers a request that brings an assertion about a person.
+    pub(super) async fn enterprise(
+        &self,
+        form: &Parameters,
+        presented: &PresentedClient,
+        event: &mut Event,
+    ) -> Result<TokenResponse, TokenError> {
+        event.action = Action::IssueTokens(Some(GrantType::JwtBearer));
+        let assertion = form.require("assertion")?;
+        let wanted = self.wanted_resources(form)?;
+        let asked = form.get("scope")?;
+        let client = self.proven(presented, &event.origin).await?.record;
+        self.may_bring_assertions(&client)?;
+
+        let (enterprise, claims) = self.verified_assertion(assertion, &client).await?;
+        let identity = person(enterprise, &claims)?;
+        event.subject = Some(identity.subject());
+        let resources = self.resources_of_assertion(&claims, wanted)?;
+        let scopes = self.scopes_of_assertion(&claims, &resources, asked)?;
+        let scopes = self
+            .admit(&identity, &client.client_id, &resources, &scopes)
+            .await
+            .map_err(|denied| match denied.code() {
+                ErrorCode::AccessDenied => refused(format!("is of no use here: {}", denied.description())),
+                _ => denied,
+            })?;
+        self.prepare_keys().await.map_err(OAuthError::from)?;
+        let validity = validity(&claims);
+        let single_use = SingleUse::of("id-jag", &claims.iss, &claims.jti, validity.until());
+        if !self.use_once(&single_use).await? {
+            return Err(refused("was used before (jti), get a new one from the identity provider").into());
+        }
+        let approval = Approval {
+            client_id: client.client_id,
+            identity,
+            resources,
+            scopes,
+        };
+        self.issue_without_code(approval, event).await
+    }
+
+    fn may_bring_assertions(&self, client: &Client) -> Result<(), OAuthError> {
+        let refuse = |reason| Err(OAuthError::new(ErrorCode::UnauthorizedClient, reason));
+        if !client.credential.is_confidential() {
+            return refuse("only a client with a secret or keys may bring an assertion");
+        }
+        let configured = self.0.clients.preregistered.contains_key(&client.client_id);
+        if configured && !client.metadata.grant_types.contains(&GrantType::JwtBearer) {
+            return refuse("the client is not configured for this grant type");
+        }
+        Ok(())
+    }
+
+    /// The claims of an assertion that its provider has signed, for this server and this client, and that is good now.
+    async fn verified_assertion(&self, assertion: &str, client: &Client) -> Result<(&Enterprise, Claims), OAuthError> {
+        #[derive(Deserialize)]
+        struct Issuer {
+            iss: String,
+        }
+        let malformed = |reason: crate::jwt::verify::JwtRefused| refused(reason.to_string());
+        let jwt = UnverifiedJwt::parse(assertion).map_err(malformed)?;
+        let Issuer { iss } = jwt.claimed().map_err(malformed)?;
+        let known = |enterprise: &&Enterprise| enterprise.issuer == iss;
+        let enterprise = self.0.clients.enterprises.iter().find(known).ok_or_else(|| {
+            refused("is from an issuer (iss) whose word is not taken here, which has to be configured to the letter")
+        })?;
+        let keys = self
+            .public_keys(&enterprise.keys, jwt.kid())
+            .await
+            .map_err(|error| match error.code() {
+                ErrorCode::TemporarilyUnavailable => error,
+                _ => refused("cannot be verified: there are no usable keys of its issuer"),
+            })?;
+        let claims: Claims = jwt
+            .verify(&keys, &enterprise.algorithms, ExpectedType::ID_JAG)
+            .map_err(malformed)?;
+        if claims.iss != enterprise.issuer {
+            return Err(refused("is from another issuer (iss) than it seemed to be"));
+        }
+        if !claims.aud.is_only(self.issuer().as_str()) {
+            let issuer = self.issuer();
+            return Err(refused(format!(
+                "is not for this server: aud must be {issuer} and nothing else"
+            )));
+        }
+        if claims.client_id != client.client_id.as_str() {
+            return Err(refused(
+                "was given to another client: client_id must be that of the client that brings it",
+            ));
+        }
+        validity(&claims)
+            .check(self.now(), MAXIMUM_LIFETIME)
+            .map_err(|untimely| refused(untimely.to_string()))?;
+        Ok((enterprise, claims))
+    }
+
+    /// The resources of the assertion, or those of them that the request names.
+    fn resources_of_assertion(
+        &self,
+        claims: &Claims,
+        wanted: Option<Vec<ResourceUri>>,
+    ) -> Result<Vec<ResourceUri>, OAuthError> {
+        let mut resources: Vec<ResourceUri> = Vec::new();
+        for named in claims.resource.as_slice() {
+            let known = self
+                .resource(named)
+                .ok_or_else(|| refused("is for a resource that is not one of this server"))?;
+            if !resources.contains(known.uri()) {
+                resources.push(known.uri().clone());
+            }
+        }
+        if resources.is_empty() {
+            return Err(refused("names no resource"));
+        }
+        match wanted {
+            None => Ok(resources),
+            Some(wanted) if wanted.iter().all(|resource| resources.contains(resource)) => Ok(wanted),
+            Some(_) => Err(OAuthError::new(
+                ErrorCode::InvalidTarget,
+                "the resource is not one that the assertion is for",
+            )),
+        }
+    }
+
+    /// What the assertion and the request both name, as far as the resources have it.
+    fn scopes_of_assertion(
+        &self,
+        claims: &Claims,
+        resources: &[ResourceUri],
+        asked: Option<&str>,
+    ) -> Result<ScopeSet, OAuthError> {
+        let within = |scopes: &ScopeSet, words: &str| -> ScopeSet {
+            let named = |scope: &str| words.split(' ').any(|word| word == scope);
+            scopes.iter().filter(|scope| named(scope.as_str())).cloned().collect()
+        };
+        let of_resources = self.scopes_of(resources);
+        let allowed = match &claims.scope {
+            Some(scope) => within(&of_resources, scope),
+            None => of_resources.clone(),
+        };
+        if allowed.is_empty() && !of_resources.is_empty() {
+            return Err(refused(format!(
+                "names none of the scopes of the resource, which has: {of_resources}"
+            )));
+        }
+        let granted = match asked {
+            Some(asked) => within(&allowed, asked),
+            None => allowed.clone(),
+        };
+        if granted.is_empty() && !allowed.is_empty() {
+            return Err(OAuthError::new(
+                ErrorCode::InvalidScope,
+                format!("the assertion allows none of the scopes, but: {allowed}"),
+            ));
+        }
+        Ok(granted)
+    }
+}
+
+fn validity(claims: &Claims) -> Validity {
+    Validity {
+        expires_at: claims.exp.0,
+        not_before: claims.nbf.map(|moment| moment.0),
+        issued_at: Some(claims.iat.0),
+    }
+}
+
+/// The person: who they are to the provider decides, and nothing else that it says of them.
+fn person(enterprise: &Enterprise, claims: &Claims) -> Result<Identity, OAuthError> {
+    let plain = |text: &str| !text.is_empty() && text.len() <= MAXIMUM_TEXT && !text.chars().any(char::is_control);
+    if !plain(&claims.sub) {
+        return Err(refused("must have a sub of 1 to 255 bytes without control characters"));
+    }
+    let mut identity = Identity::new(&enterprise.name, &claims.sub);
+    identity.name = claims.name.clone().filter(|name| plain(name));
+    identity.email = claims
+        .email
+        .clone()
+        .filter(|email| plain(email) && claims.email_verified == Some(true));
+    Ok(identity)
+}
