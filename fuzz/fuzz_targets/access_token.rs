@@ -16,14 +16,12 @@ static GOOD: LazyLock<(Application, TokenVerifier, ResourceUri, String)> = LazyL
         .build()
         .expect("a runtime");
     let application = Application::default();
-    let token = runtime.block_on(async {
-        Client::public(&application)
-            .await
-            .sign_in(&application, "ada")
-            .await
-            .access_token
+    let (token, keys) = runtime.block_on(async {
+        let client = Client::public(&application).await;
+        let token = client.sign_in(&application, "ada").await.access_token;
+        (token, application.server.jwks().await.expect("the keys"))
     });
-    let verifier = TokenVerifier::new(&ISSUER.parse().expect("an issuer"), &application.server.jwks());
+    let verifier = TokenVerifier::new(&ISSUER.parse().expect("an issuer"), keys.keys());
     (application, verifier, NOTES.parse().expect("a resource"), token)
 });
 
