@@ -19,7 +19,7 @@ async fn authlib_is_content_with_every_answer() {
         let mut client = Command::new(&python);
         client.arg(tools::clients().join("python").join("strict_client.py"));
         client.arg(format!("{}/echo/mcp", gateway.url));
-        tools::run(client.args(["--auth-method", method])).await;
+        tools::run(client.args(["--auth-method", method, "--device"])).await;
     }
 }
 
@@ -33,6 +33,6 @@ async fn oauth4webapi_is_content_with_every_answer_and_refuses_a_wrong_issuer() 
         let mut client = Command::new("node");
         client.arg(folder.join("strict_client.mjs"));
         client.arg(format!("{}/echo/mcp", gateway.url));
-        tools::run(client.args(["--auth-method", method])).await;
+        tools::run(client.args(["--auth-method", method, "--device"])).await;
     }
 }

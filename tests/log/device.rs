@@ -55,3 +55,35 @@ pub(crate) async fn devices(secrets: &mut Secrets) {
     assert_eq!(device.poll(&application).await.error(), "expired_token");
     browser.enter(&application, &device.user_code).await;
 }
+
+/// With what is somebody else's, with what is mistyped, and with what is made up.
+pub(crate) async fn what_is_refused(secrets: &mut Secrets) {
+    let application = application();
+    let (device, other) = (begin(secrets, &application).await, begin(secrets, &application).await);
+    let stolen = device
+        .poll_with(&application, &[("client_id", &other.client.client_id)])
+        .await;
+    assert_eq!(stolen.error(), "invalid_grant");
+    let id = device.device_code.split('.').next().unwrap();
+    let made_up = format!("{id}.{}", secrets.made_up("device code"));
+    let guessed = device.poll_with(&application, &[("device_code", &made_up)]).await;
+    assert_eq!(guessed.error(), "invalid_grant");
+
+    let mut browser = Browser::default();
+    secrets.add("mistyped user code", "BCDF-GHJK");
+    for typed in ["BCDF-GHJK", "bcdfghjk", &secrets.made_up("user code")] {
+        browser.enter(&application, typed).await;
+    }
+    application
+        .get(&format!("/device?user_code={}", device.user_code))
+        .await;
+    let consent = browser.enter(&application, &device.user_code).await;
+    secrets.cookies(&browser);
+    browser.decide(&application, &consent, "deny").await;
+    assert_eq!(device.wait_and_poll(&application).await.error(), "access_denied");
+
+    application.store.set_down(true);
+    assert_eq!(other.poll(&application).await.status, 503);
+    assert_eq!(browser.enter(&application, &other.user_code).await.status, 503);
+    application.store.set_down(false);
+}

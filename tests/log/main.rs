@@ -8,6 +8,7 @@ mod capture;
 mod device;
 mod github;
 mod journey;
+mod keys;
 mod machines;
 mod secrets;
 
@@ -28,6 +29,8 @@ async fn no_secret_of_a_whole_run_is_in_the_log() {
     device::devices(&mut secrets).await;
     machines::proving_themselves(&mut secrets).await;
     machines::vouched_for(&mut secrets).await;
+    device::what_is_refused(&mut secrets).await;
+    keys::in_the_store_and_handed_in(&mut secrets).await;
     github::signing_in(&mut secrets).await;
     github::failures(&mut secrets).await;
 
@@ -41,6 +44,9 @@ async fn no_secret_of_a_whole_run_is_in_the_log() {
         r#"done action="end_grant" detail="device_code_reused""#,
         r#"refused action="enter_user_code""#,
         r#"refused action="sign_in""#,
+        r#"done action="enter_user_code""#,
+        r#"done action="rotate_keys""#,
+        "another secret",
         "Event { at: ",
         r#"done action="issue_tokens" detail="client_credentials""#,
         r#"done action="issue_tokens" detail="urn:ietf:params:oauth:grant-type:jwt-bearer""#,
