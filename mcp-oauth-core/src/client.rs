@@ -17,7 +17,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixTime;
-use crate::secret::{SecretDigest, random_id};
+use crate::randomness::{Randomness, SystemRandomness, random_id};
+use crate::secret::SecretDigest;
 
 pub mod assertion;
 pub mod authentication;
@@ -51,7 +52,11 @@ impl ClientId {
     /// a client ID metadata document.
     #[must_use]
     pub fn random() -> Self {
-        Self(format!("{REGISTERED}{}", random_id()))
+        Self::drawn_from(&SystemRandomness)
+    }
+
+    pub(crate) fn drawn_from(random: &dyn Randomness) -> Self {
+        Self(format!("{REGISTERED}{}", random_id(random)))
     }
 
     /// Whether it looks like one that this server gives to clients that register themselves.

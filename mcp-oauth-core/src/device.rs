@@ -34,9 +34,10 @@ use crate::client::ClientId;
 use crate::clock::UnixTime;
 use crate::grant::GrantId;
 use crate::identity::Identity;
+use crate::randomness::{Randomness, random_id};
 use crate::resource::ResourceUri;
 use crate::scope::ScopeSet;
-use crate::secret::{Secret, SecretDigest, random_id};
+use crate::secret::{Secret, SecretDigest};
 
 mod user_code;
 
@@ -63,8 +64,8 @@ const TIME_TO_FETCH: Duration = Duration::from_secs(60);
 pub struct DeviceId(String);
 
 impl DeviceId {
-    pub(crate) fn random() -> Self {
-        Self(random_id())
+    fn drawn_from(random: &dyn Randomness) -> Self {
+        Self(random_id(random))
     }
 
     /// The identifier as it is written.
@@ -203,9 +204,14 @@ pub struct DeviceClosed;
 
 impl Device {
     /// A new device, and the code that it polls with.
-    pub(crate) fn begin(request: DeviceRequest, now: UnixTime, lifetime: Duration) -> (Self, DeviceCode) {
-        let id = DeviceId::random();
-        let secret = Secret::random();
+    pub(crate) fn begin(
+        request: DeviceRequest,
+        now: UnixTime,
+        lifetime: Duration,
+        random: &dyn Randomness,
+    ) -> (Self, DeviceCode) {
+        let id = DeviceId::drawn_from(random);
+        let secret = Secret::drawn_from(random);
         let device = Self {
             id: id.clone(),
             request,
@@ -329,7 +335,7 @@ mod tests {
             resources: Vec::new(),
             scopes: ScopeSet::default(),
         };
-        Device::begin(request, BEGINNING, LIFETIME)
+        Device::begin(request, BEGINNING, LIFETIME, &crate::randomness::SystemRandomness)
     }
 
     fn approval(person: &str, at: UnixTime) -> DeviceApproval {

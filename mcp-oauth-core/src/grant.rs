@@ -29,9 +29,10 @@ use serde::{Deserialize, Serialize};
 use crate::client::ClientId;
 use crate::clock::UnixTime;
 use crate::identity::Identity;
+use crate::randomness::{Randomness, SystemRandomness, random_id};
 use crate::resource::ResourceUri;
 use crate::scope::ScopeSet;
-use crate::secret::{Secret, random_id};
+use crate::secret::Secret;
 
 mod code;
 pub mod policy;
@@ -59,7 +60,11 @@ impl GrantId {
     /// A new identifier.
     #[must_use]
     pub fn random() -> Self {
-        Self(random_id())
+        Self::drawn_from(&SystemRandomness)
+    }
+
+    fn drawn_from(random: &dyn Randomness) -> Self {
+        Self(random_id(random))
     }
 
     /// The identifier as it is written.
@@ -244,9 +249,10 @@ impl Grant {
         binding: CodeBinding,
         now: UnixTime,
         lifetimes: &GrantLifetimes,
+        random: &dyn Randomness,
     ) -> (Self, AuthorizationCode) {
-        let id = GrantId::random();
-        let secret = Secret::random();
+        let id = GrantId::drawn_from(random);
+        let secret = Secret::drawn_from(random);
         let code = CodeState::new(secret.digest(), binding, now + lifetimes.authorization_code);
         let grant = Self::begin(id.clone(), approval, now, Some(code));
         (grant, AuthorizationCode { grant: id, secret })
@@ -257,10 +263,11 @@ impl Grant {
         approval: Approval,
         with_refresh_token: bool,
         now: UnixTime,
+        random: &dyn Randomness,
     ) -> (Self, Option<RefreshToken>) {
-        let mut grant = Self::begin(GrantId::random(), approval, now, None);
+        let mut grant = Self::begin(GrantId::drawn_from(random), approval, now, None);
         let refresh_token = with_refresh_token.then(|| {
-            let (chain, token) = RefreshChain::start(&grant.id);
+            let (chain, token) = RefreshChain::start(&grant.id, random);
             grant.refresh = Some(chain);
             token
         });

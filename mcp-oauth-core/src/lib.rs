@@ -28,7 +28,7 @@
 //! | who people are, and who may sign in | [`identity`], [`policy`] |
 //! | where records are kept | [`store`] |
 //! | what happened, from where, and how often it may | [`audit`], [`origin`], [`limits`] |
-//! | the vocabulary | [`issuer`], [`resource`], [`scope`], [`pkce`], [`secret`], [`parameters`], [`error`], [`clock`] |
+//! | the vocabulary | [`issuer`], [`resource`], [`scope`], [`pkce`], [`secret`], [`parameters`], [`error`], [`clock`], [`randomness`] |
 //!
 //! # A server
 //!
@@ -77,6 +77,7 @@ pub mod origin;
 pub mod parameters;
 pub mod pkce;
 pub mod policy;
+pub mod randomness;
 pub mod resource;
 pub mod revocation;
 pub mod scope;

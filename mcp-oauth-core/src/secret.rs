@@ -17,25 +17,13 @@
 
 use std::fmt;
 
-use aws_lc_rs::{constant_time, digest, hmac, rand};
+use aws_lc_rs::{constant_time, digest, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
-/// Fills an array with random bytes.
-pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    // AWS-LC takes its seed from the operating system when the process starts and aborts if it cannot; after that the
-    // call has no way to fail. Going on with a predictable value would be worse than stopping.
-    rand::fill(&mut bytes).expect("AWS-LC's generator does not fail once it is seeded");
-    bytes
-}
-
-/// A random identifier of 128 bits, in 22 characters of base64url. It names something and protects nothing.
-pub(crate) fn random_id() -> String {
-    URL_SAFE_NO_PAD.encode(random_bytes::<16>())
-}
+use crate::randomness::{Randomness, SystemRandomness, random_bytes};
 
 /// A name of 43 characters of base64url for whatever `text` is, where that is too long or not to be seen: its SHA-256.
 pub(crate) fn digest_name(text: &str) -> String {
@@ -50,7 +38,13 @@ impl Secret {
     /// A new secret of 256 random bits: 43 characters of base64url.
     #[must_use]
     pub fn random() -> Self {
-        Self::encode(Zeroizing::new(random_bytes::<32>()).as_slice())
+        Self::drawn_from(&SystemRandomness)
+    }
+
+    /// The same from a source of one's own.
+    #[must_use]
+    pub fn drawn_from(random: &dyn Randomness) -> Self {
+        Self::encode(Zeroizing::new(random_bytes::<32>(random)).as_slice())
     }
 
     /// The written form of `bytes`, in base64url.
@@ -175,7 +169,10 @@ impl MarkingKey {
     /// A key that only this process has.
     #[must_use]
     pub fn random() -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, &random_bytes::<32>()))
+        Self(hmac::Key::new(
+            hmac::HMAC_SHA256,
+            &random_bytes::<32>(&SystemRandomness),
+        ))
     }
 
     /// A key that every process which is given the same secret shares.

@@ -58,6 +58,7 @@ use crate::issuer::Issuer;
 use crate::limits::Limits;
 use crate::origin::Origin;
 use crate::policy::AllowList;
+use crate::randomness::Randomness;
 use crate::resource::{Resource, ResourceUri};
 use crate::revocation::{self, Ended, Revocations};
 use crate::store::{self, Key, Kind, Loaded, Store, StoreError};
@@ -106,6 +107,7 @@ struct Inner {
     allowed_redirect_uris: Vec<String>,
     devices: bool,
     ended: Revocations,
+    randomness: Arc<dyn Randomness>,
     limits: Limits,
     audit_sink: Option<Arc<dyn AuditSink>>,
     clients: ConfiguredClients,
@@ -174,6 +176,10 @@ impl AuthorizationServer {
 
     pub(crate) fn now(&self) -> UnixTime {
         self.0.clock.now()
+    }
+
+    pub(crate) fn randomness(&self) -> &dyn Randomness {
+        self.0.randomness.as_ref()
     }
 
     pub(crate) fn limits(&self) -> &Limits {

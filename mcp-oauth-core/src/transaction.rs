@@ -27,6 +27,7 @@ use crate::client::ClientId;
 use crate::client::redirect_uri::RedirectUri;
 use crate::device::DeviceId;
 use crate::pkce::{CodeChallenge, CodeVerifier};
+use crate::randomness::Randomness;
 use crate::resource::ResourceUri;
 use crate::scope::ScopeSet;
 use crate::secret::{Secret, SecretDigest};
@@ -42,8 +43,8 @@ pub struct TransactionId(String);
 pub struct InvalidTransactionId;
 
 impl TransactionId {
-    pub(crate) fn random() -> Self {
-        Self(Secret::random().expose().to_owned())
+    fn drawn_from(random: &dyn Randomness) -> Self {
+        Self(Secret::drawn_from(random).expose().to_owned())
     }
 
     /// The identifier as it is written.
@@ -143,8 +144,8 @@ impl fmt::Debug for ClientState {
 pub struct BrowserSecret(Secret);
 
 impl BrowserSecret {
-    pub(crate) fn random() -> Self {
-        Self(Secret::random())
+    pub(crate) fn drawn_from(random: &dyn Randomness) -> Self {
+        Self(Secret::drawn_from(random))
     }
 
     /// Takes the value of the cookie.
@@ -283,12 +284,12 @@ pub enum Decision {
 }
 
 impl Transaction {
-    pub(crate) fn begin(request: AuthorizationRequest, browser: &BrowserSecret) -> Self {
+    pub(crate) fn begin(request: AuthorizationRequest, browser: &BrowserSecret, random: &dyn Randomness) -> Self {
         let progress = Progress::AwaitingConsent {
             browser: browser.0.digest(),
         };
         Self {
-            id: TransactionId::random(),
+            id: TransactionId::drawn_from(random),
             request,
             progress,
         }

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-use crate::secret::{Secret, SecretDigest, random_bytes};
+use crate::randomness::{Randomness, random_bytes};
+use crate::secret::{Secret, SecretDigest};
 
 /// Letters that are hard to take for each other and, without vowels, make no words.
 const ALPHABET: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
@@ -39,11 +40,11 @@ pub struct InvalidUserCode;
 
 impl UserCode {
     /// A new code, each as likely as any other.
-    pub(crate) fn random() -> Self {
+    pub(crate) fn drawn_from(random: &dyn Randomness) -> Self {
         let mut code = [0; LENGTH];
         let mut filled = 0;
         while filled < LENGTH {
-            for byte in random_bytes::<16>() {
+            for byte in random_bytes::<16>(random) {
                 // 240 is a multiple of 20; what lies above would make some letters likelier than others.
                 if filled < LENGTH && byte < 240 {
                     code[filled] = ALPHABET[usize::from(byte % 20)];
@@ -125,11 +126,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::randomness::SystemRandomness;
 
     #[test]
     fn a_code_has_eight_letters_of_twenty_in_two_groups() {
         for _ in 0..100 {
-            let code = UserCode::random().expose();
+            let code = UserCode::drawn_from(&SystemRandomness).expose();
             let (first, second) = code.split_once('-').unwrap();
             assert_eq!((first.len(), second.len()), (4, 4));
             assert!(
@@ -143,7 +145,7 @@ mod tests {
     /// of a remainder without rejection would be off by 250 and more.
     #[test]
     fn every_letter_is_as_likely_as_any_other_in_every_place() {
-        let codes: Vec<UserCode> = (0..10_000).map(|_| UserCode::random()).collect();
+        let codes: Vec<UserCode> = (0..10_000).map(|_| UserCode::drawn_from(&SystemRandomness)).collect();
         let mut counts: HashMap<u8, u32> = HashMap::new();
         for letter in codes.iter().flat_map(|code| code.0) {
             *counts.entry(letter).or_default() += 1;
@@ -180,7 +182,7 @@ mod tests {
             lower in proptest::collection::vec(any::<bool>(), LENGTH),
             separators in proptest::collection::vec("[-–— ._/+\\t\u{a0}\u{200b}'\"<>&]{0,3}", LENGTH + 1),
         ) {
-            let code = UserCode::random();
+            let code = UserCode::drawn_from(&SystemRandomness);
             let mut entered = separators[0].clone();
             for (position, letter) in code.0.iter().enumerate() {
                 let letter = if lower[position] { letter.to_ascii_lowercase() } else { *letter };

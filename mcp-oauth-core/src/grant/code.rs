@@ -11,6 +11,7 @@ use crate::client::ClientId;
 use crate::client::redirect_uri::RedirectUri;
 use crate::clock::UnixTime;
 use crate::pkce::{CodeChallenge, CodeVerifier};
+use crate::randomness::Randomness;
 use crate::secret::{Secret, SecretDigest};
 
 /// An authorization code as the client gets it: `<grant>.<secret>`.
@@ -123,6 +124,7 @@ impl Grant {
         &self,
         redemption: &Redemption<'_>,
         now: UnixTime,
+        random: &dyn Randomness,
     ) -> Transition<Option<RefreshToken>, RedemptionRefused> {
         let Some(code) = &self.code else {
             return Transition::Refuse(RedemptionRefused::Unknown);
@@ -160,7 +162,7 @@ impl Grant {
         });
         next.last_used_at = now;
         let refresh_token = redemption.with_refresh_token.then(|| {
-            let (chain, token) = RefreshChain::start(&self.id);
+            let (chain, token) = RefreshChain::start(&self.id, random);
             next.refresh = Some(chain);
             token
         });

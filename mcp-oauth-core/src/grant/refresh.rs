@@ -20,7 +20,8 @@ use zeroize::Zeroizing;
 use super::{EndReason, Grant, GrantId, InvalidGrantId, Transition};
 use crate::client::ClientId;
 use crate::clock::UnixTime;
-use crate::secret::{MarkingKey, Secret, SecretDigest, random_bytes};
+use crate::randomness::{Randomness, random_bytes};
+use crate::secret::{MarkingKey, Secret, SecretDigest};
 
 /// Of this many rotations the times are remembered, to tell a straggler from a thief.
 const REMEMBERED_ROTATIONS: usize = 8;
@@ -125,9 +126,9 @@ pub(super) struct RefreshChain {
 }
 
 impl RefreshChain {
-    pub(super) fn start(grant: &GrantId) -> (Self, RefreshToken) {
-        let tag_key = Secret::random();
-        let token = RefreshToken::new(grant, 0, Secret::random(), &MarkingKey::from_secret(&tag_key));
+    pub(super) fn start(grant: &GrantId, random: &dyn Randomness) -> (Self, RefreshToken) {
+        let tag_key = Secret::drawn_from(random);
+        let token = RefreshToken::new(grant, 0, Secret::drawn_from(random), &MarkingKey::from_secret(&tag_key));
         let chain = Self {
             tag_key: tag_key.expose().to_owned(),
             generation: 0,
@@ -143,9 +144,15 @@ impl RefreshChain {
         MarkingKey::from_secret(&Secret::from(self.tag_key.as_str()))
     }
 
-    fn rotate(&self, grant: &GrantId, presented: &RefreshToken, now: UnixTime) -> (Self, RefreshToken) {
+    fn rotate(
+        &self,
+        grant: &GrantId,
+        presented: &RefreshToken,
+        now: UnixTime,
+        random: &dyn Randomness,
+    ) -> (Self, RefreshToken) {
         let generation = self.generation.wrapping_add(1);
-        let bytes = Zeroizing::new(random_bytes::<SECRET>());
+        let bytes = Zeroizing::new(random_bytes::<SECRET>(random));
         let token = RefreshToken::new(grant, generation, Secret::encode(bytes.as_slice()), &self.marking_key());
         let mut rotated_at = self.rotated_at.clone();
         if rotated_at.len() == REMEMBERED_ROTATIONS {
@@ -232,6 +239,7 @@ impl Grant {
         client_id: &ClientId,
         now: UnixTime,
         window: Duration,
+        random: &dyn Randomness,
     ) -> Transition<RefreshToken, RefreshRefused> {
         let Some(chain) = &self.refresh else {
             return Transition::Refuse(RefreshRefused::Unknown);
@@ -248,7 +256,7 @@ impl Grant {
             return Transition::End(EndReason::AlreadyEnded);
         }
         if chain.current.matches(&presented.secret) {
-            let (chain, token) = chain.rotate(&self.id, presented, now);
+            let (chain, token) = chain.rotate(&self.id, presented, now, random);
             let next = Self {
                 refresh: Some(chain),
                 last_used_at: now,

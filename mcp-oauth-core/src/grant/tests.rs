@@ -3,6 +3,7 @@
 use super::*;
 use crate::client::redirect_uri::RedirectUri;
 use crate::pkce::{CodeChallenge, CodeVerifier};
+use crate::randomness::SystemRandomness;
 use code::RedemptionRefused;
 use refresh::RefreshRefused;
 
@@ -37,7 +38,13 @@ fn issued() -> (Grant, AuthorizationCode, CodeVerifier) {
         redirect_uri: RedirectUri::register(REDIRECT_URI, &[]).unwrap(),
         code_challenge: CodeChallenge::of(&verifier),
     };
-    let (grant, code) = Grant::issue(approval(), binding, at(0), &GrantLifetimes::default());
+    let (grant, code) = Grant::issue(
+        approval(),
+        binding,
+        at(0),
+        &GrantLifetimes::default(),
+        &SystemRandomness,
+    );
     (grant, code, verifier)
 }
 
@@ -55,17 +62,17 @@ fn redeem(
         code_verifier: verifier,
         with_refresh_token: true,
     };
-    grant.redeem(&redemption, now)
+    grant.redeem(&redemption, now, &SystemRandomness)
 }
 
 /// A grant whose code was redeemed, and its first refresh token.
 fn redeemed() -> (Grant, RefreshToken) {
-    let (grant, token) = Grant::without_code(approval(), true, at(0));
+    let (grant, token) = Grant::without_code(approval(), true, at(0), &SystemRandomness);
     (grant, token.unwrap())
 }
 
 fn refresh(grant: &Grant, token: &RefreshToken, now: UnixTime) -> Transition<RefreshToken, RefreshRefused> {
-    grant.refresh(token, &client(), now, WINDOW)
+    grant.refresh(token, &client(), now, WINDOW, &SystemRandomness)
 }
 
 fn stored<T, R: fmt::Debug>(transition: Transition<T, R>) -> (Grant, T) {
@@ -117,7 +124,7 @@ fn a_redemption_brings_a_refresh_token_to_a_client_that_may_have_one() {
             code_verifier: &verifier,
             with_refresh_token: may,
         };
-        let (next, token) = stored(grant.redeem(&redemption, at(5)));
+        let (next, token) = stored(grant.redeem(&redemption, at(5), &SystemRandomness));
         assert_eq!(token.is_some(), may);
         assert_eq!(next.last_used_at, at(5));
         assert_eq!(next.approved_at, at(0));
@@ -158,7 +165,10 @@ fn whoever_shows_something_wrong_changes_nothing_however_far_the_grant_is() {
                 code_verifier,
                 with_refresh_token: true,
             };
-            assert_eq!(outcome(grant.redeem(&redemption, at(2))), Err(Err(refused)));
+            assert_eq!(
+                outcome(grant.redeem(&redemption, at(2), &SystemRandomness)),
+                Err(Err(refused))
+            );
         }
     }
 }
@@ -297,7 +307,7 @@ fn a_token_that_the_grant_never_issued_does_nothing() {
         );
         assert!(!next.issued(&made_up, &client()));
     }
-    let (without_refresh, _) = Grant::without_code(approval(), false, at(0));
+    let (without_refresh, _) = Grant::without_code(approval(), false, at(0), &SystemRandomness);
     assert_eq!(
         outcome(refresh(&without_refresh, &second, at(0))),
         Err(Err(RefreshRefused::Unknown))
@@ -311,7 +321,7 @@ fn a_refresh_token_is_good_for_its_own_client_alone() {
     let (grant, first) = redeemed();
     let (next, second) = stored(refresh(&grant, &first, at(0)));
     for token in [&first, &second] {
-        let stolen = next.refresh(token, &somebody_else(), at(600), WINDOW);
+        let stolen = next.refresh(token, &somebody_else(), at(600), WINDOW, &SystemRandomness);
         assert_eq!(outcome(stolen), Err(Err(RefreshRefused::OtherClient)));
         assert!(next.issued(token, &client()) && !next.issued(token, &somebody_else()));
     }
@@ -361,7 +371,7 @@ fn a_record_is_kept_for_as_long_as_something_may_come_of_it() {
     );
     let (used, _) = stored(redeem(&fresh, &code, &verifier, at(20)));
     assert_eq!(kept(&used, at(20)), lifetimes.refresh_token);
-    let (without_refresh, _) = Grant::without_code(approval(), false, at(0));
+    let (without_refresh, _) = Grant::without_code(approval(), false, at(0), &SystemRandomness);
     assert_eq!(
         kept(&without_refresh, at(20)),
         access_token,
@@ -375,7 +385,7 @@ fn a_record_is_kept_for_as_long_as_something_may_come_of_it() {
         code_verifier: &verifier,
         with_refresh_token: false,
     };
-    let (used, _) = stored(fresh.redeem(&redemption, at(20)));
+    let (used, _) = stored(fresh.redeem(&redemption, at(20), &SystemRandomness));
     assert_eq!(kept(&used, at(20)), access_token);
 }
 

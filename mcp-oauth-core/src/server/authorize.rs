@@ -259,8 +259,8 @@ impl AuthorizationServer {
             host: redirect_uri.destination(),
             is_loopback: redirect_uri.is_loopback(),
         };
-        let browser = BrowserSecret::random();
-        let transaction = Transaction::begin(request, &browser);
+        let browser = BrowserSecret::drawn_from(self.randomness());
+        let transaction = Transaction::begin(request, &browser, self.randomness());
         let time_to_live = Some(self.0.lifetimes.transaction);
         store::insert(
             self.store(),

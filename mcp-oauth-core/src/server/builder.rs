@@ -25,6 +25,7 @@ use crate::identity::membership::Membership;
 use crate::issuer::{InvalidIssuer, Issuer};
 use crate::limits::Limits;
 use crate::policy::{AllowList, InvalidAllowList};
+use crate::randomness::{Randomness, SystemRandomness};
 use crate::resource::{InvalidResource, Resource, ResourceUri};
 use crate::revocation::Revocations;
 use crate::store::Store;
@@ -168,6 +169,7 @@ pub struct AuthorizationServerBuilder {
     lifetimes: Lifetimes,
     allowed_redirect_uris: Vec<String>,
     devices: bool,
+    randomness: Arc<dyn Randomness>,
     limits: Limits,
     audit_sink: Option<Arc<dyn AuditSink>>,
     clients: ClientConfiguration,
@@ -261,6 +263,13 @@ impl AuthorizationServerBuilder {
     /// How long things live.
     pub fn lifetimes(mut self, lifetimes: Lifetimes) -> Self {
         self.lifetimes = lifetimes;
+        self
+    }
+
+    /// What codes, tokens, identifiers and secrets are drawn from; the operating system unless said otherwise. Signing
+    /// keys never are.
+    pub fn randomness(mut self, randomness: impl Randomness) -> Self {
+        self.randomness = Arc::new(randomness);
         self
     }
 
@@ -393,6 +402,7 @@ impl AuthorizationServerBuilder {
             lifetimes: self.lifetimes,
             allowed_redirect_uris: self.allowed_redirect_uris,
             devices: self.devices,
+            randomness: self.randomness,
             limits: self.limits,
             audit_sink: self.audit_sink,
             clients,
@@ -445,6 +455,7 @@ impl AuthorizationServer {
             lifetimes: Lifetimes::default(),
             allowed_redirect_uris: Vec::new(),
             devices: false,
+            randomness: Arc::new(SystemRandomness),
             limits: Limits::default(),
             audit_sink: None,
             clients: ClientConfiguration::default(),

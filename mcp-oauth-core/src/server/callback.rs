@@ -206,7 +206,13 @@ impl AuthorizationServer {
         binding: CodeBinding,
         event: &mut Event,
     ) -> Result<CallbackOutcome, TransactionError> {
-        let (grant, code) = Grant::issue(approval, binding, self.now(), &self.0.lifetimes.grant);
+        let (grant, code) = Grant::issue(
+            approval,
+            binding,
+            self.now(),
+            &self.0.lifetimes.grant,
+            self.randomness(),
+        );
         event.subject = Some(grant.identity.subject());
         event.grant = Some(grant.id.clone());
         let key = grant_key(&grant.id);

@@ -99,10 +99,10 @@ impl AuthorizationServer {
             .token_endpoint_auth_method
             .needs_secret()
             .then(|| self.issue_secret());
-        let registration_access_token = Secret::random();
+        let registration_access_token = Secret::drawn_from(self.randomness());
         let until_used = self.unused_client_lifetime();
         let client = Client {
-            client_id: ClientId::random(),
+            client_id: ClientId::drawn_from(self.randomness()),
             client_id_issued_at: now,
             expires_at: Some(now + until_used),
             credential: credential(metadata.token_endpoint_auth_method, secret.as_ref()),
@@ -119,7 +119,7 @@ impl AuthorizationServer {
     pub(super) fn issue_secret(&self) -> IssuedSecret {
         let expires_at = self.0.lifetimes.client.map(|lifetime| self.now() + lifetime);
         IssuedSecret {
-            client_secret: Secret::random(),
+            client_secret: Secret::drawn_from(self.randomness()),
             client_secret_expires_at: expires_at.unwrap_or(UnixTime::from_seconds(0)),
         }
     }

@@ -284,13 +284,13 @@ impl AuthorizationServer {
                     code_verifier: verifier,
                     with_refresh_token: client.metadata.grant_types.contains(&GrantType::RefreshToken),
                 };
-                let decided = grant.redeem(&redemption, self.now());
+                let decided = grant.redeem(&redemption, self.now(), self.randomness());
                 decided.map(|token| token, |reason| refused(reason.to_string()))
             }
             Proof::Refresh { token } => {
                 let token = token.as_ref().ok_or_else(gone)?;
                 let window = self.0.lifetimes.grant.refresh_window;
-                let decided = grant.refresh(token, &client.client_id, self.now(), window);
+                let decided = grant.refresh(token, &client.client_id, self.now(), window, self.randomness());
                 decided.map(Some, |reason| refused(reason.to_string()))
             }
         };
@@ -322,7 +322,7 @@ impl AuthorizationServer {
         approval: Approval,
         event: &mut Event,
     ) -> Result<TokenResponse, TokenError> {
-        let (grant, _) = Grant::without_code(approval, false, self.now());
+        let (grant, _) = Grant::without_code(approval, false, self.now(), self.randomness());
         event.subject = Some(grant.identity.subject());
         event.grant = Some(grant.id.clone());
         // Before anything is stored, so that nothing is left behind if it fails.
@@ -353,7 +353,7 @@ impl AuthorizationServer {
             issued_at: now,
             expires_at: now + lifetime,
             not_before: None,
-            jti: TokenId::random(&grant.id),
+            jti: TokenId::drawn_from(self.randomness(), &grant.id),
             username: grant.identity.login.clone(),
             name: grant.identity.name.clone(),
         };

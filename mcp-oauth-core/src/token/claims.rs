@@ -16,6 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::client::ClientId;
 use crate::clock::UnixTime;
 use crate::grant::GrantId;
+use crate::randomness::{Randomness, random_id};
 use crate::scope::ScopeSet;
 
 /// The claims of an access token. Every one that this type names without `Option` is required, and of its JSON
@@ -68,9 +69,9 @@ pub struct TokenId {
 }
 
 impl TokenId {
-    pub(crate) fn random(grant: &GrantId) -> Self {
+    pub(crate) fn drawn_from(random: &dyn Randomness, grant: &GrantId) -> Self {
         Self {
-            text: format!("{grant}.{}", crate::secret::random_id()),
+            text: format!("{grant}.{}", random_id(random)),
             grant: grant.clone(),
         }
     }

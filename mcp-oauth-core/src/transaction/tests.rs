@@ -1,6 +1,7 @@
 //! The steps of a transaction, in order and out of it.
 
 use super::*;
+use crate::randomness::SystemRandomness;
 
 fn request() -> AuthorizationRequest {
     let verifier: CodeVerifier = "v".repeat(43).parse().unwrap();
@@ -18,8 +19,8 @@ fn request() -> AuthorizationRequest {
 
 /// A transaction at its beginning, and the browser that began it.
 fn begun() -> (Transaction, BrowserSecret) {
-    let browser = BrowserSecret::random();
-    (Transaction::begin(request(), &browser), browser)
+    let browser = BrowserSecret::drawn_from(&SystemRandomness);
+    (Transaction::begin(request(), &browser, &SystemRandomness), browser)
 }
 
 /// A transaction to which the person has consented, with their browser, and what that has for the callback.
@@ -97,7 +98,7 @@ fn another_browser_can_neither_approve_nor_deny() {
     let (approved, browser, _, _) = approved();
     let (begun, _) = begun();
     let denied = approved.deny(&browser).unwrap().unwrap();
-    let other = BrowserSecret::random();
+    let other = BrowserSecret::drawn_from(&SystemRandomness);
     for transaction in [begun, approved, denied] {
         assert_eq!(
             transaction.approve(&other).err(),
@@ -109,11 +110,11 @@ fn another_browser_can_neither_approve_nor_deny() {
 
 #[test]
 fn a_browser_is_known_by_its_cookie_and_has_another_secret_for_each_sign_in() {
-    let browser = BrowserSecret::random();
-    assert_ne!(browser.expose(), BrowserSecret::random().expose());
+    let browser = BrowserSecret::drawn_from(&SystemRandomness);
+    assert_ne!(browser.expose(), BrowserSecret::drawn_from(&SystemRandomness).expose());
     let (one, other) = (
-        Transaction::begin(request(), &browser),
-        Transaction::begin(request(), &browser),
+        Transaction::begin(request(), &browser, &SystemRandomness),
+        Transaction::begin(request(), &browser, &SystemRandomness),
     );
     let same = BrowserSecret::from_cookie(browser.expose());
     let (_, of_one) = one.approve(&same).unwrap();
@@ -162,7 +163,7 @@ fn debug_output_shows_nothing_that_somebody_could_use() {
 
 #[test]
 fn an_identifier_of_a_transaction_has_43_characters_of_base64url() {
-    let id = TransactionId::random();
+    let id = TransactionId::drawn_from(&SystemRandomness);
     assert_eq!(id.as_str().parse(), Ok(id.clone()));
     assert_eq!(String::from(id.clone()), id.as_str());
     assert!(format!("{}-_", "A".repeat(41)).parse::<TransactionId>().is_ok());
@@ -179,7 +180,7 @@ fn the_consent_page_is_shown_to_its_browser_until_it_is_over() {
     let (begun, browser) = begun();
     let (approved, ..) = begun.approve(&browser).unwrap();
     let approved = approved.unwrap();
-    let stranger = BrowserSecret::random();
+    let stranger = BrowserSecret::drawn_from(&SystemRandomness);
     for going_on in [&begun, &approved] {
         assert_eq!(going_on.is_shown_to(&browser), Ok(()));
         assert_eq!(going_on.is_shown_to(&stranger), Err(TransactionRefused::OtherBrowser));

@@ -92,7 +92,7 @@ impl AuthorizationServer {
             scopes,
         };
         let lifetime = self.0.lifetimes.device_code;
-        let (device, device_code) = Device::begin(request, self.now(), lifetime);
+        let (device, device_code) = Device::begin(request, self.now(), lifetime, self.randomness());
         let user_code = self.store_device(&device).await?;
 
         let page = self.issuer().endpoint("/device");
@@ -138,7 +138,7 @@ impl AuthorizationServer {
     async fn store_device(&self, device: &Device) -> Result<UserCode, OAuthError> {
         let key = device_key(&device.id);
         let kept = Some(device.time_to_live(self.now()));
-        let code = UserCode::random();
+        let code = UserCode::drawn_from(self.randomness());
         let (_, mut free) = try_join(
             store::insert(self.store(), &key, device, kept),
             self.point(&code, device),
@@ -149,7 +149,7 @@ impl AuthorizationServer {
             if free {
                 return Ok(shown);
             }
-            shown = UserCode::random();
+            shown = UserCode::drawn_from(self.randomness());
             free = self.point(&shown, device).await?;
         }
         if free { Ok(shown) } else { Err(contended()) }

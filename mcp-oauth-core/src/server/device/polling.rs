@@ -118,7 +118,8 @@ impl AuthorizationServer {
             scopes: approval.scopes,
         };
         let with_refresh_token = client.metadata.grant_types.contains(&GrantType::RefreshToken);
-        let (mut grant, refresh_token) = Grant::without_code(approval, with_refresh_token, self.now());
+        let (mut grant, refresh_token) =
+            Grant::without_code(approval, with_refresh_token, self.now(), self.randomness());
         grant.approved_at = approved_at;
         // Before anything is stored, so that nothing is used up if it fails.
         let tokens = self.issue(

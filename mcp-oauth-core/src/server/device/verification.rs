@@ -124,8 +124,8 @@ impl AuthorizationServer {
             resources: device.request.resources,
             scopes: device.request.scopes,
         };
-        let browser = BrowserSecret::random();
-        let transaction = Transaction::begin(request, &browser);
+        let browser = BrowserSecret::drawn_from(self.randomness());
+        let transaction = Transaction::begin(request, &browser, self.randomness());
         let time_to_live = Some(self.0.lifetimes.transaction);
         let key = transaction_key(&transaction.id);
         store::insert(self.store(), &key, &transaction, time_to_live).await?;

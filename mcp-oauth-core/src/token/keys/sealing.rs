@@ -8,7 +8,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
 use super::algorithm::KeyError;
-use crate::secret::{Secret, random_bytes};
+use crate::randomness::{SystemRandomness, random_bytes};
+use crate::secret::Secret;
 
 /// A secret that is too easy to guess.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -120,7 +121,7 @@ impl KeySealing {
 
     /// Seals with the newest secret; what is in `context` has to be the same when it is opened.
     pub(super) fn seal(&self, context: &[&str], plain: &[u8]) -> Result<String, KeyError> {
-        let nonce: [u8; NONCE_LEN] = random_bytes();
+        let nonce: [u8; NONCE_LEN] = random_bytes(&SystemRandomness);
         let mut sealed = nonce.to_vec();
         let mut body = Zeroizing::new(plain.to_vec());
         self.newest
