@@ -21,6 +21,10 @@ use serde::{Deserialize, Deserializer};
 
 use crate::clients::{ClientSettings, EnterpriseSettings};
 
+mod registration;
+
+use registration::{LimitSettings, RegistrationSettings};
+
 /// Told by `--help`.
 pub(crate) const HELP: &str = "\
 Settings come from the environment, a .env file and a TOML file (gateway.toml, or what GATEWAY_CONFIG names), in this order of
@@ -88,6 +92,10 @@ pub(crate) struct Configuration {
     maximum_identity_age: u64,
     /// Redirect URIs that clients may register although their scheme is not allowed otherwise.
     pub(crate) allowed_redirect_uris: Vec<String>,
+    /// Who may register, and where codes may be sent.
+    pub(crate) registration: RegistrationSettings,
+    /// How often.
+    pub(crate) limits: LimitSettings,
     /// Whether clients may be known by the URL of their metadata document, which the gateway then fetches.
     pub(crate) client_id_metadata_documents: bool,
     /// Whether devices without a browser may be let in by somebody who enters a code.
@@ -129,6 +137,8 @@ impl Default for Configuration {
             identity_check: 15 * 60,
             maximum_identity_age: 24 * 60 * 60,
             allowed_redirect_uris: Vec::new(),
+            registration: RegistrationSettings::default(),
+            limits: LimitSettings::default(),
             client_id_metadata_documents: true,
             device_authorization: true,
             trusted_client_hosts: None,
@@ -254,6 +264,7 @@ impl Configuration {
         self.trusted_proxies()?;
         self.allowed_users()?;
         self.built_in_allowed_users()?;
+        self.registration.policy(&self.allowed_redirect_uris)?;
         if github.is_some() && self.allowed_users.is_none() {
             anyhow::bail!(
                 "say who may sign in: set ALLOWED_GITHUB_USERS to logins, org=NAME or team=NAME/TEAM set apart by commas, or to * \
@@ -370,6 +381,7 @@ impl Configuration {
             .map(Duration::from_secs);
         lifetimes.identity_check = Duration::from_secs(self.identity_check);
         lifetimes.maximum_identity_age = Duration::from_secs(self.maximum_identity_age);
+        self.registration.set_lifetimes(&mut lifetimes);
         lifetimes
     }
 }
@@ -419,6 +431,10 @@ fn variables(mut variables: HashMap<String, String>) -> Environment {
             variables.entry(ours.to_owned()).or_insert(value);
         }
     }
+    // All digits would be taken for a number, with a comma behind them they are not.
+    if let Some(tokens) = variables.get_mut(registration::TOKENS) {
+        tokens.push(',');
+    }
     variables.retain(|name, value| name.starts_with(PREFIX) && name != "GATEWAY_CONFIG" && !value.is_empty());
     Environment::with_prefix("GATEWAY")
         .prefix_separator("_")
@@ -447,7 +463,11 @@ mod tests {
             .collect()
     }
 
-    fn read(toml: &str, dotenv: &[(&str, &str)], environment: &[(&str, &str)]) -> anyhow::Result<Configuration> {
+    pub(super) fn read(
+        toml: &str,
+        dotenv: &[(&str, &str)],
+        environment: &[(&str, &str)],
+    ) -> anyhow::Result<Configuration> {
         let mut file = tempfile::Builder::new().suffix(".toml").tempfile()?;
         file.write_all(toml.as_bytes())?;
         let configuration = Configuration::read(file.path().to_str(), pairs(dotenv), pairs(environment))?;
@@ -455,7 +475,7 @@ mod tests {
         Ok(configuration)
     }
 
-    fn refusal(toml: &str, environment: &[(&str, &str)]) -> String {
+    pub(super) fn refusal(toml: &str, environment: &[(&str, &str)]) -> String {
         format!("{:#}", read(toml, &[], environment).unwrap_err())
     }
 

@@ -71,7 +71,13 @@ impl Gateway {
         let mut builder = AuthorizationServer::builder(&issuer)
             .allow(allow)
             .store(MemoryStore::default())
-            .lifetimes(configuration.lifetimes());
+            .lifetimes(configuration.lifetimes())
+            .registration(
+                configuration
+                    .registration
+                    .policy(&configuration.allowed_redirect_uris)?,
+            )
+            .limits(configuration.limits.limits());
         builder = match configuration.keys()? {
             Keys::Made(algorithm) => builder.signing_algorithm(algorithm),
             Keys::Own(key) => builder.keys(KeySet::new(key)),
@@ -87,9 +93,6 @@ impl Gateway {
             builder = builder.device_authorization();
         }
         builder = with_clients(builder, configuration, &issuer)?;
-        for uri in &configuration.allowed_redirect_uris {
-            builder = builder.allow_redirect_uri(uri);
-        }
         for server in &servers {
             let mut resource = Resource::new(&server.uri(&issuer))?.name(&server.name);
             if let Some(allow) = &server.allow {

@@ -4,6 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use mcp_oauth_core::client::metadata_document::{ClientIdUrl, MetadataDocument};
+use mcp_oauth_core::client::redirect_uri::policy::RedirectUriPolicy;
 use mcp_oauth_core::client::registration::TokenEndpointAuthMethod;
 
 fuzz_target!(|input: (&str, &[u8])| {
@@ -17,7 +18,7 @@ fuzz_target!(|input: (&str, &[u8])| {
         assert!(!client_id.host().is_empty());
     }
     let own: ClientIdUrl = "https://c.example/m".parse().expect("a good identifier");
-    if let Ok(document) = MetadataDocument::parse(&own, body, &[]) {
+    if let Ok(document) = MetadataDocument::parse(&own, body, &RedirectUriPolicy::default()) {
         let members: serde_json::Value = serde_json::from_slice(body).expect("an object");
         assert_eq!(members["client_id"], own.client_id().as_str());
         assert!(members.get("client_secret").is_none());

@@ -3,16 +3,22 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mcp_oauth_core::client::redirect_uri::{OUT_OF_BAND, RedirectUri};
-use url::Url;
+use mcp_oauth_core::client::redirect_uri::OUT_OF_BAND;
+use mcp_oauth_core::client::redirect_uri::policy::RedirectUriPolicy;
+use url::{Host, Url};
 
 fn is_loopback(url: &Url) -> bool {
-    matches!(url.host_str(), Some("127.0.0.1" | "[::1]" | "localhost"))
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
 }
 
 fuzz_target!(|input: (&str, &str, &str)| {
     let (text, requested, value) = input;
-    let Ok(uri) = RedirectUri::register(text, &[]) else {
+    let Ok(uri) = RedirectUriPolicy::default().take(text) else {
         return;
     };
     assert_eq!(uri.as_str(), text);

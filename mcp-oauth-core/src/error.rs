@@ -54,6 +54,10 @@ pub enum ErrorCode {
     InvalidRedirectUri,
     /// Some other registered value is not good (RFC 7591 §3.2.2).
     InvalidClientMetadata,
+    /// The software statement is not good (RFC 7591 §3.2.2).
+    InvalidSoftwareStatement,
+    /// The software statement is not approved here (RFC 7591 §3.2.2).
+    UnapprovedSoftwareStatement,
     /// The access token is expired, revoked, malformed or for somebody else (RFC 6750 §3.1).
     InvalidToken,
     /// The access token is good, but not for this (RFC 6750 §3.1).
@@ -84,6 +88,8 @@ impl ErrorCode {
             Self::TemporarilyUnavailable => "temporarily_unavailable",
             Self::InvalidRedirectUri => "invalid_redirect_uri",
             Self::InvalidClientMetadata => "invalid_client_metadata",
+            Self::InvalidSoftwareStatement => "invalid_software_statement",
+            Self::UnapprovedSoftwareStatement => "unapproved_software_statement",
             Self::InvalidToken => "invalid_token",
             Self::InsufficientScope => "insufficient_scope",
             Self::AuthorizationPending => "authorization_pending",

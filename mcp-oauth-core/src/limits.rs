@@ -9,6 +9,16 @@
 //! What keeps the store small is not these but its own bounds, and that unused registrations and transactions are soon
 //! forgotten. Where the [`Origin`](crate::origin::Origin) of a request is not known, only the quotas for everybody count.
 //!
+//! # A flood of registrations
+//!
+//! Anybody may register, from as many networks as they have. With the defaults, this is what they can fill: 600 an hour
+//! that wait a day for their first use, and 600 a minute that wait half an hour, which is
+//! 600 × 25 + 600 × 31 = 33,600 records at most. A memory store holds 50,000 clients; so there is room for 16,400 that are
+//! in use, none of which is ever forgotten for it, and half an hour after a flood all is as before. Whoever has more
+//! clients in use than that gives the store more room. While a flood lasts, everybody's new clients have to be used
+//! within half an hour, which is what clients do anyway, and have to come again in the next minute if that one's quota is
+//! used up.
+//!
 //! ```
 //! use mcp_oauth_core::limits::{Limits, Quota};
 //!
@@ -59,11 +69,17 @@ impl Quota {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Clients that one network registers (1,000 an hour: vendors register all their users' clients from a few
-    /// addresses).
+    /// Clients that one network registers (60 a minute: vendors register all their users' clients from a few
+    /// addresses, and whole companies come from one). Repeats that are one record count once.
     pub registrations_of_a_network: Quota,
-    /// Clients that everybody together registers (20,000 an hour).
+    /// Clients that everybody together registers (600 a minute). Short, so that a flood from many networks leaves others
+    /// a chance in the next minute.
     pub registrations: Quota,
+    /// Clients that everybody together registers and that may wait the whole of
+    /// [`Lifetimes::unused_client`](crate::server::builder::Lifetimes::unused_client) for their first use (600 an hour).
+    /// Those beyond are registered too, and have to be used soon, see
+    /// [`Lifetimes::unused_client_in_a_flood`](crate::server::builder::Lifetimes::unused_client_in_a_flood).
+    pub lasting_registrations: Quota,
     /// Sign-ins that one network begins (600 a minute).
     pub authorizations_of_a_network: Quota,
     /// Wrong secrets, assertions and registration access tokens that one network shows (120 a minute).
@@ -84,8 +100,9 @@ impl Default for Limits {
     fn default() -> Self {
         const TEN_MINUTES: Duration = Duration::from_secs(10 * 60);
         Self {
-            registrations_of_a_network: Quota::per_hour(1_000),
-            registrations: Quota::per_hour(20_000),
+            registrations_of_a_network: Quota::per_minute(60),
+            registrations: Quota::per_minute(600),
+            lasting_registrations: Quota::per_hour(600),
             authorizations_of_a_network: Quota::per_minute(600),
             failed_authentications_of_a_network: Quota::per_minute(120),
             failed_authentications_of_a_client: Quota::per_minute(600),
@@ -104,6 +121,7 @@ impl Limits {
         Self {
             registrations_of_a_network: NONE,
             registrations: NONE,
+            lasting_registrations: NONE,
             authorizations_of_a_network: NONE,
             failed_authentications_of_a_network: NONE,
             failed_authentications_of_a_client: NONE,
@@ -119,6 +137,7 @@ impl Limits {
 #[allow(dead_code, reason = "the endpoints that count these come next")]
 pub(crate) enum Work {
     Registration,
+    LastingRegistration,
     Authorization,
     FailedAuthentication,
     DeviceAuthorization,
@@ -129,6 +148,7 @@ impl Work {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Registration => "registrations",
+            Self::LastingRegistration => "lasting registrations",
             Self::Authorization => "authorizations",
             Self::FailedAuthentication => "failed authentications",
             Self::DeviceAuthorization => "device authorizations",
@@ -140,6 +160,7 @@ impl Work {
     pub(crate) fn quotas(self, limits: &Limits) -> (Quota, Quota) {
         match self {
             Self::Registration => (limits.registrations_of_a_network, limits.registrations),
+            Self::LastingRegistration => (Quota::unlimited(), limits.lasting_registrations),
             Self::Authorization => (limits.authorizations_of_a_network, Quota::unlimited()),
             Self::FailedAuthentication => (limits.failed_authentications_of_a_network, Quota::unlimited()),
             Self::DeviceAuthorization => (limits.device_authorizations_of_a_network, Quota::unlimited()),

@@ -17,7 +17,7 @@
 //! | `client_credentials` | a client gets tokens on its own behalf | 1 |
 //! | [`enterprise`] | an enterprise's word for a person becomes a token | 3 |
 //! | `client_authentication` | a client with keys proves itself, at any of these | 1 more |
-//! | [`register`] | a client introduces itself | 1 |
+//! | [`register`] | a client introduces itself | 1, and 2 to count it |
 //! | [`manage`] | a client reads, replaces or deletes its registration | 1 or 2 |
 //! | [`revoke`] | a client gives a token back | 3 |
 //! | [`introspect`] | a client asks about a token of its own | 1 |
@@ -48,6 +48,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::audit::{Action, AuditSink, Event};
+use crate::client::registration::policy::RegistrationPolicy;
 use crate::client::{Client, ClientId};
 use crate::clock::{Clock, UnixTime};
 use crate::error::{ErrorCode, OAuthError};
@@ -88,6 +89,9 @@ pub mod token;
 use builder::Lifetimes;
 use builder::clients::ConfiguredClients;
 
+/// A client that is in use is given its whole life again when it was given it this long ago, or when half of it is over.
+const RENEWAL: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// How often a step begins anew when it finds that somebody else was faster. Each round somebody got ahead, so this
 /// bounds how many requests for one grant may meet.
 pub(crate) const MAXIMUM_ROUNDS: usize = 100;
@@ -104,7 +108,7 @@ struct Inner {
     keys: keys::Keys,
     clock: Arc<dyn Clock>,
     lifetimes: Lifetimes,
-    allowed_redirect_uris: Vec<String>,
+    registration: RegistrationPolicy,
     devices: bool,
     ended: Revocations,
     randomness: Arc<dyn Randomness>,
@@ -209,8 +213,8 @@ impl AuthorizationServer {
         self.0.lifetimes.client.map_or(unused, |lifetime| lifetime.min(unused))
     }
 
-    /// Gives a client that is in use its whole life again, when less than half of it is left. A failure here is
-    /// nobody's: the next use tries again.
+    /// Gives a client that is in use its whole life again, once a day at most. A failure here is nobody's: the next use
+    /// tries again.
     async fn renew_client(&self, loaded: Option<&Loaded<Client>>) {
         let lifetime = self.0.lifetimes.client;
         let Some(loaded) = loaded else { return };
@@ -218,7 +222,7 @@ impl AuthorizationServer {
             return;
         };
         let remaining = expires_at.since(self.now());
-        if lifetime.is_some_and(|lifetime| remaining > lifetime / 2) {
+        if lifetime.is_some_and(|lifetime| remaining > lifetime.saturating_sub(RENEWAL.min(lifetime / 2))) {
             return;
         }
         let mut client = loaded.record.clone();

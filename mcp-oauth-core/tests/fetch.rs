@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mcp_oauth_core::client::metadata_document::{ClientIdUrl, MetadataDocument};
+use mcp_oauth_core::client::redirect_uri::policy::RedirectUriPolicy;
 use mcp_oauth_core::clock::{ManualClock, UnixTime};
 use mcp_oauth_core::fetch::{DEFAULT_MAXIMUM_BODY, FetchError, Fetched, Fetcher, FreshnessBounds, Resolve};
 use proptest::prelude::*;
@@ -176,7 +177,7 @@ async fn a_client_is_made_of_what_was_fetched() {
 
     let client_id = ClientIdUrl::for_development(url.as_str()).unwrap();
     let fetched = fetcher().get(client_id.url()).await.unwrap();
-    let document = MetadataDocument::parse(&client_id, &fetched.body, &[]).unwrap();
+    let document = MetadataDocument::parse(&client_id, &fetched.body, &RedirectUriPolicy::default()).unwrap();
     let client = document.into_client(UnixTime::from_seconds(7));
     assert_eq!(client.client_id.as_str(), url.as_str());
     assert_eq!(client.display_name(), "Ada's");
@@ -271,7 +272,7 @@ async fn what_is_not_utf_8_is_fetched_and_is_no_document() {
     let answer = ResponseTemplate::new(200).set_body_raw(&b"{\"client_id\":\"\xff\"}"[..], "application/json");
     let fetched = get(answer).await.unwrap();
     let client_id = "https://client.example/x".parse().unwrap();
-    assert!(MetadataDocument::parse(&client_id, &fetched.body, &[]).is_err());
+    assert!(MetadataDocument::parse(&client_id, &fetched.body, &RedirectUriPolicy::default()).is_err());
 }
 
 #[tokio::test]

@@ -141,8 +141,13 @@ impl Away {
             .store(Records::default())
             .build()
             .unwrap();
+        let admitted = server.admit_registration(None, &ORIGIN).await.unwrap();
         let client = server
-            .register(br#"{"redirect_uris":["https://client.example/back"]}"#, &ORIGIN)
+            .register(
+                br#"{"redirect_uris":["https://client.example/back"]}"#,
+                admitted,
+                &ORIGIN,
+            )
             .await
             .unwrap();
         let request = [

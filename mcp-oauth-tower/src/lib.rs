@@ -85,6 +85,7 @@ pub use mcp_oauth_core;
 pub use mcp_oauth_core::client::host_policy::HostPolicy;
 pub use mcp_oauth_core::client::preregistered::PreregisteredClient;
 pub use mcp_oauth_core::client::registration::GrantType;
+pub use mcp_oauth_core::client::registration::policy::RegistrationPolicy;
 #[cfg(feature = "remote-jwks")]
 pub use mcp_oauth_core::fetch::Fetcher;
 pub use mcp_oauth_core::identity::development::DevIdentity;

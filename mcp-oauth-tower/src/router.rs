@@ -12,7 +12,7 @@
 //! | `/token` | POST | tokens |
 //! | `/revoke` | POST | a client gives a token back |
 //! | `/introspect` | POST | a client asks about a token of its own |
-//! | `/register` | POST | client registration |
+//! | `/register` | POST | client registration, where it is open |
 //! | `/register/{client_id}` | GET, PUT, DELETE | its management |
 //! | `/jwks` | GET | public keys |
 //! | `/development/sign-in` | GET, POST | only with `DevIdentity` |
@@ -23,7 +23,7 @@
 use axum::Router;
 use axum::middleware;
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use http::{Method, StatusCode};
 use mcp_oauth_core::error::{ErrorCode, OAuthError};
 use mcp_oauth_core::identity::development::SIGN_IN_PATH;
@@ -139,6 +139,11 @@ fn routes(endpoints: Endpoints) -> Router {
             .route(&path(SIGN_IN_PATH), get(development::show).post(development::choose))
             .route_layer(middleware::from_fn_with_state(endpoints.clone(), host::only_loopback));
     }
+    let registration = if server.registers_clients() {
+        post(register::register)
+    } else {
+        any(register::closed)
+    };
     let mut for_clients = Router::new();
     if server.lets_devices_in() {
         for_clients = for_clients.route(&path("/device_authorization"), post(device::authorize));
@@ -147,7 +152,7 @@ fn routes(endpoints: Endpoints) -> Router {
         .route(&path("/token"), post(token::issue))
         .route(&path("/revoke"), post(token::revoke))
         .route(&path("/introspect"), post(token::introspect))
-        .route(&path("/register"), post(register::register))
+        .route(&path("/register"), registration)
         .route(
             &path("/register/{client_id}"),
             get(register::read).put(register::replace).delete(register::delete),

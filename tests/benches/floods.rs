@@ -10,6 +10,7 @@
 
 use std::time::{Duration, Instant};
 
+use mcp_oauth_core::client::registration::policy::{RegistrationPolicy, Repeats};
 use mcp_oauth_core::limits::Limits;
 use mcp_oauth_core::store::Kind;
 use mcp_oauth_store::memory::Bounds;
@@ -89,33 +90,80 @@ async fn authorization_requests() {
     println!("  afterwards        the client from before is untouched; ten minutes later people can sign in again");
 }
 
+async fn registrations_that_are_one_record() {
+    let mut policy = RegistrationPolicy::default();
+    policy.repeats = Repeats::OneRecord;
+    let mut server = Flooded::new(Bounds::default(), Limits::default(), |builder| {
+        builder.registration(policy)
+    })
+    .await;
+    let measured = Measured::begin();
+    let statuses = server.register(FLOOD).await;
+    measured.end(
+        "100,000 repeats of one registration, one record by the operator's wish",
+        &server,
+        Kind::Client,
+        // And the client from before.
+        2,
+        &statuses,
+    );
+    assert_eq!(statuses, Statuses::from([(201, FLOOD)]));
+    server.assert_untouched().await;
+}
+
+/// What the essay of `limits` says that a flood of registrations can fill.
+const STATED_BOUND: usize = 33_600;
+
 async fn registrations() {
     let mut server = Flooded::new(Bounds::default(), Limits::default(), |builder| builder).await;
-    let bound = server.bounds.clients;
     let measured = Measured::begin();
     let mut statuses = Statuses::new();
-    // As fast as the quota for everybody lets it: an hour goes by after each fifth.
-    for _ in 0..5 {
-        for (status, times) in server.register(FLOOD / 5).await {
+    let mut most = 0;
+    // Faster than the quota for everybody lets it, minute after minute.
+    for _ in 0..FLOOD / 1_000 {
+        for (status, times) in server.register(1_000).await {
             *statuses.entry(status).or_default() += times;
         }
-        server.wait(Duration::from_secs(60 * 60));
+        most = most.max(server.records(Kind::Client));
+        server.wait(Duration::from_secs(60));
     }
     measured.end(
-        "100,000 repeats of one registration, each a record of its own",
+        "100,000 repeats of one registration, 1,000 a minute, each a record of its own",
+        &server,
+        Kind::Client,
+        STATED_BOUND,
+        &statuses,
+    );
+    println!("  at most           {most} records");
+    assert!(most <= STATED_BOUND, "{most} records");
+    // The access token has run out in the meantime; the grant has not.
+    server.renew().await;
+    server.assert_untouched().await;
+    server.wait(Duration::from_secs(30 * 60));
+    let lasting = server.records(Kind::Client);
+    server.wait(Duration::from_secs(24 * 60 * 60));
+    println!(
+        "  afterwards        the client from before is untouched; {lasting} records are left after half an hour, {} after a day",
+        server.records(Kind::Client)
+    );
+}
+
+async fn registrations_without_quotas() {
+    let mut server = Flooded::new(Bounds::default(), Limits::unlimited(), |builder| builder).await;
+    let bound = server.bounds.clients;
+    let measured = Measured::begin();
+    let statuses = server.register(FLOOD).await;
+    measured.end(
+        "100,000 repeats of one registration at once, without any quota",
         &server,
         Kind::Client,
         bound,
         &statuses,
     );
-    // The access token has run out in the meantime; the grant has not.
-    server.renew().await;
     server.assert_untouched().await;
     server.wait(Duration::from_secs(24 * 60 * 60));
-    println!(
-        "  afterwards        the client from before is untouched; a day later {} records are left",
-        server.records(Kind::Client)
-    );
+    assert_eq!(server.records(Kind::Client), 1);
+    println!("  afterwards        the client from before is untouched, and a day later the only one");
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -126,5 +174,7 @@ async fn main() {
         return;
     }
     authorization_requests().await;
+    registrations_that_are_one_record().await;
     registrations().await;
+    registrations_without_quotas().await;
 }

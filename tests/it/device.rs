@@ -258,8 +258,9 @@ async fn a_server_with_several_resources_and_no_default_asks_for_one() {
         .build()
         .unwrap();
     let origin = mcp_oauth_core::origin::Origin::unknown();
+    let admitted = server.admit_registration(None, &origin).await.unwrap();
     let registered = server
-        .register(device_metadata().to_string().as_bytes(), &origin)
+        .register(device_metadata().to_string().as_bytes(), admitted, &origin)
         .await
         .unwrap();
     let form = [("client_id".to_owned(), registered.client_id.to_string())]
@@ -655,8 +656,9 @@ async fn the_pages_of_an_issuer_with_a_path_are_below_it() {
         .build()
         .unwrap();
     let origin = mcp_oauth_core::origin::Origin::unknown();
+    let admitted = server.admit_registration(None, &origin).await.unwrap();
     let registered = server
-        .register(device_metadata().to_string().as_bytes(), &origin)
+        .register(device_metadata().to_string().as_bytes(), admitted, &origin)
         .await
         .unwrap();
     let form = [("client_id".to_owned(), registered.client_id.to_string())]

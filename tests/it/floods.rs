@@ -66,7 +66,7 @@ async fn a_flood_of_registrations_stays_within_the_stores_bound_and_no_client_in
 
 #[tokio::test]
 async fn a_flood_of_registrations_meets_the_quota_for_everybody_before_the_store_is_full() {
-    // As the default quota stands to the default bound: 20,000 an hour, and 50,000.
+    // What is registered in one moment is far from filling the store.
     let mut limits = Limits::default();
     limits.registrations = Quota::per_hour(100);
     let mut server = Flooded::new(small(), limits, |builder| builder).await;

@@ -1,8 +1,10 @@
 //! What a client does with its registration: reads, replaces, deletes (RFC 7592). Defect R7.
 
 use http::Method;
+use mcp_oauth_core::client::preregistered::PreregisteredClient;
 use mcp_oauth_tests::application::{Answer, Application, ISSUER, NOTES, request};
 use mcp_oauth_tests::client::{Client, REDIRECT_URI, public_metadata};
+use mcp_oauth_tests::failing_store::Loss;
 use serde_json::{Value, json};
 
 /// A registered client with what it manages itself by.
@@ -272,6 +274,231 @@ async fn a_deleted_client_is_gone_with_everything_that_was_granted_to_it() {
     );
     assert_eq!(delete().await.status, 401);
     assert_eq!(application.get(&client.authorization_url(&[])).await.status, 400);
+}
+
+/// Standards row 105: what is read is what is true now.
+#[tokio::test]
+async fn a_confidential_client_reads_all_but_its_secret() {
+    let managed = Managed::new(&json!({"redirect_uris": [REDIRECT_URI], "client_name#de": "Notizen"})).await;
+    let read = managed.send(Method::GET, &managed.token, &Value::Null).await.json();
+    let mut registered = managed.registered.clone();
+    registered.as_object_mut().unwrap().remove("client_secret").unwrap();
+    assert_eq!(read, registered);
+    assert_eq!(read["client_secret_expires_at"], 0);
+    assert!(read["registration_access_token"].is_string());
+}
+
+/// A PUT changes how the client proves itself in every direction; what counted before counts no more.
+#[tokio::test]
+async fn a_replacement_may_change_how_a_client_proves_itself() {
+    let managed = Managed::new(&public_metadata()).await;
+    let client_id = managed.registered["client_id"].as_str().unwrap().to_owned();
+    let keys = mcp_oauth_core::token::keys::KeySet::generate(mcp_oauth_core::token::keys::Algorithm::Es256).unwrap();
+    let attempt = async |secret: Option<String>| {
+        let client = Client {
+            client_id: client_id.clone(),
+            client_secret: secret,
+            verifier: "v".repeat(43),
+        };
+        client.refresh(&managed.application, "x", &[]).await.error()
+    };
+    let mut secret: Option<String> = None;
+    for method in [
+        "none",
+        "client_secret_basic",
+        "private_key_jwt",
+        "client_secret_post",
+        "none",
+    ] {
+        let change = |body: &mut Value| {
+            body["token_endpoint_auth_method"] = json!(method);
+            body["jwks"] = serde_json::to_value(keys.public()).unwrap();
+        };
+        let answer = managed.replace(change).await;
+        assert_eq!(answer.status, 200, "{method}: {answer:?}");
+        let body = answer.json();
+        assert_eq!(body["token_endpoint_auth_method"], method);
+        assert_eq!(body["registration_access_token"], managed.token.as_str());
+        let needs_secret = method.starts_with("client_secret");
+        assert_eq!(body["client_secret"].is_string(), needs_secret, "{method}");
+        assert_eq!(body["client_secret_expires_at"].is_u64(), needs_secret, "{method}");
+        if let Some(before) = secret.take() {
+            assert_eq!(attempt(Some(before)).await, "invalid_client", "{method}");
+        }
+        secret = body["client_secret"].as_str().map(str::to_owned);
+        let proven = if secret.is_some() || method == "none" {
+            "invalid_grant"
+        } else {
+            "invalid_client"
+        };
+        assert_eq!(attempt(secret.clone()).await, proven, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn the_token_of_a_deleted_or_forgotten_client_is_good_for_nothing() {
+    let deleted = Managed::new(&public_metadata()).await;
+    assert_eq!(
+        deleted.send(Method::DELETE, &deleted.token, &Value::Null).await.status,
+        204
+    );
+    let forgotten = Managed::new(&public_metadata()).await;
+    forgotten
+        .application
+        .clock
+        .advance(std::time::Duration::from_secs(24 * 3600));
+    for managed in [&deleted, &forgotten] {
+        for method in [Method::GET, Method::DELETE] {
+            let answer = managed.send(method, &managed.token, &Value::Null).await;
+            assert_eq!(
+                (answer.status.as_u16(), answer.error().as_str()),
+                (401, "invalid_token")
+            );
+        }
+        assert_eq!(managed.replace(|_| ()).await.status, 401);
+    }
+}
+
+/// However the two meet, the client is gone afterwards, and nobody is told of a success that is none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_is_deleted_while_it_is_replaced_stays_deleted() {
+    for _ in 0..20 {
+        let managed = std::sync::Arc::new(Managed::new(&public_metadata()).await);
+        let start = std::sync::Arc::new(tokio::sync::Barrier::new(9));
+        let replacements: Vec<_> = (0..8)
+            .map(|number: u32| {
+                let (managed, start) = (managed.clone(), start.clone());
+                tokio::spawn(async move {
+                    start.wait().await;
+                    let change = |body: &mut Value| body["software_version"] = json!(number.to_string());
+                    managed.replace(change).await.status
+                })
+            })
+            .collect();
+        start.wait().await;
+        let deleted = managed.send(Method::DELETE, &managed.token, &Value::Null).await;
+        assert_eq!(deleted.status, 204);
+        for replacement in replacements {
+            let status = replacement.await.unwrap();
+            assert!(matches!(status.as_u16(), 200 | 401), "{status}");
+        }
+        let read = managed.send(Method::GET, &managed.token, &Value::Null).await;
+        assert_eq!(read.status, 401);
+        let kind = mcp_oauth_core::store::Kind::Client;
+        assert_eq!(managed.application.store.inner().count(kind), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_deletion_that_the_store_lost_can_be_done_again() {
+    for loss in [Loss::Request, Loss::Answer] {
+        for number in 0..3 {
+            let managed = Managed::new(&public_metadata()).await;
+            managed.application.store.fail_once(number, loss);
+            let lost = managed.send(Method::DELETE, &managed.token, &Value::Null).await;
+            assert_eq!((lost.status.as_u16(), lost.header("retry-after")), (503, "1"));
+            let again = managed.send(Method::DELETE, &managed.token, &Value::Null).await;
+            let gone_already = number == 2 && loss == Loss::Answer;
+            assert_eq!(again.status, if gone_already { 401 } else { 204 }, "{number} {loss:?}");
+        }
+    }
+}
+
+/// V-20 and standards row 108: nothing that stands in place of a token or a client makes anything else of it than a 401.
+#[tokio::test]
+async fn garbage_in_place_of_a_token_or_a_client_is_a_401() {
+    let managed = Managed::new(&public_metadata()).await;
+    for path in [
+        managed.path.as_str(),
+        "/register/%ff",
+        "/register/%00",
+        "/register/a%0d%0ab",
+        "/register/https%3A%2F%2Fclient.example%2Fx",
+        "/register/*",
+        "/register/%7B%7D",
+        "/register/..%2F..",
+    ] {
+        for value in [
+            &b"Bearer \xff\xfe"[..],
+            b"Bearer",
+            b"Bearer  ",
+            b"Bearer a b",
+            b"Bearer {}",
+            b"bearer x",
+            b"Basic Og==",
+            b"x",
+            b"",
+        ] {
+            for method in [Method::GET, Method::PUT, Method::DELETE] {
+                let mut request = request(method.clone(), path, &[("content-type", "application/json")], "{");
+                let value = http::HeaderValue::from_bytes(value).unwrap();
+                request.headers_mut().insert("authorization", value);
+                let answer = managed.application.send(request).await;
+                assert_eq!(answer.status, 401, "{method} {path}");
+                assert_eq!(answer.error(), "invalid_token", "{method} {path}");
+                assert!(answer.header("www-authenticate").starts_with("Bearer realm="));
+            }
+        }
+    }
+}
+
+/// Standards row 109.
+#[tokio::test]
+async fn a_network_that_guesses_tokens_has_to_wait_and_others_need_not() {
+    let mut limits = mcp_oauth_core::limits::Limits::unlimited();
+    limits.failed_authentications_of_a_network = mcp_oauth_core::limits::Quota::per_minute(3);
+    let application = Application::new(|builder| builder.limits(limits));
+    let registered = application.post_json("/register", &public_metadata()).await.json();
+    let path = registered["registration_client_uri"]
+        .as_str()
+        .unwrap()
+        .strip_prefix(ISSUER)
+        .unwrap();
+    let good = registered["registration_access_token"].as_str().unwrap();
+    let attempt = async |address: &str, path: &str, token: &str| {
+        let bearer = format!("Bearer {token}");
+        let read = request(Method::GET, path, &[("authorization", &bearer)], "");
+        application.send_from(address, read).await
+    };
+    for path in [path, path, "/register/client_unknown"] {
+        assert_eq!(attempt("192.0.2.1", path, "wrong").await.status, 401);
+    }
+    for token in ["wrong", good] {
+        let refused = attempt("192.0.2.1", path, token).await;
+        assert_eq!(
+            (refused.status.as_u16(), refused.error().as_str()),
+            (429, "temporarily_unavailable")
+        );
+    }
+    assert_eq!(attempt("192.0.2.2", path, good).await.status, 200);
+    application.clock.advance(std::time::Duration::from_secs(60));
+    assert_eq!(
+        attempt("192.0.2.1", path, good).await.status,
+        200,
+        "the token stays good"
+    );
+}
+
+/// Clients that are known by a document, or from the configuration, have no token, so nobody manages them here.
+#[tokio::test]
+async fn only_clients_that_registered_here_can_be_managed_here() {
+    let application = Application::new(|builder| {
+        let client = PreregisteredClient::public("desk").redirect_uri(REDIRECT_URI);
+        builder.client(client)
+    });
+    for path in [
+        "/register/desk",
+        "/register/https%3A%2F%2Fclient.example%2Fmetadata.json",
+    ] {
+        for token in ["nobody", "", "x"] {
+            let bearer = format!("Bearer {token}");
+            for method in [Method::GET, Method::PUT, Method::DELETE] {
+                let headers = [("authorization", bearer.as_str())];
+                let answer = application.send(request(method.clone(), path, &headers, "")).await;
+                assert_eq!(answer.status, 401, "{method} {path}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

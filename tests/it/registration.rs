@@ -2,11 +2,20 @@
 
 use std::time::Duration;
 
+use mcp_oauth_core::server::builder::Lifetimes;
 use mcp_oauth_tests::application::{Application, request};
 use mcp_oauth_tests::client::{Client, REDIRECT_URI, Tokens, public_metadata};
 use serde_json::json;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
+
+fn with_client_lifetime(lifetime: Option<Duration>) -> Application {
+    Application::new(|builder| {
+        let mut lifetimes = Lifetimes::default();
+        lifetimes.client = lifetime;
+        builder.lifetimes(lifetimes)
+    })
+}
 
 #[tokio::test]
 async fn a_public_client_gets_an_identifier_and_no_secret() {
@@ -22,31 +31,40 @@ async fn a_public_client_gets_an_identifier_and_no_secret() {
 }
 
 #[tokio::test]
-async fn a_confidential_client_gets_a_secret_with_its_expiry() {
+async fn a_confidential_client_gets_a_secret_that_has_no_end_of_its_own() {
     let application = Application::default();
     for method in ["client_secret_basic", "client_secret_post"] {
         let metadata = json!({"redirect_uris": [REDIRECT_URI], "token_endpoint_auth_method": method});
         let body = application.post_json("/register", &metadata).await.json();
         assert_eq!(body["token_endpoint_auth_method"], method);
         assert!(body["client_secret"].as_str().unwrap().len() >= 43);
-        let lifetime =
-            body["client_secret_expires_at"].as_u64().unwrap() - body["client_id_issued_at"].as_u64().unwrap();
-        assert_eq!(lifetime, 90 * 24 * 3600);
+        assert_eq!(body["client_secret_expires_at"], 0);
     }
 }
 
+/// What was stated at registration holds ever after, whatever the operator's lifetimes are: the secret is good as long as
+/// its client is known. (The predecessor stated a day that passed, and the client lived on.)
 #[tokio::test]
-async fn an_eternal_clients_secret_expires_at_0() {
-    let application = Application::new(|builder| {
-        let mut lifetimes = mcp_oauth_core::server::builder::Lifetimes::default();
-        lifetimes.client = None;
-        builder.lifetimes(lifetimes)
-    });
-    let body = application
-        .post_json("/register", &json!({"redirect_uris": [REDIRECT_URI]}))
-        .await
-        .json();
-    assert_eq!(body["client_secret_expires_at"], 0);
+async fn a_secret_never_outlives_what_was_stated_of_it() {
+    for lifetime in [Some(90 * DAY), Some(DAY / 24), None] {
+        let application = with_client_lifetime(lifetime);
+        let client = Client::confidential(&application).await;
+        let mut tokens = client.sign_in(&application, "ada").await;
+        for _ in 0..6 {
+            application
+                .clock
+                .advance(lifetime.unwrap_or(90 * DAY).min(29 * DAY) / 2);
+            tokens = Tokens::of(&client.refresh(&application, &tokens.refresh_token, &[]).await);
+        }
+        application.clock.advance(lifetime.unwrap_or(4000 * DAY));
+        let refused = client.refresh(&application, &tokens.refresh_token, &[]).await;
+        let expected = if lifetime.is_some() {
+            "invalid_client"
+        } else {
+            "invalid_grant"
+        };
+        assert_eq!(refused.error(), expected, "{lifetime:?}");
+    }
 }
 
 #[tokio::test]
@@ -65,6 +83,9 @@ async fn everything_that_was_registered_is_echoed_and_nothing_is_null() {
         ("scope", json!("notes:use")),
         ("software_id", json!("4NRB1")),
         ("software_version", json!("1.0")),
+        ("client_name#de", json!("Testprogramm")),
+        ("client_uri#fr-CH", json!("https://client.example/fr")),
+        ("tos_uri#ja-Jpan-JP", json!("https://client.example/ja")),
     ] {
         metadata[name] = value;
     }
@@ -97,7 +118,7 @@ async fn redirect_uris_that_are_dangerous_or_ambiguous_are_refused() {
         "https:a.example",
         "/relative",
         "",
-        "myapp://callback",
+        "file:///etc/passwd",
     ] {
         let answer = application
             .post_json("/register", &json!({"redirect_uris": [REDIRECT_URI, uri]}))
@@ -120,6 +141,62 @@ async fn a_registration_without_redirect_uris_says_what_is_required() {
             (400, "invalid_client_metadata")
         );
         assert!(answer.body.contains("redirect_uris is required"));
+    }
+}
+
+/// V-21. A page in https to an internal host stays, since nothing ever loads it.
+#[tokio::test]
+async fn pages_of_a_client_are_https_or_are_not_registered_in_any_language() {
+    let application = Application::default();
+    for member in [
+        "client_uri",
+        "logo_uri",
+        "tos_uri",
+        "policy_uri",
+        "logo_uri#de",
+        "policy_uri#fr-CH",
+    ] {
+        for uri in [
+            "javascript:alert(1)",
+            "data:image/svg+xml,x",
+            "file:///etc/passwd",
+            "http://169.254.169.254/latest",
+            "https://user@a.example/",
+            "//a.example/",
+            "x",
+        ] {
+            let mut metadata = public_metadata();
+            metadata[member] = json!(uri);
+            let answer = application.post_json("/register", &metadata).await;
+            assert_eq!(
+                (answer.status.as_u16(), answer.error().as_str()),
+                (400, "invalid_client_metadata"),
+                "{member} {uri}"
+            );
+        }
+    }
+}
+
+/// Standards row 97, and V-21's scopes: what does not exist is left out, and the answer says what is left.
+#[tokio::test]
+async fn grants_response_types_and_scopes_are_what_this_server_has_and_are_echoed_as_such() {
+    let application = Application::default();
+    let mut metadata = public_metadata();
+    metadata["grant_types"] = json!(["implicit", "authorization_code", "password"]);
+    metadata["response_types"] = json!(["code", "token", "id_token"]);
+    metadata["scope"] = json!("");
+    let body = application.post_json("/register", &metadata).await.json();
+    assert_eq!(body["grant_types"], json!(["authorization_code"]));
+    assert_eq!(body["response_types"], json!(["code"]));
+    assert!(body.get("scope").is_none());
+    for (member, value) in [
+        ("grant_types", json!(["implicit"])),
+        ("response_types", json!(["token"])),
+    ] {
+        let mut metadata = public_metadata();
+        metadata[member] = value;
+        let answer = application.post_json("/register", &metadata).await;
+        assert_eq!(answer.error(), "invalid_client_metadata", "{member}");
     }
 }
 
@@ -218,12 +295,49 @@ async fn a_client_that_is_used_lives_on_and_one_that_is_not_ends_after_90_days()
 }
 
 #[tokio::test]
+async fn a_client_that_could_live_for_ever_is_forgotten_after_a_day_like_any_other_if_nobody_uses_it() {
+    let application = with_client_lifetime(None);
+    let unused = Client::public(&application).await;
+    let asked_only = Client::public(&application).await;
+    assert_eq!(application.get(&asked_only.authorization_url(&[])).await.status, 200);
+    application.clock.advance(DAY);
+    for client in [unused, asked_only] {
+        assert_eq!(application.get(&client.authorization_url(&[])).await.status, 400);
+    }
+}
+
+/// A client that is used on day 1, and then as seldom as its refresh token allows, is there each time.
+#[tokio::test]
+async fn a_clients_life_counts_from_its_last_use_to_within_a_day() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    client.sign_in(&application, "ada").await;
+    application.clock.advance(2 * DAY);
+    client.sign_in(&application, "ada").await;
+    application.clock.advance(Duration::from_secs(90 * 24 * 3600 - 1));
+    assert_eq!(application.get(&client.authorization_url(&[])).await.status, 200);
+    application.clock.advance(Duration::from_secs(1));
+    assert_eq!(application.get(&client.authorization_url(&[])).await.status, 400);
+}
+
+#[tokio::test]
+async fn no_application_type_is_too_much_and_none_changes_where_a_client_comes_back() {
+    let application = Application::default();
+    for application_type in [json!("native"), json!("web"), json!("service"), json!(""), json!(null)] {
+        let mut metadata = public_metadata();
+        metadata["application_type"] = application_type.clone();
+        metadata["redirect_uris"] = json!(["http://localhost/callback", "http://127.0.0.1/callback"]);
+        let client = Client::register(&application, &metadata).await;
+        for back in ["http://localhost:49152/callback", "http://127.0.0.1:49152/callback"] {
+            let asked = client.authorization_url(&[("redirect_uri", back)]);
+            assert_eq!(application.get(&asked).await.status, 200, "{application_type} {back}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_eternal_client_stays_once_it_was_used() {
-    let application = Application::new(|builder| {
-        let mut lifetimes = mcp_oauth_core::server::builder::Lifetimes::default();
-        lifetimes.client = None;
-        builder.lifetimes(lifetimes)
-    });
+    let application = with_client_lifetime(None);
     let client = Client::public(&application).await;
     client.sign_in(&application, "ada").await;
     application.clock.advance(4000 * DAY);

@@ -28,13 +28,14 @@
 //!
 //! ```
 //! use mcp_oauth_core::client::metadata_document::{ClientIdUrl, MetadataDocument};
+//! use mcp_oauth_core::client::redirect_uri::policy::RedirectUriPolicy;
 //! use mcp_oauth_core::clock::{Clock, SystemClock};
 //! use mcp_oauth_core::fetch::{Fetcher, FreshnessBounds};
 //!
 //! # async fn example(fetcher: Fetcher) -> Result<(), Box<dyn std::error::Error>> {
 //! let client_id: ClientIdUrl = "https://client.example/oauth/metadata.json".parse()?;
 //! let fetched = fetcher.get(client_id.url()).await?;
-//! let client = MetadataDocument::parse(&client_id, &fetched.body, &[])?.into_client(SystemClock.now());
+//! let client = MetadataDocument::parse(&client_id, &fetched.body, &RedirectUriPolicy::default())?.into_client(SystemClock.now());
 //! let keep_for = fetched.freshness.within(&FreshnessBounds::default());
 //! println!("{} at {}, good for {keep_for:?}", client.display_name(), client_id.host());
 //! # Ok(())
@@ -48,6 +49,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
+use super::redirect_uri::policy::RedirectUriPolicy;
 use super::registration::{ClientMetadata, InvalidRegistration, RegistrationRequest, TokenEndpointAuthMethod};
 use super::{Client, ClientCredential, ClientId};
 use crate::clock::UnixTime;
@@ -230,13 +232,13 @@ pub struct MetadataDocument {
 }
 
 impl MetadataDocument {
-    /// Checks what was found at `client_id`. `allowed` are redirect URIs that the operator lets through word for word.
+    /// Checks what was found at `client_id`; `policy` says which redirect URIs are taken.
     ///
     /// # Errors
     ///
     /// [`InvalidDocument`] names the first thing that is not good. The document has to change: fetching the same one
     /// again is of no use.
-    pub fn parse(client_id: &ClientIdUrl, body: &[u8], allowed: &[String]) -> Result<Self, InvalidDocument> {
+    pub fn parse(client_id: &ClientIdUrl, body: &[u8], policy: &RedirectUriPolicy) -> Result<Self, InvalidDocument> {
         let Members(mut members) = serde_json::from_slice(body).map_err(|_| InvalidDocument::NotAnObject)?;
         let claimed = members.get("client_id").and_then(Value::as_str);
         if claimed != Some(client_id.client_id.as_str()) {
@@ -257,7 +259,7 @@ impl MetadataDocument {
                 let error: String = error.to_string().chars().take(200).collect();
                 InvalidRegistration::Metadata(format!("a member has the wrong type: {error}"))
             })?
-            .accept(allowed)?;
+            .accept(policy)?;
         Ok(Self {
             client_id: client_id.client_id.clone(),
             metadata,
@@ -323,7 +325,8 @@ mod tests {
 
     use super::*;
     use crate::client::keys::ClientKeys;
-    use crate::client::redirect_uri::{InvalidRedirectUri, RedirectUri};
+    use crate::client::redirect_uri::InvalidRedirectUri;
+    use crate::client::redirect_uri::policy::Unfit;
     use crate::client::registration::{ApplicationType, GrantType, MAXIMUM_ENTRIES};
 
     const URL: &str = "https://client.example/metadata.json";
@@ -333,7 +336,11 @@ mod tests {
     }
 
     fn parse(document: &Value) -> Result<MetadataDocument, InvalidDocument> {
-        MetadataDocument::parse(&url(URL), document.to_string().as_bytes(), &[])
+        MetadataDocument::parse(
+            &url(URL),
+            document.to_string().as_bytes(),
+            &RedirectUriPolicy::default(),
+        )
     }
 
     /// A good document with these members changed; `null` takes one away.
@@ -499,7 +506,12 @@ mod tests {
             "response_types": ["code"],
             "token_endpoint_auth_method": "none",
         });
-        let document = MetadataDocument::parse(&url(claude_code), document.to_string().as_bytes(), &[]).unwrap();
+        let document = MetadataDocument::parse(
+            &url(claude_code),
+            document.to_string().as_bytes(),
+            &RedirectUriPolicy::default(),
+        )
+        .unwrap();
         assert_eq!(document.metadata().application_type, None);
         let client = document.into_client(UnixTime::from_seconds(7));
         assert_eq!(client.client_id.as_str(), claude_code);
@@ -508,14 +520,24 @@ mod tests {
         assert!(client.accepts(None));
         assert_eq!(client.display_name(), "Claude Code");
         for asked in ["http://localhost:3118/callback", "http://127.0.0.1:49152/callback"] {
-            assert!(RedirectUri::select(client.redirect_uris(), asked).is_some(), "{asked}");
+            assert!(
+                RedirectUriPolicy::default()
+                    .select(client.redirect_uris(), asked)
+                    .is_some(),
+                "{asked}"
+            );
         }
         for asked in [
             "http://localhost:3118/other",
             "http://claude.ai/callback",
             "http://[::1]:1/callback",
         ] {
-            assert!(RedirectUri::select(client.redirect_uris(), asked).is_none(), "{asked}");
+            assert!(
+                RedirectUriPolicy::default()
+                    .select(client.redirect_uris(), asked)
+                    .is_none(),
+                "{asked}"
+            );
         }
     }
 
@@ -537,7 +559,12 @@ mod tests {
             "token_endpoint_auth_method": "none",
             "application_type": "native",
         });
-        let document = MetadataDocument::parse(&url(vs_code), document.to_string().as_bytes(), &[]).unwrap();
+        let document = MetadataDocument::parse(
+            &url(vs_code),
+            document.to_string().as_bytes(),
+            &RedirectUriPolicy::default(),
+        )
+        .unwrap();
         assert_eq!(document.metadata().application_type, Some(ApplicationType::Native));
         assert_eq!(document.metadata().grant_types, GrantType::SUPPORTED);
         for asked in [
@@ -546,7 +573,9 @@ mod tests {
             "https://vscode.dev/redirect",
         ] {
             assert!(
-                RedirectUri::select(&document.metadata().redirect_uris, asked).is_some(),
+                RedirectUriPolicy::default()
+                    .select(&document.metadata().redirect_uris, asked)
+                    .is_some(),
                 "{asked}"
             );
         }
@@ -566,7 +595,13 @@ mod tests {
             "token_endpoint_auth_signing_alg": "ES256",
             "jwks_uri": "https://chatgpt.com/oauth/jwks.json",
         });
-        let parse = |document: &Value| MetadataDocument::parse(&url(chatgpt), document.to_string().as_bytes(), &[]);
+        let parse = |document: &Value| {
+            MetadataDocument::parse(
+                &url(chatgpt),
+                document.to_string().as_bytes(),
+                &RedirectUriPolicy::default(),
+            )
+        };
         let client = parse(&document).unwrap().into_client(UnixTime::from_seconds(7));
         assert!(matches!(client.credential, ClientCredential::Keys));
         assert!(!client.accepts(None), "it is held to what it declares");
@@ -687,14 +722,34 @@ mod tests {
             let error = refused(&json!({ "redirect_uris": uris }));
             assert!(error.to_string().contains("redirect_uris is required"), "{error}");
         }
-        let error = refused(&json!({"redirect_uris": ["https://client.example/cb", "cursor://anysphere/cb"]}));
-        let scheme = InvalidRedirectUri::Scheme("cursor://anysphere/cb".to_owned());
-        assert_eq!(error, InvalidDocument::Metadata(scheme.into()));
-        assert!(error.to_string().contains("cursor://anysphere/cb"), "{error}");
+        let error = refused(&json!({"redirect_uris": ["https://client.example/cb", "http://client.example/cb"]}));
+        let insecure = InvalidRedirectUri::Insecure("http://client.example/cb".to_owned());
+        assert_eq!(error, InvalidDocument::Metadata(insecure.into()));
+        assert!(error.to_string().contains("http://client.example/cb"), "{error}");
+    }
 
-        let allowed = ["cursor://anysphere/cb".to_owned()];
-        let document = json!({"client_id": URL, "redirect_uris": allowed}).to_string();
-        assert!(MetadataDocument::parse(&url(URL), document.as_bytes(), &allowed).is_ok());
+    #[test]
+    fn the_operators_policy_for_redirect_uris_counts_for_documents_too() {
+        let app = "cursor://anysphere/cb";
+        let among = json!({"client_id": URL, "redirect_uris": ["https://client.example/cb", app]}).to_string();
+        let taken = |policy: &RedirectUriPolicy| {
+            let document = MetadataDocument::parse(&url(URL), among.as_bytes(), policy)?;
+            let uris = document.metadata().redirect_uris.iter();
+            Ok(uris.map(|uri| uri.as_str().to_owned()).collect::<Vec<_>>())
+        };
+        let policy = RedirectUriPolicy::default();
+        assert_eq!(taken(&policy), Ok(vec!["https://client.example/cb".to_owned()]));
+        assert_eq!(taken(&policy.clone().allow(app)).map(|uris| uris.len()), Ok(2));
+        let scheme = || InvalidDocument::Metadata(InvalidRedirectUri::Scheme(app.to_owned()).into());
+        assert_eq!(taken(&policy.clone().unfit(Unfit::Refused)), Err(scheme()));
+        assert_eq!(
+            taken(&policy.only_hosts(["claude.ai"]))
+                .unwrap_err()
+                .to_string()
+                .matches("//")
+                .count(),
+            2
+        );
     }
 
     #[test]
@@ -717,7 +772,7 @@ mod tests {
     #[test]
     fn what_is_no_single_object_of_different_members_is_refused() {
         let good = format!(r#"{{"client_id":"{URL}","redirect_uris":["http://localhost/cb"]}}"#);
-        let parse = |body: &[u8]| MetadataDocument::parse(&url(URL), body, &[]);
+        let parse = |body: &[u8]| MetadataDocument::parse(&url(URL), body, &RedirectUriPolicy::default());
         assert!(parse(good.as_bytes()).is_ok());
         let twice = good.replacen('{', r#"{"client_id":"https://client.example/other","#, 1);
         let latin = [good.trim_end_matches('}').as_bytes(), b",\"client_name\":\"\xe9\"}"].concat();
@@ -762,7 +817,7 @@ mod tests {
 
         #[test]
         fn parsing_any_bytes_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            prop_assert!(MetadataDocument::parse(&url(URL), &bytes, &[]).is_err());
+            prop_assert!(MetadataDocument::parse(&url(URL), &bytes, &RedirectUriPolicy::default()).is_err());
         }
 
         #[test]
@@ -772,7 +827,7 @@ mod tests {
             let mut bytes = document.to_string().into_bytes();
             let position = position % bytes.len();
             bytes[position] = byte;
-            if let Ok(document) = MetadataDocument::parse(&url(URL), &bytes, &[]) {
+            if let Ok(document) = MetadataDocument::parse(&url(URL), &bytes, &RedirectUriPolicy::default()) {
                 let client = document.into_client(UnixTime::from_seconds(0));
                 prop_assert_eq!(client.client_id.as_str(), URL);
                 prop_assert!(!client.redirect_uris().is_empty());

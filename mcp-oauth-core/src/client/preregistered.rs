@@ -25,7 +25,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use super::keys::{ClientKeys, InvalidClientKeys};
+use super::redirect_uri::policy::RedirectUriPolicy;
 use super::redirect_uri::{InvalidRedirectUri, RedirectUri};
+use super::registration::localized::LocalizedMembers;
 use super::registration::{ClientLinks, ClientMetadata, GrantType, MAXIMUM_NAME, TokenEndpointAuthMethod};
 use super::{Client, ClientCredential, ClientId};
 use crate::clock::UnixTime;
@@ -280,6 +282,8 @@ impl PreregisteredClient {
                     contacts: Vec::new(),
                     software_id: None,
                     software_version: None,
+                    software_statement: None,
+                    localized: LocalizedMembers::default(),
                 },
             },
             resources: reaches,
@@ -339,14 +343,9 @@ fn digest(text: &str) -> Result<SecretDigest, InvalidPreregisteredClient> {
         .ok_or(InvalidPreregisteredClient::Digest)
 }
 
-/// The operator's word is enough for any scheme but for those that a browser would run or open by itself.
+/// The operator's word is enough for any redirect URI that is not wrong in itself.
 fn redirect_uri(uri: &str) -> Result<RedirectUri, InvalidRedirectUri> {
-    let runs = ["javascript:", "data:", "vbscript:", "file:", "blob:", "about:"];
-    let lower = uri.to_ascii_lowercase();
-    if runs.iter().any(|scheme| lower.starts_with(scheme)) {
-        return RedirectUri::register(uri, &[]);
-    }
-    RedirectUri::register(uri, &[uri.to_owned()])
+    RedirectUriPolicy::default().allow(uri).take(uri)
 }
 
 fn grant_types(

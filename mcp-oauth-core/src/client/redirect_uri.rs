@@ -2,25 +2,29 @@
 //!
 //! What can be registered: `https`, `http` on a loopback host, a private-use scheme in reverse-domain form
 //! (`com.example.app:/callback`, RFC 8252 §7.1), `urn:ietf:wg:oauth:2.0:oob`, and what the operator allows word for
-//! word. What a request names is compared character by character (OAuth 2.1 §2.3.1), but for the port of a loopback
-//! host, which the client's machine chooses at run time (RFC 8252 §7.3).
+//! word; the operator's [policy] has the last word. What a request names is compared character by character (OAuth 2.1
+//! §2.3.1), but for the port of a loopback host, which the client's machine chooses at run time (RFC 8252 §7.3).
 //!
 //! ```
-//! use mcp_oauth_core::client::redirect_uri::RedirectUri;
+//! use mcp_oauth_core::client::redirect_uri::policy::RedirectUriPolicy;
 //!
-//! let registered = RedirectUri::register("http://127.0.0.1/callback", &[])?;
+//! let policy = RedirectUriPolicy::default();
+//! let registered = policy.take("http://127.0.0.1/callback")?;
 //! assert!(registered.matches("http://127.0.0.1:49152/callback"));
 //! assert!(!registered.matches("http://127.0.0.1:49152/callback/x"));
-//! assert!(RedirectUri::register("javascript:alert(1)", &[]).is_err());
+//! assert!(policy.take("javascript:alert(1)").is_err());
 //! # Ok::<_, mcp_oauth_core::client::redirect_uri::InvalidRedirectUri>(())
 //! ```
 
 use std::fmt;
+use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::issuer::is_loopback;
+
+pub mod policy;
 
 /// The redirect URI for clients that let people copy the code by hand.
 pub const OUT_OF_BAND: &str = "urn:ietf:wg:oauth:2.0:oob";
@@ -51,7 +55,40 @@ pub enum InvalidRedirectUri {
         "{0} has a scheme that is not allowed here: use https, http on a loopback host, or a reverse-domain scheme"
     )]
     Scheme(String),
+    /// A scheme that runs something, reads something, or leads a browser to where no code belongs.
+    #[error("{0} has a scheme that no code can be sent to")]
+    Dangerous(String),
+    /// The operator takes https to certain hosts alone.
+    #[error("{0} leads to a host that is not allowed here: ask the operator of this server")]
+    Host(String),
+    /// The operator does not take the name `localhost`.
+    #[error("{0} has the name localhost, which is not allowed here: use 127.0.0.1 or [::1]")]
+    Localhost(String),
 }
+
+impl InvalidRedirectUri {
+    /// Whether another server might take it: nothing is wrong with it but that this one's operator does not want it.
+    #[must_use]
+    pub fn is_a_matter_of_policy(&self) -> bool {
+        matches!(self, Self::Scheme(_) | Self::Host(_) | Self::Localhost(_))
+    }
+}
+
+/// Schemes that are never good, not even if somebody allows them (RFC 9700 §4.11).
+const DANGEROUS_SCHEMES: [&str; 12] = [
+    "about",
+    "blob",
+    "chrome",
+    "data",
+    "file",
+    "filesystem",
+    "intent",
+    "jar",
+    "javascript",
+    "ms-msdt",
+    "vbscript",
+    "view-source",
+];
 
 /// The URI as it may stand in an error message: bounded, and nothing that could be taken for more than text.
 pub(crate) fn shown(text: &str) -> String {
@@ -61,42 +98,33 @@ pub(crate) fn shown(text: &str) -> String {
         .collect()
 }
 
-impl RedirectUri {
-    /// Checks a redirect URI that a client wants to register; `allowed` are the ones that the operator lets through
-    /// word for word, whatever their scheme.
-    ///
-    /// # Errors
-    ///
-    /// When codes must not be sent there.
-    pub fn register(text: &str, allowed: &[String]) -> Result<Self, InvalidRedirectUri> {
-        // The URL parser strips tabs and newlines and reads a backslash as a slash; a browser may not. So none may
-        // be there.
-        let plain = text
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic() && !br#"\"<>^`{|}"#.contains(&byte));
-        if text.len() > MAXIMUM_LENGTH || !plain {
-            return Err(InvalidRedirectUri::NotAUri(shown(text)));
-        }
-        let url = Url::parse(text).map_err(|_| InvalidRedirectUri::NotAUri(shown(text)))?;
-        let user_name = !url.username().is_empty() || url.password().is_some() || authority(text).contains('@');
-        if url.fragment().is_some() || user_name {
-            return Err(InvalidRedirectUri::Superfluous(shown(text)));
-        }
-        if text == OUT_OF_BAND || allowed.iter().any(|known| known == text) {
-            return Ok(Self(text.to_owned()));
-        }
-        // `https:/x` and `https:x` parse as if the slashes were there: what is registered must be what is meant.
-        let written_out = text.starts_with(&format!("{}://", url.scheme()));
-        match url.scheme() {
-            "https" | "http" if !written_out => Err(InvalidRedirectUri::NotAUri(shown(text))),
-            "https" => Ok(Self(text.to_owned())),
-            "http" if is_loopback(&url) => Ok(Self(text.to_owned())),
-            "http" => Err(InvalidRedirectUri::Insecure(shown(text))),
-            scheme if scheme.contains('.') => Ok(Self(text.to_owned())),
-            _ => Err(InvalidRedirectUri::Scheme(shown(text))),
-        }
+/// What has to hold for every redirect URI, whatever the policy says.
+fn examine(text: &str) -> Result<Url, InvalidRedirectUri> {
+    // The URL parser strips tabs and newlines and reads a backslash as a slash; a browser may not. So none may
+    // be there.
+    let plain = text
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && !br#"\"<>^`{|}"#.contains(&byte));
+    if text.len() > MAXIMUM_LENGTH || !plain {
+        return Err(InvalidRedirectUri::NotAUri(shown(text)));
     }
+    let url = Url::parse(text).map_err(|_| InvalidRedirectUri::NotAUri(shown(text)))?;
+    let user_name = !url.username().is_empty() || url.password().is_some() || authority(text).contains('@');
+    if url.fragment().is_some() || user_name {
+        return Err(InvalidRedirectUri::Superfluous(shown(text)));
+    }
+    if DANGEROUS_SCHEMES.contains(&url.scheme()) {
+        return Err(InvalidRedirectUri::Dangerous(shown(text)));
+    }
+    // `https:/x` and `https:x` parse as if the slashes were there: what is registered must be what is meant.
+    let written_out = text.starts_with(&format!("{}://", url.scheme()));
+    if matches!(url.scheme(), "https" | "http") && !written_out {
+        return Err(InvalidRedirectUri::NotAUri(shown(text)));
+    }
+    Ok(url)
+}
 
+impl RedirectUri {
     /// The URI, exactly as it was registered.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -115,15 +143,6 @@ impl RedirectUri {
             return false;
         };
         registered == requested
-    }
-
-    /// The redirect URI of a request, if one of `registered` allows it.
-    #[must_use]
-    pub fn select(registered: &[Self], requested: &str) -> Option<Self> {
-        registered
-            .iter()
-            .any(|uri| uri.matches(requested))
-            .then(|| Self(requested.to_owned()))
     }
 
     /// Where people are sent, in a form they can judge: the host, or the scheme of an app; empty if the code is shown to
@@ -148,6 +167,10 @@ impl RedirectUri {
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         Url::parse(&self.0).is_ok_and(|url| url.scheme() == "http" && is_loopback(&url))
+    }
+
+    fn names_localhost(&self) -> bool {
+        without_loopback_port(&self.0).is_some_and(|(host, _)| host == "localhost")
     }
 
     /// The URL that carries `parameters` back to the client; a query that was registered stays (OAuth 2.1 §2.3).
@@ -180,7 +203,7 @@ fn without_loopback_port(text: &str) -> Option<(&str, &str)> {
         _ => (authority, ""),
     };
     let port_fits = port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit());
-    let host_fits = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
+    let host_fits = matches!(host, "localhost" | "[::1]") || host.parse().is_ok_and(|ip: Ipv4Addr| ip.is_loopback());
     // A path of nothing and a path of one slash are the same (RFC 3986 §6.2.3).
     (port_fits && host_fits).then_some((host, if path.is_empty() { "/" } else { path }))
 }
@@ -204,7 +227,7 @@ mod tests {
     use super::*;
 
     fn register(text: &str) -> Result<RedirectUri, InvalidRedirectUri> {
-        RedirectUri::register(text, &[])
+        policy::RedirectUriPolicy::default().take(text)
     }
 
     #[test]
@@ -258,8 +281,9 @@ mod tests {
     fn a_scheme_without_a_dot_needs_the_operators_word_for_exactly_this_uri() {
         let cursor = "cursor://anysphere.cursor-mcp/oauth/callback";
         assert!(matches!(register(cursor), Err(InvalidRedirectUri::Scheme(_))));
-        assert!(RedirectUri::register(cursor, &[cursor.to_owned()]).is_ok());
-        assert!(RedirectUri::register("cursor://other", &[cursor.to_owned()]).is_err());
+        let policy = policy::RedirectUriPolicy::default().allow(cursor);
+        assert!(policy.take(cursor).is_ok());
+        assert!(policy.take("cursor://other").is_err());
     }
 
     #[test]
@@ -386,11 +410,17 @@ mod tests {
             register("http://127.0.0.1/cb").unwrap(),
         ];
         for named in ["https://a.example/cb", "http://127.0.0.1:49152/cb"] {
-            let selected = RedirectUri::select(&registered, named).unwrap();
+            let selected = policy::RedirectUriPolicy::default().select(&registered, named).unwrap();
             assert_eq!(selected.to_string(), named);
         }
-        assert_eq!(RedirectUri::select(&registered, "https://b.example/cb"), None);
-        assert_eq!(RedirectUri::select(&[], "https://a.example/cb"), None);
+        assert_eq!(
+            policy::RedirectUriPolicy::default().select(&registered, "https://b.example/cb"),
+            None
+        );
+        assert_eq!(
+            policy::RedirectUriPolicy::default().select(&[], "https://a.example/cb"),
+            None
+        );
     }
 
     #[test]

@@ -6,10 +6,11 @@
 //! and none of them reaches the record.
 //!
 //! ```
+//! use mcp_oauth_core::client::redirect_uri::policy::RedirectUriPolicy;
 //! use mcp_oauth_core::client::registration::RegistrationRequest;
 //!
 //! let request = RegistrationRequest::parse(br#"{"redirect_uris":["http://localhost/cb"],"client_name":"Ada's client"}"#)?;
-//! let metadata = request.accept(&[])?;
+//! let metadata = request.accept(&RedirectUriPolicy::default())?;
 //! assert_eq!(metadata.response_types, ["code"]);
 //! # Ok::<_, mcp_oauth_core::client::registration::InvalidRegistration>(())
 //! ```
@@ -19,10 +20,19 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::keys::{ClientKeys, InvalidClientKeys};
+use super::redirect_uri::policy::RedirectUriPolicy;
 use super::redirect_uri::{InvalidRedirectUri, RedirectUri};
 use crate::error::{ErrorCode, OAuthError};
 use crate::jwt::SignatureAlgorithm;
 use crate::scope::{Scope, ScopeSet};
+
+pub mod localized;
+pub mod policy;
+mod sharing;
+pub mod statement;
+
+use localized::LocalizedMembers;
+use statement::InvalidStatement;
 
 /// At most this many redirect URIs, contacts and the like in one registration.
 pub const MAXIMUM_ENTRIES: usize = 20;
@@ -171,6 +181,12 @@ pub struct ClientMetadata {
     /// Which version of that software.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub software_version: Option<String>,
+    /// Somebody else's word for some of this, which was believed (RFC 7591 §2.3), as it came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub software_statement: Option<String>,
+    /// Its name and its pages in certain languages.
+    #[serde(flatten)]
+    pub localized: LocalizedMembers,
 }
 
 /// The web pages of a client. Each is an `https` URL: nothing else is registered, so nothing else can be shown.
@@ -198,9 +214,18 @@ pub enum InvalidRegistration {
     /// A redirect URI cannot be registered.
     #[error(transparent)]
     RedirectUri(#[from] InvalidRedirectUri),
+    /// Several redirect URIs cannot be registered.
+    #[error("{}", listed(.0))]
+    RedirectUris(Vec<InvalidRedirectUri>),
     /// Another member is not good.
     #[error("{0}")]
     Metadata(String),
+    /// There is a software statement that is not good.
+    #[error(transparent)]
+    Statement(#[from] InvalidStatement),
+    /// There is a software statement, and none is wanted, or not from that issuer.
+    #[error("software statements are not accepted from whoever has signed this one: register without it")]
+    UnapprovedStatement,
 }
 
 impl From<InvalidClientKeys> for InvalidRegistration {
@@ -209,11 +234,37 @@ impl From<InvalidClientKeys> for InvalidRegistration {
     }
 }
 
+/// At most this many redirect URIs are named in one error.
+const MAXIMUM_NAMED: usize = 4;
+
+fn listed(errors: &[InvalidRedirectUri]) -> String {
+    let named: Vec<_> = errors.iter().take(MAXIMUM_NAMED).map(ToString::to_string).collect();
+    let named = named.join("; ");
+    match errors.len().saturating_sub(MAXIMUM_NAMED) {
+        0 => named,
+        more => format!("{named}; and {more} more"),
+    }
+}
+
+impl From<Vec<InvalidRedirectUri>> for InvalidRegistration {
+    fn from(mut errors: Vec<InvalidRedirectUri>) -> Self {
+        match (errors.len(), errors.pop()) {
+            (1, Some(only)) => Self::RedirectUri(only),
+            (_, last) => {
+                errors.extend(last);
+                Self::RedirectUris(errors)
+            }
+        }
+    }
+}
+
 impl From<InvalidRegistration> for OAuthError {
     fn from(error: InvalidRegistration) -> Self {
         let code = match error {
-            InvalidRegistration::RedirectUri(_) => ErrorCode::InvalidRedirectUri,
+            InvalidRegistration::RedirectUri(_) | InvalidRegistration::RedirectUris(_) => ErrorCode::InvalidRedirectUri,
             InvalidRegistration::Metadata(_) => ErrorCode::InvalidClientMetadata,
+            InvalidRegistration::Statement(_) => ErrorCode::InvalidSoftwareStatement,
+            InvalidRegistration::UnapprovedStatement => ErrorCode::UnapprovedSoftwareStatement,
         };
         Self::new(code, error.to_string())
     }
@@ -226,9 +277,9 @@ fn filled<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, 
 
 /// A client registration request (RFC 7591 §3.1) whose members have the right JSON types.
 ///
-/// Members that this server does not understand are ignored, as RFC 7591 §2 asks; a software statement is one of
-/// them (§3.1.1 lets a server ignore it). Keys (`jwks`, `jwks_uri`) are kept for `private_key_jwt` and for nothing
-/// else, since no other method of this server uses them.
+/// Members that this server does not understand are ignored, as RFC 7591 §2 asks. What becomes of a software statement is
+/// for the [policy](statement::SoftwareStatements) to say, before anything else is looked at. Keys (`jwks`, `jwks_uri`)
+/// are kept for `private_key_jwt` and for nothing else, since no other method of this server uses them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct RegistrationRequest {
@@ -259,10 +310,16 @@ pub struct RegistrationRequest {
     software_id: Option<String>,
     #[serde(deserialize_with = "filled")]
     software_version: Option<String>,
+    /// Only what was believed.
+    #[serde(skip)]
+    software_statement: Option<String>,
+    /// Everything else: what is understood of it are texts in certain languages.
+    #[serde(flatten)]
+    others: Map<String, Value>,
 }
 
 impl RegistrationRequest {
-    /// Reads the body of a registration request.
+    /// Reads the body of a registration request. A software statement is ignored.
     ///
     /// # Errors
     ///
@@ -271,19 +328,28 @@ impl RegistrationRequest {
         // Through a map first: serde_json's own structs would also accept an array in place of the object.
         let _: Map<String, Value> = serde_json::from_slice(body)
             .map_err(|_| InvalidRegistration::Metadata("the request must be a JSON object".to_owned()))?;
-        serde_json::from_slice(body).map_err(|error| {
-            InvalidRegistration::Metadata(format!("the request has a member of the wrong type: {error}"))
+        serde_json::from_slice(body).map_err(|error| wrong_type(&error))
+    }
+
+    /// Takes the members of a request one by one, with a software statement that was believed and has had its say.
+    pub(crate) fn of_members(
+        members: Map<String, Value>,
+        software_statement: Option<String>,
+    ) -> Result<Self, InvalidRegistration> {
+        let request = Self::deserialize(Value::Object(members)).map_err(|error| wrong_type(&error))?;
+        Ok(Self {
+            software_statement,
+            ..request
         })
     }
 
-    /// Checks every member and fills in the defaults. `allowed` are redirect URIs that the operator lets through
-    /// word for word.
+    /// Checks every member and fills in the defaults; `policy` says which redirect URIs are taken.
     ///
     /// # Errors
     ///
-    /// `invalid_redirect_uri` names the first redirect URI that is not good; anything else is
+    /// `invalid_redirect_uri` names the redirect URIs that are not good; anything else is
     /// `invalid_client_metadata`.
-    pub fn accept(self, allowed: &[String]) -> Result<ClientMetadata, InvalidRegistration> {
+    pub fn accept(self, policy: &RedirectUriPolicy) -> Result<ClientMetadata, InvalidRegistration> {
         let grant_types = grant_types(self.grant_types)?;
         let redirect_uris = self.redirect_uris.unwrap_or_default();
         // RFC 7591 §2: for grant types with a redirect.
@@ -293,10 +359,7 @@ impl RegistrationRequest {
         if redirect_uris.len() > MAXIMUM_ENTRIES {
             return refuse("redirect_uris has more than 20 entries");
         }
-        let redirect_uris = redirect_uris
-            .iter()
-            .map(|uri| RedirectUri::register(uri, allowed))
-            .collect::<Result<_, _>>()?;
+        let redirect_uris = policy.take_all(&redirect_uris)?;
 
         let links = ClientLinks {
             client_uri: link("client_uri", self.client_uri)?,
@@ -319,19 +382,27 @@ impl RegistrationRequest {
             keys,
             grant_types,
             response_types: response_types(self.response_types)?,
-            application_type: application_type(self.application_type.as_deref())?,
-            client_name: name(self.client_name)?,
+            application_type: application_type(self.application_type.as_deref()),
+            client_name: name("client_name", self.client_name)?,
             scope: scope(self.scope)?,
             links,
             contacts: contacts(self.contacts.unwrap_or_default())?,
             software_id: text("software_id", self.software_id)?,
             software_version: text("software_version", self.software_version)?,
+            software_statement: self.software_statement,
+            localized: LocalizedMembers::read(&self.others)?,
         };
         match serde_json::to_vec(&metadata) {
             Ok(written) if written.len() <= MAXIMUM_METADATA => Ok(metadata),
             _ => refuse("the metadata is larger than 8 KiB altogether"),
         }
     }
+}
+
+fn wrong_type(error: &serde_json::Error) -> InvalidRegistration {
+    // The text repeats what stands there, however long.
+    let error: String = error.to_string().chars().take(200).collect();
+    InvalidRegistration::Metadata(format!("the request has a member of the wrong type: {error}"))
 }
 
 fn refuse<T>(reason: impl Into<String>) -> Result<T, InvalidRegistration> {
@@ -347,9 +418,11 @@ fn text(member: &str, value: Option<String>) -> Result<Option<String>, InvalidRe
     }
 }
 
-fn name(value: Option<String>) -> Result<Option<String>, InvalidRegistration> {
-    match text("client_name", value)? {
-        Some(name) if name.chars().count() > MAXIMUM_NAME => refuse("client_name is longer than 100 characters"),
+fn name(member: &str, value: Option<String>) -> Result<Option<String>, InvalidRegistration> {
+    match text(member, value)? {
+        Some(name) if name.chars().count() > MAXIMUM_NAME => {
+            refuse(format!("{member} is longer than {MAXIMUM_NAME} characters"))
+        }
         name => Ok(name),
     }
 }
@@ -435,12 +508,12 @@ fn response_types(value: Option<Vec<String>>) -> Result<Vec<String>, InvalidRegi
     }
 }
 
-fn application_type(value: Option<&str>) -> Result<Option<ApplicationType>, InvalidRegistration> {
+/// It changes nothing here, loopback redirect URIs least of all, so what is unknown is left out.
+fn application_type(value: Option<&str>) -> Option<ApplicationType> {
     match value {
-        None => Ok(None),
-        Some("web") => Ok(Some(ApplicationType::Web)),
-        Some("native") => Ok(Some(ApplicationType::Native)),
-        Some(_) => refuse("application_type must be web or native"),
+        Some("web") => Some(ApplicationType::Web),
+        Some("native") => Some(ApplicationType::Native),
+        _ => None,
     }
 }
 
@@ -471,7 +544,7 @@ mod tests {
     use super::*;
 
     fn accept(request: &Value) -> Result<ClientMetadata, InvalidRegistration> {
-        RegistrationRequest::parse(request.to_string().as_bytes())?.accept(&[])
+        RegistrationRequest::parse(request.to_string().as_bytes())?.accept(&RedirectUriPolicy::default())
     }
 
     fn code(request: &Value) -> ErrorCode {
@@ -563,7 +636,6 @@ mod tests {
             json!({"redirect_uris": [uri], "token_endpoint_auth_method": "private_key_jwt"}),
             json!({"redirect_uris": [uri], "grant_types": ["password"]}),
             json!({"redirect_uris": [uri], "response_types": ["token"]}),
-            json!({"redirect_uris": [uri], "application_type": "x"}),
             json!({"redirect_uris": [uri], "logo_uri": "javascript:alert(1)"}),
             json!({"redirect_uris": [uri], "policy_uri": "http://a.example"}),
             json!({"redirect_uris": vec![uri; MAXIMUM_ENTRIES + 1]}),
@@ -624,7 +696,7 @@ mod tests {
         #[test]
         fn parsing_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             if let Ok(request) = RegistrationRequest::parse(&bytes) {
-                let _ = request.accept(&[]);
+                let _ = request.accept(&RedirectUriPolicy::default());
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The transitions of a grant, one by one.
 
 use super::*;
-use crate::client::redirect_uri::RedirectUri;
+use crate::client::redirect_uri::policy::RedirectUriPolicy;
 use crate::pkce::{CodeChallenge, CodeVerifier};
 use crate::randomness::SystemRandomness;
 use code::RedemptionRefused;
@@ -35,7 +35,7 @@ fn approval() -> Approval {
 fn issued() -> (Grant, AuthorizationCode, CodeVerifier) {
     let verifier: CodeVerifier = "v".repeat(43).parse().unwrap();
     let binding = CodeBinding {
-        redirect_uri: RedirectUri::register(REDIRECT_URI, &[]).unwrap(),
+        redirect_uri: RedirectUriPolicy::default().take(REDIRECT_URI).unwrap(),
         code_challenge: CodeChallenge::of(&verifier),
     };
     let (grant, code) = Grant::issue(

@@ -68,6 +68,12 @@ impl ExpectedType {
         or_plain: false,
     };
 
+    /// A publisher's word for its software (RFC 7591 §2.3), which no specification has given a type of its own.
+    pub const SOFTWARE_STATEMENT: Self = Self {
+        name: "software-statement+jwt",
+        or_plain: true,
+    };
+
     fn accepts(self, typ: Option<&str>) -> bool {
         let Some(typ) = typ else {
             return self.or_plain;

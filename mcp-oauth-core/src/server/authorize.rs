@@ -24,6 +24,7 @@ use url::Url;
 
 use super::AuthorizationServer;
 use crate::audit::{Action, Event};
+use crate::client::redirect_uri::policy::RedirectUriPolicy;
 use crate::client::redirect_uri::{RedirectUri, shown};
 use crate::client::registration::GrantType;
 use crate::client::{Client, ClientId};
@@ -242,7 +243,8 @@ impl AuthorizationServer {
         )
         .await
         .map_err(AuthorizeError::Page)?;
-        let redirect_uri = redirect_uri(&client, parameters).map_err(AuthorizeError::Page)?;
+        let redirect_uri =
+            redirect_uri(&self.0.registration.redirect_uris, &client, parameters).map_err(AuthorizeError::Page)?;
 
         // From here on the client gets to know. A state that cannot be returned exactly is not returned at all.
         let state = state(parameters);
@@ -466,9 +468,13 @@ fn verified_host(client: &Client) -> Option<String> {
     url.host_str().map(str::to_owned)
 }
 
-fn redirect_uri(client: &Client, parameters: &Parameters) -> Result<RedirectUri, OAuthError> {
+fn redirect_uri(
+    policy: &RedirectUriPolicy,
+    client: &Client,
+    parameters: &Parameters,
+) -> Result<RedirectUri, OAuthError> {
     match (parameters.get("redirect_uri")?, client.redirect_uris()) {
-        (Some(requested), registered) => RedirectUri::select(registered, requested).ok_or_else(|| {
+        (Some(requested), registered) => policy.select(registered, requested).ok_or_else(|| {
             OAuthError::new(
                 ErrorCode::InvalidRedirectUri,
                 format!(

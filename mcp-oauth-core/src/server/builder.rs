@@ -16,6 +16,8 @@ use super::keys::{Keys, State, StoredKeys};
 use super::{AuthorizationServer, Inner};
 use crate::audit::AuditSink;
 use crate::client::preregistered::InvalidPreregisteredClient;
+use crate::client::redirect_uri::InvalidRedirectUri;
+use crate::client::registration::policy::RegistrationPolicy;
 use crate::clock::{Clock, SystemClock};
 use crate::grant::GrantLifetimes;
 use crate::grant::policy::GrantPolicy;
@@ -47,11 +49,14 @@ pub struct Lifetimes {
     /// The codes of a device that waits to be let in, from their issue to the person's approval (10 minutes; 1 minute to
     /// 1 hour). The longer, the more time there is to guess one (RFC 8628 §5.1).
     pub device_code: Duration,
-    /// A registered client, from its last use (90 days; it is renewed when less than half is left); `None` means for
-    /// ever.
+    /// A registered client, from its last use (90 days; it is renewed once a day at most, and when half of it is over);
+    /// `None` means for ever.
     pub client: Option<Duration>,
     /// A registered client that has never got a token (1 day).
     pub unused_client: Duration,
+    /// The same, when more clients come than [`Limits::lasting_registrations`] (half an hour): time enough to sign in
+    /// right away, as clients do, and too short to fill a store.
+    pub unused_client_in_a_flood: Duration,
     /// The parts of a grant.
     pub grant: GrantLifetimes,
     /// How long the identity provider is not asked again how a person stands (15 minutes), counted from when it was last
@@ -73,6 +78,7 @@ impl Default for Lifetimes {
             device_code: Duration::from_secs(10 * 60),
             client: Some(Duration::from_secs(90 * 24 * 60 * 60)),
             unused_client: Duration::from_secs(24 * 60 * 60),
+            unused_client_in_a_flood: Duration::from_secs(30 * 60),
             grant: GrantLifetimes::default(),
             identity_check: Duration::from_secs(15 * 60),
             maximum_identity_age: Duration::from_secs(24 * 60 * 60),
@@ -105,6 +111,9 @@ pub enum ConfigurationError {
     /// Codes that people carry from one screen to another.
     #[error("a device code may live for 60 to 3600 seconds: change lifetimes.device_code")]
     DeviceCodeLifetime,
+    /// A redirect URI that clients are to be allowed is wrong in itself.
+    #[error("no client can be allowed this redirect URI: {0}")]
+    RedirectUri(#[from] InvalidRedirectUri),
     /// The identity provider cannot be used here.
     #[error("{0}")]
     Identity(String),
@@ -167,6 +176,7 @@ pub struct AuthorizationServerBuilder {
     stored_keys: Option<(KeySealing, KeyRotation)>,
     clock: Arc<dyn Clock>,
     lifetimes: Lifetimes,
+    registration: RegistrationPolicy,
     allowed_redirect_uris: Vec<String>,
     devices: bool,
     randomness: Arc<dyn Randomness>,
@@ -285,8 +295,15 @@ impl AuthorizationServerBuilder {
         self
     }
 
+    /// Who may register, and what becomes of it.
+    pub fn registration(mut self, policy: RegistrationPolicy) -> Self {
+        self.registration = policy;
+        self
+    }
+
     /// Lets clients register this very redirect URI although its scheme is not allowed otherwise, such as
-    /// `cursor://anysphere.cursor-mcp/oauth/callback`.
+    /// `cursor://anysphere.cursor-mcp/oauth/callback`. The same as
+    /// [`RedirectUriPolicy::allow`](crate::client::redirect_uri::policy::RedirectUriPolicy::allow).
     pub fn allow_redirect_uri(mut self, uri: impl Into<String>) -> Self {
         self.allowed_redirect_uris.push(uri.into());
         self
@@ -343,6 +360,11 @@ impl AuthorizationServerBuilder {
         if !(60..=3600).contains(&self.lifetimes.device_code.as_secs()) {
             return Err(ConfigurationError::DeviceCodeLifetime);
         }
+        let mut registration = self.registration;
+        for uri in self.allowed_redirect_uris {
+            registration.redirect_uris = registration.redirect_uris.allow(uri);
+        }
+        registration.redirect_uris.check()?;
         identity.check(&issuer).map_err(ConfigurationError::Identity)?;
         let default_resource = match (self.default_resource, self.resources.as_slice()) {
             (Some(asked), resources) => {
@@ -400,7 +422,7 @@ impl AuthorizationServerBuilder {
             clock: self.clock,
             ended: Revocations::new(self.lifetimes.access_token),
             lifetimes: self.lifetimes,
-            allowed_redirect_uris: self.allowed_redirect_uris,
+            registration,
             devices: self.devices,
             randomness: self.randomness,
             limits: self.limits,
@@ -453,6 +475,7 @@ impl AuthorizationServer {
             stored_keys: None,
             clock: Arc::new(SystemClock),
             lifetimes: Lifetimes::default(),
+            registration: RegistrationPolicy::default(),
             allowed_redirect_uris: Vec::new(),
             devices: false,
             randomness: Arc::new(SystemRandomness),

@@ -119,7 +119,7 @@ impl AuthorizationServer {
 
     async fn fetch_document(&self, documents: &Documents, url: &ClientIdUrl) -> Result<Client, DocumentError> {
         let fetched = documents.fetcher.get(url.url()).await?;
-        let document = MetadataDocument::parse(url, &fetched.body, &self.0.allowed_redirect_uris)?;
+        let document = MetadataDocument::parse(url, &fetched.body, &self.0.registration.redirect_uris)?;
         self.check_keys(document.metadata().keys.as_ref())
             .map_err(|error: InvalidRegistration| InvalidDocument::from(error))?;
         let now = self.now();

@@ -15,15 +15,16 @@
 //! }
 //! ```
 
+use futures_util::future::try_join;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::register::{ClientInformation, credential};
 use super::{AuthorizationServer, MAXIMUM_ROUNDS, client_key, contended};
 use crate::audit::{Action, Event};
-use crate::client::registration::RegistrationRequest;
 use crate::client::{Client, ClientId};
 use crate::error::{ErrorCode, OAuthError};
+use crate::limits::Work;
 use crate::origin::Origin;
 use crate::revocation::Ended;
 use crate::secret::{Secret, SecretDigest};
@@ -89,8 +90,8 @@ impl AuthorizationServer {
         token: Option<Secret>,
         origin: &Origin,
     ) -> Result<ClientInformation, ManagementError> {
-        let result = match self.manager(client_id, token).await {
-            Ok((loaded, token)) => Ok(self.client_information(loaded.record, None, token)),
+        let result = match self.manager(client_id, token, origin).await {
+            Ok((loaded, token)) => Ok(self.client_information(loaded.record, None, Some(token))),
             Err(error) => Err(error),
         };
         self.audit_management(Action::ReadClient, client_id, origin, &result);
@@ -108,7 +109,7 @@ impl AuthorizationServer {
         token: Option<Secret>,
         origin: &Origin,
     ) -> Result<(), ManagementError> {
-        let result = self.manager(client_id, token).await.map(|_| ());
+        let result = self.manager(client_id, token, origin).await.map(|_| ());
         if result.is_err() {
             self.audit_management(Action::ReadClient, client_id, origin, &result);
         }
@@ -141,7 +142,7 @@ impl AuthorizationServer {
         body: &[u8],
         origin: &Origin,
     ) -> Result<ClientInformation, ManagementError> {
-        let result = self.replacement(client_id, token, body).await;
+        let result = self.replacement(client_id, token, body, origin).await;
         self.audit_management(Action::ReplaceClient, client_id, origin, &result);
         result
     }
@@ -151,19 +152,21 @@ impl AuthorizationServer {
         client_id: &str,
         token: Option<Secret>,
         body: &[u8],
+        origin: &Origin,
     ) -> Result<ClientInformation, ManagementError> {
-        let (mut loaded, token) = self.manager(client_id, token).await?;
+        let (mut loaded, token) = self.manager(client_id, token, origin).await?;
         identify(&loaded.record, body)?;
-        let request = RegistrationRequest::parse(body).map_err(OAuthError::from)?;
+        let policy = &self.0.registration;
+        let request = policy.software_statements.read(body, self.issuer(), self.now());
         let metadata = request
-            .accept(&self.0.allowed_redirect_uris)
+            .and_then(|request| request.accept(&policy.redirect_uris))
             .and_then(|metadata| metadata.limited_to(self.grant_types()))
             .map_err(OAuthError::from)?;
         self.check_keys(metadata.keys.as_ref()).map_err(OAuthError::from)?;
         for _ in 0..MAXIMUM_ROUNDS {
             let had_secret = loaded.record.metadata.token_endpoint_auth_method.needs_secret();
             let needs_secret = metadata.token_endpoint_auth_method.needs_secret();
-            let secret = (needs_secret && !had_secret).then(|| self.issue_secret());
+            let secret = (needs_secret && !had_secret).then(Secret::random);
             let credential = match (had_secret, needs_secret) {
                 (true, true) => loaded.record.credential.clone(),
                 _ => credential(metadata.token_endpoint_auth_method, secret.as_ref()),
@@ -177,7 +180,7 @@ impl AuthorizationServer {
             let time_to_live = next.expires_at.map(|expires_at| expires_at.since(self.now()));
             let key = client_key(&next.client_id);
             if store::replace(self.store(), &key, &loaded, &next, time_to_live).await? {
-                return Ok(self.client_information(next, secret, token));
+                return Ok(self.client_information(next, secret, Some(token)));
             }
             loaded = self
                 .load_client(&loaded.record.client_id)
@@ -199,13 +202,13 @@ impl AuthorizationServer {
         token: Option<Secret>,
         origin: &Origin,
     ) -> Result<(), ManagementError> {
-        let result = self.deletion(client_id, token).await;
+        let result = self.deletion(client_id, token, origin).await;
         self.audit_management(Action::DeleteClient, client_id, origin, &result);
         result
     }
 
-    async fn deletion(&self, client_id: &str, token: Option<Secret>) -> Result<(), ManagementError> {
-        let (loaded, _) = self.manager(client_id, token).await?;
+    async fn deletion(&self, client_id: &str, token: Option<Secret>, origin: &Origin) -> Result<(), ManagementError> {
+        let (loaded, _) = self.manager(client_id, token, origin).await?;
         let client_id = loaded.record.client_id;
         // If the second step fails, the client is still there and can be deleted again.
         self.announce(Ended::Client(client_id.clone())).await?;
@@ -213,23 +216,30 @@ impl AuthorizationServer {
         Ok(())
     }
 
-    /// The client, if the token is its own. For an unknown client the same work is done as for a known one.
+    /// The client, if the token is its own. For an unknown client the same work is done as for a known one. Wrong tokens
+    /// count against the quota of the network that they come from (RFC 7592 §5).
     async fn manager(
         &self,
         client_id: &str,
         token: Option<Secret>,
+        origin: &Origin,
     ) -> Result<(Loaded<Client>, Secret), ManagementError> {
         let token = token.ok_or(ManagementError::Unauthenticated)?;
-        let found = match client_id.parse::<ClientId>() {
-            Ok(client_id) => self.load_client(&client_id).await?,
-            Err(_) => None,
+        let find = async {
+            match client_id.parse::<ClientId>() {
+                Ok(client_id) => Ok(self.load_client(&client_id).await?),
+                Err(_) => Ok(None),
+            }
         };
+        let ((), found) = try_join(self.afford(Work::FailedAuthentication, origin), find).await?;
         let known = found.as_ref().and_then(|found| found.record.registration_access_token);
         let digest = known.unwrap_or_else(|| SecretDigest::of("nobody"));
-        match (found, digest.matches(&token) && known.is_some()) {
-            (Some(found), true) => Ok((found, token)),
-            _ => Err(ManagementError::InvalidToken),
+        let good = digest.matches(&token) && known.is_some();
+        if let Some(found) = found.filter(|_| good) {
+            return Ok((found, token));
         }
+        self.spend(Work::FailedAuthentication, origin).await?;
+        Err(ManagementError::InvalidToken)
     }
 }
 

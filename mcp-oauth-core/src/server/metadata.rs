@@ -33,8 +33,9 @@ pub struct AuthorizationServerMetadata {
     /// Where devices ask to be let in (RFC 8628 §4). Left out where they may not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device_authorization_endpoint: Option<String>,
-    /// Where clients introduce themselves.
-    pub registration_endpoint: String,
+    /// Where clients introduce themselves. Left out where they cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registration_endpoint: Option<String>,
     /// Where clients give tokens back (RFC 7009).
     pub revocation_endpoint: String,
     /// How clients prove themselves there.
@@ -128,7 +129,7 @@ impl AuthorizationServer {
             authorization_endpoint: endpoint("/authorize"),
             token_endpoint: endpoint("/token"),
             device_authorization_endpoint: self.lets_devices_in().then(|| endpoint("/device_authorization")),
-            registration_endpoint: endpoint("/register"),
+            registration_endpoint: self.registers_clients().then(|| endpoint("/register")),
             revocation_endpoint: endpoint("/revoke"),
             revocation_endpoint_auth_methods_supported: TokenEndpointAuthMethod::SUPPORTED.to_vec(),
             revocation_endpoint_auth_signing_alg_values_supported: SignatureAlgorithm::SUPPORTED.to_vec(),

@@ -5,8 +5,6 @@
 
 use std::time::Duration;
 
-use futures_util::future::try_join;
-
 use super::AuthorizationServer;
 use crate::client::ClientId;
 use crate::clock::UnixTime;
@@ -15,6 +13,9 @@ use crate::limits::{Quota, Work};
 use crate::origin::Origin;
 use crate::secret::digest_name;
 use crate::store::{Key, Kind, StoreError};
+
+/// Who is counted where it does not matter who somebody is.
+const EVERYBODY: &str = "everybody";
 
 /// The window that `now` lies in: its number, and how long it still lasts.
 fn window(quota: Quota, now: UnixTime) -> (u64, Duration) {
@@ -42,14 +43,32 @@ impl AuthorizationServer {
     /// When a quota is used up, with the time after which to come again; when the store does not answer.
     pub(crate) async fn spend(&self, work: Work, origin: &Origin) -> Result<(), OAuthError> {
         let (of_network, of_everybody) = work.quotas(self.limits());
-        let network = async {
-            match origin.network() {
-                Some(network) => self.count(work, of_network, &network).await,
-                None => Ok(()),
-            }
-        };
-        let everybody = self.count(work, of_everybody, "everybody");
-        try_join(network, everybody).await.map(|_| ())
+        // One after the other: what is refused to a network must not use up what everybody has.
+        if let Some(network) = origin.network() {
+            self.count(work, of_network, &network).await?;
+        }
+        self.count(work, of_everybody, EVERYBODY).await
+    }
+
+    /// Counts a registration, before it is done, and says whether it may wait for its first use for long. Where there is
+    /// no room to count, it may not.
+    ///
+    /// # Errors
+    ///
+    /// As [`spend`](Self::spend).
+    pub(crate) async fn spend_registration(&self, origin: &Origin) -> Result<bool, OAuthError> {
+        self.spend(Work::Registration, origin).await?;
+        let quota = self.limits().lasting_registrations;
+        if quota == Quota::unlimited() {
+            return Ok(true);
+        }
+        let (number, _) = window(quota, self.now());
+        let counter = counter(Work::LastingRegistration, EVERYBODY, number);
+        match self.store().increment(&counter, quota.window).await {
+            Ok(sum) => Ok(sum <= quota.count),
+            Err(StoreError::Full(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Refuses a piece of work that has been tried too often, without counting.
@@ -61,7 +80,7 @@ impl AuthorizationServer {
         let (of_network, of_everybody) = work.quotas(self.limits());
         for (quota, who) in [
             (of_network, origin.network()),
-            (of_everybody, Some("everybody".to_owned())),
+            (of_everybody, Some(EVERYBODY.to_owned())),
         ] {
             let Some(who) = who.filter(|_| quota != Quota::unlimited()) else {
                 continue;

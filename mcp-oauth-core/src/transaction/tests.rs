@@ -1,6 +1,7 @@
 //! The steps of a transaction, in order and out of it.
 
 use super::*;
+use crate::client::redirect_uri::policy::RedirectUriPolicy;
 use crate::randomness::SystemRandomness;
 
 fn request() -> AuthorizationRequest {
@@ -8,7 +9,9 @@ fn request() -> AuthorizationRequest {
     AuthorizationRequest {
         client_id: "client_of_these_tests".parse().unwrap(),
         destination: Destination::Client {
-            redirect_uri: RedirectUri::register("https://client.example/callback", &[]).unwrap(),
+            redirect_uri: RedirectUriPolicy::default()
+                .take("https://client.example/callback")
+                .unwrap(),
             state: Some(ClientState("state of the client".to_owned())),
             code_challenge: CodeChallenge::of(&verifier),
         },
