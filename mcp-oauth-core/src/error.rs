@@ -212,13 +212,37 @@ mod tests {
     fn the_code_is_written_as_it_is_serialised() {
         for code in [
             ErrorCode::InvalidRequest,
+            ErrorCode::InvalidClient,
+            ErrorCode::InvalidGrant,
+            ErrorCode::UnauthorizedClient,
+            ErrorCode::UnsupportedGrantType,
             ErrorCode::UnsupportedResponseType,
+            ErrorCode::InvalidScope,
+            ErrorCode::InvalidTarget,
+            ErrorCode::AccessDenied,
+            ErrorCode::ServerError,
+            ErrorCode::TemporarilyUnavailable,
+            ErrorCode::InvalidRedirectUri,
             ErrorCode::InvalidClientMetadata,
+            ErrorCode::InvalidToken,
+            ErrorCode::InsufficientScope,
             ErrorCode::AuthorizationPending,
             ErrorCode::SlowDown,
             ErrorCode::ExpiredToken,
         ] {
             assert_eq!(serde_json::to_string(&code).unwrap(), format!("\"{}\"", code.as_str()));
+        }
+    }
+
+    #[test]
+    fn a_store_that_does_not_answer_is_never_the_clients_fault() {
+        for error in [
+            StoreError::Full(crate::store::Kind::Client),
+            StoreError::Unavailable("the test has none".into()),
+        ] {
+            let told = OAuthError::from(error);
+            assert_eq!((told.code(), told.status()), (ErrorCode::TemporarilyUnavailable, 503));
+            assert!(!told.description().contains("the test"), "{told}");
         }
     }
 }

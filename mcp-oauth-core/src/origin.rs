@@ -81,4 +81,18 @@ mod tests {
         assert_eq!(network("::ffff:192.0.2.7"), "192.0.2.7");
         assert_ne!(network("192.0.2.7"), network("192.0.2.8"));
     }
+
+    #[test]
+    fn a_log_says_where_a_request_came_from_as_far_as_that_is_known() {
+        let known = Origin::address("::ffff:192.0.2.7".parse().unwrap());
+        assert_eq!(
+            (known.to_string(), known.ip()),
+            ("192.0.2.7".to_owned(), "192.0.2.7".parse().ok())
+        );
+        let unknown = Origin::unknown();
+        assert_eq!(
+            (unknown.to_string(), unknown.ip(), unknown.network()),
+            ("unknown".to_owned(), None, None)
+        );
+    }
 }

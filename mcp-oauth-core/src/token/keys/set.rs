@@ -98,3 +98,24 @@ impl fmt::Debug for KeySet {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_key_signs_and_others_may_be_published_beside_it() {
+        let former = SigningKey::generate(Algorithm::EdDsa).unwrap();
+        let set = KeySet::generate(Algorithm::Es256)
+            .unwrap()
+            .publish(former.public().clone());
+        assert_eq!(set.algorithm(), Algorithm::Es256);
+        let published: Vec<_> = set.public().keys.into_iter().map(|key| key.kid).collect();
+        assert_eq!(published, [set.signing().kid(), former.kid()]);
+        let shown = format!("{set:?}");
+        assert!(
+            published.iter().all(|kid| shown.contains(kid)),
+            "keys are shown by their names: {shown}"
+        );
+    }
+}
