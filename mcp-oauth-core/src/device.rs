@@ -469,4 +469,22 @@ mod tests {
             let _ = text.parse::<DeviceCode>();
         }
     }
+
+    #[test]
+    fn a_device_code_names_its_record_and_keeps_its_secret() {
+        let id = format!("{}-_", "A".repeat(20));
+        let code: DeviceCode = format!("{id}.secret").parse().unwrap();
+        assert_eq!(code.expose().expose(), format!("{id}.secret"));
+        assert_eq!((code.device.as_str(), code.to_string()), (&*id, format!("{id}.…")));
+        assert!(!format!("{code:?}").contains("secret\""));
+        for wrong in [
+            id.clone(),
+            format!("{}.secret", &id[1..]),
+            format!("{id}A.secret"),
+            format!("{}!.secret", &id[1..]),
+            ".".to_owned(),
+        ] {
+            assert!(wrong.parse::<DeviceCode>().is_err(), "{wrong}");
+        }
+    }
 }
