@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue, Method, Request};
 use libfuzzer_sys::fuzz_target;
 use mcp_oauth_tests::application::{Application, TRUSTED_PROXY};
 use mcp_oauth_tests::client::Client;
+use mcp_oauth_tests::device;
 
 const METHODS: [Method; 6] = [
     Method::GET,
@@ -17,7 +18,7 @@ const METHODS: [Method; 6] = [
     Method::OPTIONS,
     Method::HEAD,
 ];
-const PATHS: [&str; 16] = [
+const PATHS: [&str; 17] = [
     "/authorize",
     "/consent",
     "/callback",
@@ -28,6 +29,7 @@ const PATHS: [&str; 16] = [
     "/introspect",
     "/device_authorization",
     "/device",
+    "/device/consent",
     "/development/sign-in",
     "/jwks",
     "/.well-known/oauth-authorization-server",
@@ -51,7 +53,7 @@ static SERVED: LazyLock<(tokio::runtime::Runtime, Application, Client)> = LazyLo
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("a runtime");
-    let application = Application::default();
+    let application = device::application();
     let client = runtime.block_on(Client::public(&application));
     (runtime, application, client)
 });

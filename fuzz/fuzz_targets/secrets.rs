@@ -1,9 +1,11 @@
-//! Codes, refresh tokens, and the other values that leave and come back: one spelling each, and nothing shown.
+//! Codes, refresh tokens, and the other values that leave and come back: one spelling each (or any, for what people
+//! type), and nothing shown.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use mcp_oauth_core::client::ClientId;
+use mcp_oauth_core::device::{DeviceCode, UserCode};
 use mcp_oauth_core::grant::{AuthorizationCode, GrantId, RefreshToken};
 use mcp_oauth_core::pkce::{CodeChallenge, CodeVerifier};
 use mcp_oauth_core::transaction::{SignInState, TransactionId};
@@ -17,6 +19,16 @@ fuzz_target!(|text: &str| {
             format!("{another:?} {another}"),
             "its secret is shown"
         );
+    }
+    if let Ok(code) = text.parse::<DeviceCode>() {
+        assert_eq!(code.expose().expose(), text);
+        let (device, secret) = text.split_once('.').expect("two parts");
+        assert_eq!(code.device().as_str(), device);
+        assert!(secret.len() < 20 || !format!("{code:?} {code}").contains(secret));
+    }
+    if let Ok(code) = text.parse::<UserCode>() {
+        assert_eq!(code.expose().parse::<UserCode>().expect("what was shown can be entered"), code);
+        assert_eq!(format!("{code:?}"), "UserCode(…)");
     }
     if let Ok(token) = text.parse::<RefreshToken>() {
         assert_eq!(token.expose().expose(), text);

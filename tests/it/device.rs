@@ -12,6 +12,7 @@ use mcp_oauth_core::grant::policy::{GrantPolicy, GrantRequest, PolicyError, Verd
 use mcp_oauth_core::limits::{Limits, Quota};
 use mcp_oauth_core::server::builder::{ConfigurationError, Lifetimes};
 use mcp_oauth_core::store::{FeedPage, FeedPosition, Key, Kind, Store, StoreError};
+use mcp_oauth_core::token::keys::{KeyRotation, KeySealing};
 use mcp_oauth_store::MemoryStore;
 use mcp_oauth_store::memory::Bounds;
 use mcp_oauth_tests::application::{Answer, Application, FILES, ISSUER, NOTES, SCOPE, files, notes, request};
@@ -613,6 +614,32 @@ async fn the_list_of_a_resource_counts_at_the_approval_and_when_the_tokens_are_f
     let device = Device::begin(&for_ada).await;
     assert_eq!(device.let_in(&for_ada, "ada").await.status, 200);
     assert_eq!(refused(&device.poll(&for_grace).await), with(400, "access_denied"));
+}
+
+/// Nobody has asked this node for anything that reads the keys before.
+#[tokio::test]
+async fn a_device_gets_tokens_from_a_node_that_has_not_read_the_shared_keys_yet() {
+    let sealing = KeySealing::new(&mcp_oauth_core::secret::Secret::random()).unwrap();
+    let first = application();
+    let node = |application: &Application| {
+        let sealing = sealing.clone();
+        Application::with(application.store.clone(), application.clock.clone(), |builder| {
+            builder
+                .device_authorization()
+                .stored_keys(sealing, KeyRotation::default())
+        })
+    };
+    let (fetches, verifies) = (node(&first), node(&first));
+    let device = Device::begin(&fetches).await;
+    device.let_in(&fetches, "ada").await;
+    let tokens = Tokens::of(&device.poll(&fetches).await);
+    assert_eq!(verifies.call(NOTES, &tokens.access_token).await.status, 200);
+    // Long after the keys were last read.
+    fetches.clock.advance(Duration::from_secs(24 * 60 * 60));
+    let device = Device::of(&fetches, device.client).await;
+    device.let_in(&fetches, "ada").await;
+    let tokens = Tokens::of(&device.poll(&fetches).await);
+    assert_eq!(verifies.call(NOTES, &tokens.access_token).await.status, 200);
 }
 
 #[tokio::test]

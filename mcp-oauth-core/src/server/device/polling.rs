@@ -10,7 +10,8 @@
 
 use std::time::Duration;
 
-use futures_util::future::{join3, try_join};
+use futures_util::TryFutureExt as _;
+use futures_util::future::{join3, try_join3};
 
 use crate::audit::{Action, Event};
 use crate::client::Client;
@@ -45,8 +46,12 @@ impl AuthorizationServer {
         let code: Option<DeviceCode> = form.require("device_code")?.parse().ok();
         let resources = self.wanted_resources(form)?;
         let scope = form.get("scope")?;
-        let loading = async { Ok(self.polling_device(code.as_ref()).await?) };
-        let ((_, client), mut loaded) = try_join(self.proven_client(form, authorization, event), loading).await?;
+        let ((_, client), mut loaded, ()) = try_join3(
+            self.proven_client(form, authorization, event),
+            self.polling_device(code.as_ref()).err_into(),
+            self.prepare_keys().err_into(),
+        )
+        .await?;
         self.may_use_devices(&client)?;
         let request = PollRequest {
             client,
