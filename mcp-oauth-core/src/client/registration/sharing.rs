@@ -20,6 +20,9 @@ impl ClientMetadata {
         canonical
             .redirect_uris
             .sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+        canonical
+            .grant_types
+            .sort_unstable_by_key(|grant_type| grant_type.as_str());
         canonical.contacts.sort_unstable();
         canonical.contacts.dedup();
         match serde_json::to_string(&canonical) {
@@ -46,6 +49,7 @@ mod tests {
             "redirect_uris": ["http://127.0.0.1/a", "http://127.0.0.1/b"],
             "token_endpoint_auth_method": "none",
             "client_name": "Notes",
+            "grant_types": ["authorization_code", "refresh_token"],
             "contacts": ["ada@a.example", "grace@a.example"],
         });
         for (name, value) in members.as_object().unwrap() {
