@@ -31,6 +31,9 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "test-util")]
+pub mod contract;
+
 /// What kind of record a key leads to. A store may keep each kind within a bound of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -58,6 +61,19 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: &'static [Self] = &[
+        Self::Client,
+        Self::Document,
+        Self::Transaction,
+        Self::Grant,
+        Self::Counter,
+        Self::Once,
+        Self::Keys,
+        Self::Device,
+        Self::UserCode,
+    ];
+
     /// A short name, as it may stand in front of the identifier in a database.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -166,6 +182,8 @@ impl FeedPage {
 /// * `None` as time to live means for ever.
 /// * A store at its bound refuses new records with [`StoreError::Full`]; it does not evict.
 /// * An error means that the operation may or may not have happened; success means that it has.
+///
+/// The feature `test-util` has this contract as tests that any store can be put through: `store::contract`.
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Reads a record.

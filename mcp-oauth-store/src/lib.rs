@@ -5,6 +5,9 @@
 //! | store | for |
 //! |---|---|
 //! | [`MemoryStore`] | one process: a person, a team, a test. Everything is gone when the process ends |
+//! | `RedisStore` (feature `redis`) | any number of processes: Redis or Valkey as one node, behind Sentinel, or as a Cluster |
+//!
+//! Both pass the contract that `mcp-oauth-core` publishes for every store (`store::contract`, feature `test-util`).
 //!
 //! ```
 //! use mcp_oauth_core::store::{Key, Kind, Store};
@@ -23,8 +26,12 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod memory;
+#[cfg(feature = "redis")]
+pub mod redis;
 
 pub use memory::MemoryStore;
+#[cfg(feature = "redis")]
+pub use redis::RedisStore;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -15,6 +15,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -117,15 +118,42 @@ impl Shelf {
     }
 }
 
-#[derive(Default)]
 struct Feed {
+    /// Tells this feed's positions from those of every other.
+    name: u64,
     /// Each entry with the time until which it has to stay readable.
     entries: VecDeque<(UnixTime, Bytes)>,
     /// How many entries have ever been dropped from the front.
     dropped: u64,
 }
 
+impl Default for Feed {
+    fn default() -> Self {
+        Self {
+            // The standard library's hashers begin at random.
+            name: RandomState::new().hash_one(()),
+            entries: VecDeque::new(),
+            dropped: 0,
+        }
+    }
+}
+
 impl Feed {
+    /// The position behind this many entries.
+    fn position(&self, count: u64) -> FeedPosition {
+        FeedPosition(format!("{:016x}-{count}", self.name))
+    }
+
+    /// How many entries come before a position. A position of another feed is the beginning: what would come before it
+    /// there, nobody here has seen.
+    fn before(&self, position: &FeedPosition) -> u64 {
+        let end = self.dropped + self.entries.len() as u64;
+        let counted = position.0.rsplit_once('-').and_then(|(_, count)| count.parse().ok());
+        counted
+            .filter(|count| *count <= end && self.position(*count) == *position)
+            .unwrap_or(0)
+    }
+
     fn drop_expired(&mut self, now: UnixTime) {
         while self
             .entries
@@ -296,13 +324,11 @@ impl Store for MemoryStore {
         let mut contents = self.lock();
         contents.feed.drop_expired(self.clock.now());
         let feed = &contents.feed;
-        let after = position
-            .and_then(|position| position.0.parse::<u64>().ok())
-            .unwrap_or(0);
+        let after = position.map_or(0, |position| feed.before(position));
         let skip = usize::try_from(after.saturating_sub(feed.dropped)).unwrap_or(usize::MAX);
         let end = feed.dropped + feed.entries.len() as u64;
         let entries = feed.entries.iter().skip(skip).map(|(_, entry)| entry.clone()).collect();
-        Ok(FeedPage::new(entries, Some(FeedPosition(end.to_string())), false))
+        Ok(FeedPage::new(entries, Some(feed.position(end)), false))
     }
 }
 

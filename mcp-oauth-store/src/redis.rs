@@ -1,0 +1,303 @@
+//! A store in Redis or Valkey, for any number of processes: one node, behind Sentinel, or a Cluster.
+//!
+//! Each operation of [`RedisStore`] touches exactly one key, by a plain command or by a script of a few lines that Redis
+//! runs atomically. So it needs no hash tags in a Cluster, and nothing is locked. Everything but clients that live for
+//! ever has a time to live, so Redis forgets by itself what is over.
+//!
+//! ```no_run
+//! use mcp_oauth_store::RedisStore;
+//!
+//! # fn example() -> Result<(), mcp_oauth_store::redis::InvalidConfiguration> {
+//! let store: RedisStore = "redis://:password@redis.example".parse()?;
+//! // or, by the variables REDIS_URL, REDIS_PASSWORD and their like:
+//! let store = RedisStore::from_env()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Nothing is connected to before the first operation, so a server starts without its Redis and answers `503` until it is
+//! there. [`RedisConfiguration`] says what can be set.
+//!
+//! # What Redis has to be
+//!
+//! Redis 6.2 or newer (for `XADD … MINID`), or any Valkey. Three settings matter:
+//!
+//! * `maxmemory-policy noeviction`. Any other policy throws out records that are still good, and people are signed out
+//!   for no reason. At the bound, new records are then refused ([`StoreError::Full`]) and the old ones stay.
+//! * `appendonly yes`, or a restart forgets what happened since the last snapshot. With `appendfsync everysec` a crash of
+//!   the machine loses a second, with `always` nothing.
+//! * With replicas, `min-replicas-to-write 1`: a primary that has lost its replicas, because it is the one that was cut
+//!   off, then stops taking writes that a failover would throw away. [`RedisConfiguration::replicas`] goes further:
+//!   a write counts only when a replica has it.
+//!
+//! A user of the access control list needs no more than this:
+//!
+//! ```text
+//! ACL SETUSER mcp-oauth on >password resetkeys ~mcp-oauth:* resetchannels -@all
+//!     +get +set +unlink +incr +xadd +xrange +xrevrange +pexpire +time +eval +evalsha +ping
+//! ```
+//!
+//! and `+select` for another database than 0, `+wait` to wait for replicas, `+role` behind Sentinel, `+cluster|slots` and
+//! `+asking` in a Cluster.
+//!
+//! # When something goes wrong
+//!
+//! | Redis | this store |
+//! |---|---|
+//! | is gone, hangs, starts, fails over, is read-only, wants another password | [`StoreError::Unavailable`] after at most the two timeouts; the next operation connects anew |
+//! | loses the answer to a write | asks once more: the mark of the write tells whether it took place. A removal that is repeated may find nothing left and say so. An addition to a number is not repeated, except by the client library in a Cluster, and then counts twice |
+//! | has no memory left | [`StoreError::Full`] for new records, [`StoreError::Unavailable`] for changes |
+//! | forgot the scripts | is sent them again |
+//! | moves slots of the Cluster | is followed |
+//! | holds a value that is none of ours | [`StoreError::Unreadable`] |
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use mcp_oauth_core::store::{FeedPage, FeedPosition, Key, Store, StoreError};
+use redis::Value;
+
+mod configuration;
+mod connect;
+mod failure;
+mod feed;
+mod keys;
+mod lanes;
+mod records;
+mod scripts;
+
+pub use configuration::{InvalidConfiguration, RedisConfiguration};
+
+use connect::Source;
+use failure::Failure;
+use keys::Keys;
+use lanes::{Effect, Lanes, Patience, Request};
+use records::Mark;
+use scripts::{COMPARE_AND_SET, Call, INCREMENT, PUBLISH};
+
+/// A store in Redis or Valkey.
+///
+/// One of these per process is enough: all requests share its connections. See the [module](self) for what it needs.
+pub struct RedisStore {
+    lanes: Lanes,
+    keys: Keys,
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("RedisStore")
+            .field("keys", &self.keys)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RedisStore {
+    /// A store as configured. Connects with its first operation.
+    ///
+    /// # Errors
+    ///
+    /// When the configuration cannot be used, such as a certificate authority that is none.
+    pub fn new(configuration: &RedisConfiguration) -> Result<Self, InvalidConfiguration> {
+        let source =
+            Source::new(configuration).map_err(|error| InvalidConfiguration::Refused(error.category().to_owned()))?;
+        let patience = Patience {
+            connection: configuration.connection_timeout,
+            response: configuration.response_timeout,
+        };
+        Ok(Self {
+            lanes: Lanes::new(source, configuration.lanes.get(), patience, configuration.replicas),
+            keys: Keys::below(&configuration.prefix),
+        })
+    }
+
+    /// A store as the environment says: see [`RedisConfiguration::from_env`].
+    ///
+    /// # Errors
+    ///
+    /// When `REDIS_URL` is not set, or something cannot be used.
+    pub fn from_env() -> Result<Self, InvalidConfiguration> {
+        Self::new(&RedisConfiguration::from_env()?)
+    }
+
+    async fn stored(&self, key: &str) -> Result<Option<Bytes>, Failure> {
+        let mut command = redis::cmd("GET");
+        command.arg(key);
+        let stored: Option<Vec<u8>> = self
+            .lanes
+            .send(Request::Command(&command, Some(key)), Effect::None)
+            .await?;
+        Ok(stored.map(Bytes::from))
+    }
+}
+
+impl FromStr for RedisStore {
+    type Err = InvalidConfiguration;
+
+    /// A store by its URL: see [`RedisConfiguration`].
+    fn from_str(url: &str) -> Result<Self, InvalidConfiguration> {
+        Self::new(&url.parse()?)
+    }
+}
+
+/// A time to live as Redis takes it: whole milliseconds, one at least. What is longer than ten thousand years is that.
+fn milliseconds(time_to_live: Duration) -> String {
+    const LONGEST: u128 = 10_000 * 365 * 24 * 60 * 60 * 1000;
+    time_to_live
+        .as_nanos()
+        .div_ceil(1_000_000)
+        .clamp(1, LONGEST)
+        .to_string()
+}
+
+#[async_trait]
+impl Store for RedisStore {
+    async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+        let stored = self.stored(&self.keys.record(key)).await;
+        let Some(stored) = stored.map_err(|failure| failure.about(key))? else {
+            return Ok(None);
+        };
+        match records::read(&stored) {
+            Some(record) => Ok(Some(record)),
+            None => Err(StoreError::Unreadable {
+                key: key.clone(),
+                reason: "something else has written it".to_owned(),
+            }),
+        }
+    }
+
+    async fn insert(&self, key: &Key, record: Bytes, time_to_live: Option<Duration>) -> Result<bool, StoreError> {
+        let (name, mark) = (self.keys.record(key), Mark::random());
+        let mut command = redis::cmd("SET");
+        command.arg(&name).arg(mark.before(&record)).arg("NX");
+        if let Some(time_to_live) = time_to_live {
+            command.arg("PX").arg(milliseconds(time_to_live));
+        }
+        let request = Request::Command(&command, Some(&name));
+        let answer: Value = self
+            .lanes
+            .send(request, Effect::Repeatable)
+            .await
+            .map_err(|failure| failure.about_new(key))?;
+        if answer == Value::Okay {
+            return Ok(true);
+        }
+        // There is a record already: somebody else's, or this one, if it was sent twice.
+        let stored = self.stored(&name).await.map_err(|failure| failure.about(key))?;
+        Ok(stored.is_some_and(|stored| mark.wrote(&stored)))
+    }
+
+    async fn compare_and_set(
+        &self,
+        key: &Key,
+        expected: &[u8],
+        record: Bytes,
+        time_to_live: Option<Duration>,
+    ) -> Result<bool, StoreError> {
+        let (name, mark) = (self.keys.record(key), Mark::random());
+        let time_to_live = time_to_live.map(milliseconds).unwrap_or_default();
+        let call = Call {
+            script: &COMPARE_AND_SET,
+            key: &name,
+            arguments: &[expected, mark.as_bytes(), &record, time_to_live.as_bytes()],
+        };
+        let replaced: i64 = self
+            .lanes
+            .send(Request::Script(call), Effect::Repeatable)
+            .await
+            .map_err(|failure| failure.about(key))?;
+        Ok(replaced == 1)
+    }
+
+    async fn remove(&self, key: &Key) -> Result<bool, StoreError> {
+        let name = self.keys.record(key);
+        let mut command = redis::cmd("UNLINK");
+        command.arg(&name);
+        let removed: i64 = self
+            .lanes
+            .send(Request::Command(&command, Some(&name)), Effect::Repeatable)
+            .await
+            .map_err(|failure| failure.about(key))?;
+        Ok(removed == 1)
+    }
+
+    async fn increment(&self, key: &Key, time_to_live: Duration) -> Result<u64, StoreError> {
+        let (name, time_to_live) = (self.keys.record(key), milliseconds(time_to_live));
+        let call = Call {
+            script: &INCREMENT,
+            key: &name,
+            arguments: &[time_to_live.as_bytes()],
+        };
+        self.lanes
+            .send(Request::Script(call), Effect::Once)
+            .await
+            .map_err(|failure| failure.about_new(key))
+    }
+
+    async fn publish_ended(&self, entry: &str, time_to_live: Duration) -> Result<(), StoreError> {
+        let (name, time_to_live) = (self.keys.feed(), milliseconds(time_to_live));
+        let call = Call {
+            script: &PUBLISH,
+            key: &name,
+            arguments: &[entry.as_bytes(), time_to_live.as_bytes()],
+        };
+        // An entry that stands there twice says the same as one.
+        let _: Value = self.lanes.send(Request::Script(call), Effect::Repeatable).await?;
+        Ok(())
+    }
+
+    async fn read_ended(&self, position: Option<&FeedPosition>) -> Result<FeedPage, StoreError> {
+        let name = self.keys.feed();
+        if let Some(from) = feed::identifier(position) {
+            let answer = self.feed_answer(&name, Some(from)).await?;
+            if let Some(page) = feed::page(answer, Some(from))? {
+                return Ok(page);
+            }
+        }
+        let answer = self.feed_answer(&name, None).await?;
+        Ok(feed::page(answer, None)?.unwrap_or_default())
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        let command = redis::cmd("PING");
+        let _: Value = self.lanes.send(Request::Command(&command, None), Effect::None).await?;
+        Ok(())
+    }
+}
+
+impl RedisStore {
+    async fn feed_answer(&self, key: &str, from: Option<&str>) -> Result<Value, Failure> {
+        let command = feed::request(key, from);
+        self.lanes
+            .send(Request::Command(&command, Some(key)), Effect::None)
+            .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_to_live_is_whole_milliseconds_and_never_none() {
+        for (time_to_live, written) in [
+            (Duration::ZERO, "1"),
+            (Duration::from_nanos(1), "1"),
+            (Duration::from_micros(1500), "2"),
+            (Duration::from_secs(60), "60000"),
+            (Duration::MAX, "315360000000000"),
+        ] {
+            assert_eq!(milliseconds(time_to_live), written);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_store_whose_redis_is_not_there_says_so_at_once() {
+        let store: RedisStore = "redis://127.0.0.1:1".parse().unwrap();
+        assert!(matches!(store.ping().await, Err(StoreError::Unavailable(_))));
+        assert_eq!(format!("{store:?}").matches("127.0.0.1").count(), 0);
+    }
+}
