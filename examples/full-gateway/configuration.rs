@@ -16,7 +16,7 @@ use mcp_oauth_core::policy::AllowList;
 use mcp_oauth_core::secret::Secret;
 use mcp_oauth_core::server::builder::Lifetimes;
 use mcp_oauth_core::token::keys::{Algorithm, KeyRotation, KeySealing, SigningKey};
-use mcp_oauth_tower::TrustedProxies;
+use mcp_oauth_tower::{RedisConfiguration, TrustedProxies};
 use serde::{Deserialize, Deserializer};
 
 use crate::clients::{ClientSettings, EnterpriseSettings};
@@ -32,6 +32,7 @@ strength. The most important ones:
   GATEWAY_LISTEN          address and port to listen on [127.0.0.1:8080]
   GATEWAY_PUBLIC_URL      how clients reach the gateway [http:// and the address]
   GITHUB_CLIENT_ID        with GITHUB_CLIENT_SECRET: sign in with GitHub instead of made-up people
+  REDIS_URL               where records are kept [the memory of the process]
   ALLOWED_GITHUB_USERS    who may sign in: logins, org=acme or team=acme/ops, set apart by commas, or * for everybody
 The README beside the example lists all of them.";
 
@@ -41,7 +42,7 @@ const DEFAULT_FILE: &str = "gateway.toml";
 const PREFIX: &str = "GATEWAY_";
 
 /// Names without the prefix that people know from elsewhere, and what they mean here.
-const WELL_KNOWN: [(&str, &str); 8] = [
+const WELL_KNOWN: [(&str, &str); 13] = [
     ("GITHUB_CLIENT_ID", "GATEWAY_GITHUB__CLIENT_ID"),
     ("GITHUB_CLIENT_SECRET", "GATEWAY_GITHUB__CLIENT_SECRET"),
     ("ALLOWED_GITHUB_USERS", "GATEWAY_ALLOWED_USERS"),
@@ -50,7 +51,14 @@ const WELL_KNOWN: [(&str, &str); 8] = [
     ("CLIENT_LIFETIME", "GATEWAY_CLIENT_LIFETIME"),
     ("JWT_PRIVATE_KEY_B64", "GATEWAY_SIGNING_KEY"),
     ("JWT_ALGORITHM", "GATEWAY_SIGNING_ALGORITHM"),
+    ("REDIS_URL", "GATEWAY_REDIS__URL"),
+    ("REDIS_USERNAME", "GATEWAY_REDIS__USERNAME"),
+    (REDIS_PASSWORD, "GATEWAY_REDIS__PASSWORD"),
+    ("REDIS_KEY_PREFIX", "GATEWAY_REDIS__KEY_PREFIX"),
+    ("REDIS_CA_FILE", "GATEWAY_REDIS__CA_FILE"),
 ];
+
+const REDIS_PASSWORD: &str = "REDIS_PASSWORD";
 
 /// The settings of the gateway.
 #[derive(Debug, Deserialize)]
@@ -66,6 +74,8 @@ pub(crate) struct Configuration {
     built_in_allowed_users: Option<String>,
     /// Sign in with GitHub.
     github: GitHubSettings,
+    /// Where records are kept, if not in memory.
+    redis: RedisSettings,
     /// How access tokens are signed.
     #[serde(deserialize_with = "some_algorithm")]
     signing_algorithm: Option<Algorithm>,
@@ -126,6 +136,7 @@ impl Default for Configuration {
             allowed_users: None,
             built_in_allowed_users: None,
             github: GitHubSettings::default(),
+            redis: RedisSettings::default(),
             signing_algorithm: None,
             signing_key: None,
             key_sealing_secret: None,
@@ -168,6 +179,26 @@ impl fmt::Debug for GitHubSettings {
         formatter
             .debug_struct("GitHubSettings")
             .field("client_id", &self.client_id)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RedisSettings {
+    url: Option<String>,
+    username: Option<String>,
+    password: Option<String>,
+    key_prefix: Option<String>,
+    ca_file: Option<PathBuf>,
+}
+
+impl fmt::Debug for RedisSettings {
+    /// Without the URL, in which there may be a password.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("RedisSettings")
+            .field("key_prefix", &self.key_prefix)
             .finish_non_exhaustive()
     }
 }
@@ -242,7 +273,17 @@ impl Configuration {
         environment: HashMap<String, String>,
     ) -> anyhow::Result<Self> {
         let file = File::new(toml.unwrap_or(DEFAULT_FILE), FileFormat::Toml).required(toml.is_some());
+        // Letter by letter, and not as the number that it may look like.
+        let password = [&environment, &dotenv].into_iter().find_map(|variables| {
+            let names = ["GATEWAY_REDIS__PASSWORD", REDIS_PASSWORD].iter();
+            names
+                .filter_map(|name| variables.get(*name))
+                .find(|value| !value.is_empty())
+                .cloned()
+        });
         Config::builder()
+            .set_override_option("redis.password", password)
+            .context("the configuration cannot be read")?
             .add_source(file)
             .add_source(variables(dotenv))
             .add_source(variables(environment))
@@ -252,6 +293,7 @@ impl Configuration {
     }
 
     fn check(&self) -> anyhow::Result<()> {
+        self.redis()?;
         let github = self.github_app()?;
         self.keys()?;
         if github.is_none() && !self.listen.ip().is_loopback() {
@@ -319,6 +361,32 @@ impl Configuration {
             (Some(_), None) => anyhow::bail!("GITHUB_CLIENT_ID is set: set GITHUB_CLIENT_SECRET too"),
             (None, Some(_)) => anyhow::bail!("GITHUB_CLIENT_SECRET is set: set GITHUB_CLIENT_ID too"),
         }
+    }
+
+    /// The Redis to keep records in, if there is one.
+    pub(crate) fn redis(&self) -> anyhow::Result<Option<RedisConfiguration>> {
+        let settings = &self.redis;
+        let Some(url) = &settings.url else {
+            let alone = settings.username.is_some() || settings.password.is_some();
+            anyhow::ensure!(!alone, "there is a user name or password for Redis: set REDIS_URL too");
+            return Ok(None);
+        };
+        let mut redis: RedisConfiguration = url.parse().context("REDIS_URL cannot be used")?;
+        if let Some(username) = &settings.username {
+            redis = redis.username(username);
+        }
+        if let Some(password) = &settings.password {
+            redis = redis.password(password.as_str());
+        }
+        if let Some(prefix) = &settings.key_prefix {
+            redis = redis.prefix(prefix).context("REDIS_KEY_PREFIX cannot be used")?;
+        }
+        if let Some(file) = &settings.ca_file {
+            let pem =
+                std::fs::read(file).with_context(|| format!("REDIS_CA_FILE cannot be read: {}", file.display()))?;
+            redis = redis.certificate_authority(pem);
+        }
+        Ok(Some(redis))
     }
 
     /// The proxies whose word is taken.
@@ -484,6 +552,23 @@ mod tests {
         let configuration = read("", &[], &[]).unwrap();
         assert_eq!(configuration.issuer(), "http://127.0.0.1:8080");
         assert!(configuration.github_app().unwrap().is_none());
+    }
+
+    #[test]
+    fn redis_is_used_when_its_url_is_set_and_its_password_is_taken_letter_by_letter() {
+        assert!(read("", &[], &[]).unwrap().redis().unwrap().is_none());
+        let environment = [("REDIS_URL", "redis://cache/1"), ("REDIS_PASSWORD", "0070")];
+        let configuration = read("", &[("REDIS_PASSWORD", "weaker")], &environment).unwrap();
+        assert_eq!(configuration.redis.password.as_deref(), Some("0070"));
+        assert!(configuration.redis().unwrap().is_some());
+        assert!(!format!("{configuration:?}").contains("0070"));
+        let from_file = read("[redis]\nurl = \"redis://cache\"\nkey_prefix = \"staging:\"", &[], &[]).unwrap();
+        assert!(from_file.redis().unwrap().is_some());
+
+        assert!(refusal("", &[("REDIS_PASSWORD", "alone")]).contains("REDIS_URL"));
+        assert!(refusal("", &[("REDIS_URL", "http://cache")]).contains("redis://"));
+        assert!(refusal("", &[("REDIS_URL", "redis://a"), ("REDIS_KEY_PREFIX", "{a}")]).contains("REDIS_KEY_PREFIX"));
+        assert!(refusal("", &[("REDIS_URL", "rediss://a"), ("REDIS_CA_FILE", "/nowhere")]).contains("REDIS_CA_FILE"));
     }
 
     #[test]

@@ -12,9 +12,10 @@ use axum::routing::get;
 use http::{StatusCode, header};
 use mcp_oauth_core::jwt::keys::MAXIMUM_SIZE;
 use mcp_oauth_core::server::builder::AuthorizationServerBuilder;
+use mcp_oauth_core::store::Store;
 use mcp_oauth_tower::{
-    AllowList, AuthorizationServer, DevIdentity, Fetcher, GitHub, KeySet, MemoryStore, OAuthLayer, Resource, Routes,
-    allowed_hosts, cors,
+    AllowList, AuthorizationServer, DevIdentity, Fetcher, GitHub, KeySet, MemoryStore, OAuthLayer, RedisStore,
+    Resource, Routes, allowed_hosts, cors,
 };
 use mcp_stdio_bridge::{Bridge, Command, Hosts, Origins};
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
@@ -70,7 +71,7 @@ impl Gateway {
             .collect();
         let mut builder = AuthorizationServer::builder(&issuer)
             .allow(allow)
-            .store(MemoryStore::default())
+            .shared_store(store(configuration)?)
             .lifetimes(configuration.lifetimes())
             .registration(
                 configuration
@@ -82,10 +83,12 @@ impl Gateway {
             Keys::Made(algorithm) => builder.signing_algorithm(algorithm),
             Keys::Own(key) => builder.keys(KeySet::new(key)),
             Keys::Stored(algorithm, sealing, rotation) => {
-                tracing::warn!(
-                    "everything is kept in memory, so the sealed signing keys end with this process all the same: to keep \
-                     them, use JWT_PRIVATE_KEY_B64"
-                );
+                if configuration.redis()?.is_none() {
+                    tracing::warn!(
+                        "everything is kept in memory, so the sealed signing keys end with this process all the same: to \
+                         keep them, use JWT_PRIVATE_KEY_B64 or REDIS_URL"
+                    );
+                }
                 builder.signing_algorithm(algorithm).stored_keys(sealing, rotation)
             }
         };
@@ -125,6 +128,7 @@ impl Gateway {
             .behind(configuration.trusted_proxies()?)
             .into_router()
             .route("/health", get(health))
+            .route("/ready", get(ready).with_state(auth.clone()))
             .with_state(());
         let mut bridges = Vec::new();
         for server in servers {
@@ -217,6 +221,14 @@ impl Server {
     }
 }
 
+/// Where records are kept. Redis need not be there yet: until it is, the gateway is not ready.
+fn store(configuration: &Configuration) -> anyhow::Result<Arc<dyn Store>> {
+    Ok(match configuration.redis()? {
+        Some(redis) => Arc::new(RedisStore::new(&redis).context("Redis cannot be used")?),
+        None => Arc::new(MemoryStore::default()),
+    })
+}
+
 fn servers(configuration: &Configuration) -> anyhow::Result<Vec<Server>> {
     let mut servers = Vec::new();
     if configuration.built_in_servers {
@@ -278,6 +290,17 @@ fn embedded(hosts: &[String]) -> StreamableHttpService<EchoServer, LocalSessionM
     // A session without messages ends after this time, and a tool that is still running with it.
     sessions.session_config.keep_alive = Some(IDLE_SESSION);
     StreamableHttpService::new(|| Ok(EchoServer::new()), Arc::new(sessions), configuration)
+}
+
+/// Whether requests should be sent here: not while the store does not answer.
+async fn ready(State(auth): State<AuthorizationServer>) -> (StatusCode, &'static str) {
+    match auth.ready().await {
+        Ok(()) => (StatusCode::OK, "ready"),
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the gateway is not ready");
+            (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer")
+        }
+    }
 }
 
 async fn health() -> &'static str {

@@ -99,6 +99,8 @@ pub use mcp_oauth_core::server::builder::{ConfigurationError, Lifetimes};
 pub use mcp_oauth_core::token::keys::{Algorithm, KeyRotation, KeySealing, KeySet, SigningKey};
 #[cfg(feature = "memory")]
 pub use mcp_oauth_store::MemoryStore;
+#[cfg(feature = "redis")]
+pub use mcp_oauth_store::redis::{RedisConfiguration, RedisStore};
 #[cfg(feature = "axum")]
 pub use proxies::TrustedProxies;
 #[cfg(feature = "axum")]

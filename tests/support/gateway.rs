@@ -72,7 +72,8 @@ fn command(directory: &TempDir, settings: &[(&str, &str)], toml: &str) -> Comman
     std::fs::write(directory.path().join("gateway.toml"), toml).expect("the directory can be written to");
     let mut command = Command::new(program());
     for (name, _) in std::env::vars() {
-        if name.starts_with("GATEWAY_") || name.starts_with("GITHUB_") || name.starts_with("RUST_BACKTRACE") {
+        let ours = ["GATEWAY_", "GITHUB_", "REDIS_", "RUST_BACKTRACE"];
+        if ours.iter().any(|prefix| name.starts_with(prefix)) {
             command.env_remove(name);
         }
     }
