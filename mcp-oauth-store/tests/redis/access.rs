@@ -41,7 +41,7 @@ async fn sentinels_and_clusters_need_what_the_documentation_adds() {
     if !available("sentinels_and_clusters_need_what_the_documentation_adds") {
         return;
     }
-    let watched = crate::servers::sentinel::Watched::start(&[]).await;
+    let watched = crate::servers::sentinel::Watched::start(&[], Duration::from_secs(60)).await;
     for node in &watched.nodes {
         node.ask::<Value>(&format!("{USER} +select +wait +role")).await.unwrap();
     }

@@ -63,7 +63,7 @@ async fn one_node_keeps_every_promise() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_primary_behind_sentinel_keeps_every_promise() {
     if available("a_primary_behind_sentinel_keeps_every_promise") {
-        let watched = Watched::start(&[]).await;
+        let watched = Watched::start(&[], Duration::from_secs(60)).await;
         every_promise(&Real::at(watched.configuration())).await;
     }
 }

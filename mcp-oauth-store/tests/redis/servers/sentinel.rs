@@ -1,5 +1,7 @@
 //! A primary, a replica, and three Sentinels that watch them.
 
+use std::time::Duration;
+
 use mcp_oauth_store::redis::RedisConfiguration;
 use redis::Value;
 use tempfile::TempDir;
@@ -16,7 +18,9 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    pub(crate) async fn start(settings: &[&str]) -> Self {
+    /// `patience` is how long the primary may be silent before it counts as gone. Where nothing is to fail over it is long,
+    /// since a busy machine keeps servers waiting too.
+    pub(crate) async fn start(settings: &[&str], patience: Duration) -> Self {
         let primary = Server::start(settings).await;
         let port = primary.port.to_string();
         let replica = Server::start(&[settings, &["--replicaof", "127.0.0.1", &port]].concat()).await;
@@ -27,7 +31,7 @@ impl Watched {
         .await;
         let mut sentinels = Vec::new();
         for _ in 0..3 {
-            sentinels.push(sentinel(&port).await);
+            sentinels.push(sentinel(&port, patience).await);
         }
         let watched = Self {
             nodes: [primary, replica],
@@ -60,11 +64,12 @@ impl Watched {
     }
 }
 
-async fn sentinel(primary: &str) -> Server {
+async fn sentinel(primary: &str, patience: Duration) -> Server {
+    let patience = patience.as_millis();
     let (port, directory) = (free_port(), TempDir::new().expect("a directory"));
     let settings = format!(
         "port {port}\nbind 127.0.0.1\nsentinel monitor {SERVICE} 127.0.0.1 {primary} 2\n\
-         sentinel down-after-milliseconds {SERVICE} 1000\nsentinel failover-timeout {SERVICE} 5000\n"
+         sentinel down-after-milliseconds {SERVICE} {patience}\nsentinel failover-timeout {SERVICE} 5000\n"
     );
     let file = directory.path().join("sentinel.conf");
     std::fs::write(&file, settings).expect("the directory can be written to");
