@@ -1,17 +1,16 @@
 //! A device without a browser gets its tokens (RFC 8628).
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use http::Method;
-use mcp_oauth_core::audit::{AuditSink, Event, Outcome};
+use mcp_oauth_core::audit::{Event, Outcome};
 use mcp_oauth_core::grant::policy::{GrantPolicy, GrantRequest, PolicyError, Verdict};
 use mcp_oauth_core::limits::{Limits, Quota};
 use mcp_oauth_core::server::builder::{ConfigurationError, Lifetimes};
-use mcp_oauth_core::store::{FeedPage, FeedPosition, Key, Kind, Store, StoreError};
+use mcp_oauth_core::store::Kind;
 use mcp_oauth_core::token::keys::{KeyRotation, KeySealing};
 use mcp_oauth_store::MemoryStore;
 use mcp_oauth_store::memory::Bounds;
@@ -19,6 +18,8 @@ use mcp_oauth_tests::application::{Answer, Application, FILES, ISSUER, NOTES, SC
 use mcp_oauth_tests::browser::Browser;
 use mcp_oauth_tests::client::{Client, REDIRECT_URI, Tokens, public_metadata};
 use mcp_oauth_tests::device::{DEVICE_GRANT, Device, application, device_metadata};
+use mcp_oauth_tests::events::Events;
+use mcp_oauth_tests::remembering_store::RememberingStore;
 use mcp_oauth_tower::AllowList;
 use serde_json::json;
 
@@ -792,92 +793,24 @@ async fn a_full_shelf_of_devices_is_a_503_and_leaves_everybody_else_alone() {
     Client::public(&application).await.sign_in(&application, "ada").await;
 }
 
-/// A store on which the first codes that are tried are always on another device already.
-#[derive(Clone, Debug)]
-struct Crowded {
-    inner: MemoryStore,
-    collisions: Arc<Mutex<u32>>,
-    written: Arc<Mutex<String>>,
-}
-
-impl Crowded {
-    fn new(collisions: u32) -> Self {
-        Self {
-            inner: MemoryStore::default(),
-            collisions: Arc::new(Mutex::new(collisions)),
-            written: Arc::default(),
-        }
-    }
-
-    fn remember(&self, key: &Key, record: &[u8]) {
-        let mut written = self.written.lock().unwrap();
-        written.extend([&key.to_string(), " ", &*String::from_utf8_lossy(record), "\n"]);
-    }
-}
-
-#[async_trait]
-impl Store for Crowded {
-    async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
-        self.inner.get(key).await
-    }
-
-    async fn insert(&self, key: &Key, record: Bytes, time_to_live: Option<Duration>) -> Result<bool, StoreError> {
-        self.remember(key, &record);
-        if key.kind() == Kind::UserCode {
-            let mut collisions = self.collisions.lock().unwrap();
-            if *collisions > 0 {
-                *collisions -= 1;
-                return Ok(false);
-            }
-        }
-        self.inner.insert(key, record, time_to_live).await
-    }
-
-    async fn compare_and_set(
-        &self,
-        key: &Key,
-        expected: &[u8],
-        record: Bytes,
-        time_to_live: Option<Duration>,
-    ) -> Result<bool, StoreError> {
-        self.remember(key, &record);
-        self.inner.compare_and_set(key, expected, record, time_to_live).await
-    }
-
-    async fn remove(&self, key: &Key) -> Result<bool, StoreError> {
-        self.inner.remove(key).await
-    }
-
-    async fn increment(&self, key: &Key, time_to_live: Duration) -> Result<u64, StoreError> {
-        self.inner.increment(key, time_to_live).await
-    }
-
-    async fn publish_ended(&self, grant: &str, time_to_live: Duration) -> Result<(), StoreError> {
-        self.inner.publish_ended(grant, time_to_live).await
-    }
-
-    async fn read_ended(&self, position: Option<&FeedPosition>) -> Result<FeedPage, StoreError> {
-        self.inner.read_ended(position).await
-    }
-}
-
 #[tokio::test]
 async fn a_code_that_another_device_shows_is_not_given_out_again() {
-    let store = Crowded::new(9);
+    let store = RememberingStore::default();
+    store.have_taken(Kind::UserCode, 9);
     let application = Application::new(|builder| builder.device_authorization().store(store.clone()));
     let device = Device::begin(&application).await;
-    assert_eq!(*store.collisions.lock().unwrap(), 0);
+    assert_eq!(store.still_taken(), 0);
     device.let_in(&application, "ada").await;
     assert_eq!(device.poll(&application).await.status, 200);
 
-    *store.collisions.lock().unwrap() = 10;
+    store.have_taken(Kind::UserCode, 10);
     let none_left = device.client.post(&application, "/device_authorization", &[]).await;
     assert_eq!(refused(&none_left), with(503, "temporarily_unavailable"));
 }
 
 #[tokio::test]
 async fn nothing_at_rest_lets_anybody_in() {
-    let store = Crowded::new(0);
+    let store = RememberingStore::default();
     let application = Application::new(|builder| builder.device_authorization().store(store.clone()));
     let device = Device::begin(&application).await;
     device.poll(&application).await;
@@ -894,25 +827,16 @@ async fn nothing_at_rest_lets_anybody_in() {
         tokens.access_token,
         tokens.refresh_token.split_once('.').unwrap().1.to_owned(),
     ]);
-    let written = store.written.lock().unwrap().clone();
+    let written = store.written();
     assert!(written.contains("device:") && written.contains("user-code:"));
     for secret in secrets {
         assert!(!written.contains(&secret), "{secret} is in the store");
     }
 }
 
-#[derive(Clone, Debug, Default)]
-struct Kept(Arc<Mutex<Vec<Event>>>);
-
-impl AuditSink for Kept {
-    fn record(&self, event: &Event) {
-        self.0.lock().unwrap().push(event.clone());
-    }
-}
-
 #[tokio::test]
 async fn each_step_of_a_device_is_reported_and_no_event_has_a_code() {
-    let kept = Kept::default();
+    let kept = Events::default();
     let application = Application::new(|builder| builder.device_authorization().audit(kept.clone()));
     let device = Device::begin(&application).await;
     device.poll(&application).await;
@@ -922,7 +846,7 @@ async fn each_step_of_a_device_is_reported_and_no_event_has_a_code() {
     application.clock.advance(Duration::from_secs(60));
     device.poll(&application).await;
 
-    let events = kept.0.lock().unwrap();
+    let events = kept.so_far();
     let names: Vec<_> = events
         .iter()
         .map(|event| (event.action.as_str(), matches!(event.outcome, Outcome::Success)))

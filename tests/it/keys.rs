@@ -1,13 +1,11 @@
 //! The signing keys of a whole installation: every node has the same ones, and none of them outlives its time.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Method;
-use mcp_oauth_core::audit::{AuditSink, Event};
 use mcp_oauth_core::clock::ManualClock;
 use mcp_oauth_core::secret::Secret;
 use mcp_oauth_core::server::builder::AuthorizationServerBuilder;
@@ -16,6 +14,7 @@ use mcp_oauth_core::token::keys::{Algorithm, KeyRotation, KeySealing};
 use mcp_oauth_store::MemoryStore;
 use mcp_oauth_tests::application::{Answer, Application, FILES, ISSUER, NOTES, request};
 use mcp_oauth_tests::client::{Client, Tokens};
+use mcp_oauth_tests::events::Events;
 use mcp_oauth_tests::failing_store::{FailingStore, Loss};
 use mcp_oauth_tests::hesitant_store::HesitantStore;
 use mcp_oauth_tower::{AllowList, AuthorizationServer, DevIdentity, Resource};
@@ -108,15 +107,6 @@ impl Installation {
     }
 }
 
-#[derive(Clone, Debug, Default)]
-struct Kept(Arc<Mutex<Vec<Event>>>);
-
-impl AuditSink for Kept {
-    fn record(&self, event: &Event) {
-        self.0.lock().unwrap().push(event.clone());
-    }
-}
-
 /// The name of the key that signed a token.
 fn kid_of(token: &str) -> String {
     let header = URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap()).unwrap();
@@ -173,7 +163,7 @@ async fn what_one_node_signs_every_node_verifies() {
 async fn nodes_that_start_at_the_same_time_agree_on_one_key() {
     for _ in 0..10 {
         let installation = Installation::new();
-        let kept = Kept::default();
+        let kept = Events::default();
         let node = || {
             installation.node_with(|builder| {
                 builder
@@ -194,13 +184,7 @@ async fn nodes_that_start_at_the_same_time_agree_on_one_key() {
             seen.extend(started.await.unwrap());
         }
         assert_eq!(seen.len(), 1);
-        let made: Vec<_> = kept
-            .0
-            .lock()
-            .unwrap()
-            .iter()
-            .filter_map(|event| event.key.clone())
-            .collect();
+        let made: Vec<_> = kept.so_far().iter().filter_map(|event| event.key.clone()).collect();
         assert_eq!(made, seen.into_iter().collect::<Vec<_>>(), "and say so once");
     }
 }

@@ -1,13 +1,13 @@
 //! How often something may be done, and from where it is counted.
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::Method;
-use mcp_oauth_core::audit::{Action, AuditSink, Event, Outcome};
+use mcp_oauth_core::audit::{Action, Outcome};
 use mcp_oauth_core::limits::{Limits, Quota};
 use mcp_oauth_tests::application::{Answer, Application, TRUSTED_PROXY, request};
 use mcp_oauth_tests::client::{Client, public_metadata};
+use mcp_oauth_tests::events::Events;
 
 fn with(limits: impl FnOnce(&mut Limits)) -> Application {
     let mut all = Limits::unlimited();
@@ -81,18 +81,9 @@ async fn a_person_whose_network_begins_too_many_sign_ins_sees_a_page() {
     assert!(refused.body.contains("try again later"));
 }
 
-#[derive(Clone, Debug, Default)]
-struct Kept(Arc<Mutex<Vec<Event>>>);
-
-impl AuditSink for Kept {
-    fn record(&self, event: &Event) {
-        self.0.lock().unwrap().push(event.clone());
-    }
-}
-
 #[tokio::test]
 async fn each_step_is_reported_with_who_what_for_whom_and_from_where() {
-    let kept = Kept::default();
+    let kept = Events::default();
     let application = Application::new(|builder| builder.audit(kept.clone()));
     assert_eq!(register(&application, "192.0.2.1", "").await.status, 201);
     let client = Client::public(&application).await;
@@ -102,7 +93,7 @@ async fn each_step_is_reported_with_who_what_for_whom_and_from_where() {
     let refresh_token = tokens["refresh_token"].as_str().unwrap();
     assert_eq!(client.refresh(&application, refresh_token, &[]).await.status, 400);
 
-    let events = kept.0.lock().unwrap();
+    let events = kept.so_far();
     let names: Vec<_> = events
         .iter()
         .map(|event| (event.action.as_str(), matches!(event.outcome, Outcome::Success)))

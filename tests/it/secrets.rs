@@ -2,77 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use mcp_oauth_core::randomness::Randomness;
-use mcp_oauth_core::store::{FeedPage, FeedPosition, Key, Store, StoreError};
-use mcp_oauth_store::MemoryStore;
 use mcp_oauth_tests::application::Application;
 use mcp_oauth_tests::browser::{Browser, arrival};
 use mcp_oauth_tests::client::{Client, Tokens, public_metadata};
-
-/// Remembers everything that was ever written to it, keys included.
-#[derive(Clone, Debug)]
-struct RememberingStore {
-    inner: MemoryStore,
-    written: Arc<Mutex<String>>,
-}
-
-impl RememberingStore {
-    fn remember(&self, key: &Key, record: &[u8]) {
-        let mut written = self.written.lock().unwrap();
-        written.extend([&key.to_string(), " ", &*String::from_utf8_lossy(record), "\n"]);
-    }
-}
-
-#[async_trait]
-impl Store for RememberingStore {
-    async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
-        self.inner.get(key).await
-    }
-
-    async fn insert(&self, key: &Key, record: Bytes, time_to_live: Option<Duration>) -> Result<bool, StoreError> {
-        self.remember(key, &record);
-        self.inner.insert(key, record, time_to_live).await
-    }
-
-    async fn compare_and_set(
-        &self,
-        key: &Key,
-        expected: &[u8],
-        record: Bytes,
-        time_to_live: Option<Duration>,
-    ) -> Result<bool, StoreError> {
-        self.remember(key, &record);
-        self.inner.compare_and_set(key, expected, record, time_to_live).await
-    }
-
-    async fn remove(&self, key: &Key) -> Result<bool, StoreError> {
-        self.inner.remove(key).await
-    }
-
-    async fn increment(&self, key: &Key, time_to_live: Duration) -> Result<u64, StoreError> {
-        self.inner.increment(key, time_to_live).await
-    }
-
-    async fn publish_ended(&self, grant: &str, time_to_live: Duration) -> Result<(), StoreError> {
-        self.inner.publish_ended(grant, time_to_live).await
-    }
-
-    async fn read_ended(&self, position: Option<&FeedPosition>) -> Result<FeedPage, StoreError> {
-        self.inner.read_ended(position).await
-    }
-}
+use mcp_oauth_tests::remembering_store::RememberingStore;
 
 #[tokio::test]
 async fn nothing_at_rest_can_be_replayed() {
-    let store = RememberingStore {
-        inner: MemoryStore::default(),
-        written: Arc::default(),
-    };
+    let store = RememberingStore::default();
     let application = Application::new(|builder| builder.store(store.clone()));
     let client = Client::confidential(&application).await;
     let mut browser = Browser::default();
@@ -87,7 +26,7 @@ async fn nothing_at_rest_can_be_replayed() {
         200
     );
 
-    let written = store.written.lock().unwrap().clone();
+    let written = store.written();
     let mut secrets: BTreeSet<String> = browser.cookie_values().into_iter().collect();
     for token in [&code, &first.refresh_token, &second.refresh_token] {
         // Behind the dot is the secret; a refresh token's begins after its generation.

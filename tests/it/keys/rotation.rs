@@ -10,11 +10,12 @@ use mcp_oauth_core::token::keys::{Algorithm, KeyRotation, KeySealing, KeyState};
 use mcp_oauth_store::MemoryStore;
 use mcp_oauth_tests::application::{Application, ISSUER, NOTES};
 use mcp_oauth_tests::client::{Client, Tokens};
+use mcp_oauth_tests::events::Events;
 use mcp_oauth_tests::failing_store::Loss;
 use mcp_oauth_tower::{AllowList, AuthorizationServer, DevIdentity, Resource};
 use serde_json::json;
 
-use super::{DAY, HOUR, Installation, Kept, kid_of, published, sign_in, status};
+use super::{DAY, HOUR, Installation, kid_of, published, sign_in, status};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_that_find_the_next_key_due_one_creates_it() {
@@ -201,7 +202,7 @@ async fn a_schedule_that_outruns_caches_is_refused_when_the_server_is_built() {
 
 #[tokio::test]
 async fn whoever_keeps_events_learns_which_key_was_made_or_withdrawn() {
-    let kept = Kept::default();
+    let kept = Events::default();
     let installation = Installation::new();
     let node = installation.node_with(|builder| builder.audit(kept.clone()));
     let [first] = published(&node).await.try_into().unwrap();
@@ -213,7 +214,7 @@ async fn whoever_keeps_events_learns_which_key_was_made_or_withdrawn() {
     node.server.withdraw_key(&first).await.unwrap();
     let [last] = published(&node).await.try_into().unwrap();
     node.server.withdraw_key("other").await.unwrap_err();
-    let events = kept.0.lock().unwrap().clone();
+    let events = kept.so_far();
     let seen: Vec<_> = events
         .iter()
         .map(|event| {
