@@ -172,11 +172,15 @@ impl Gateway {
         })
     }
 
-    /// Serves until the process is told to stop, then ends every child.
-    pub(crate) async fn serve(self, listener: TcpListener) -> anyhow::Result<()> {
+    /// Serves until `stop`, then ends every child.
+    pub(crate) async fn serve(
+        self,
+        listener: TcpListener,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> anyhow::Result<()> {
         let bridges = self.bridges.clone();
         let stopped = async move {
-            stop_signal().await;
+            stop.await;
             tracing::info!("stopping");
             for bridge in &bridges {
                 bridge.shutdown().await;
@@ -325,20 +329,23 @@ async fn known_host(State(hosts): State<Arc<Vec<String>>>, request: Request, nex
     }
 }
 
-async fn stop_signal() {
-    let interrupt = async { tokio::signal::ctrl_c().await };
-    #[cfg(unix)]
-    {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut terminate) => {
-                tokio::select! {
-                    _ = interrupt => {}
-                    _ = terminate.recv() => {}
-                }
-            }
-            Err(_) => drop(interrupt.await),
+/// Waits until the process is told to stop. It listens from now on, so whoever tells it before anybody waits is heard.
+#[cfg(unix)]
+pub(crate) fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + Send + use<>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let cannot = "cannot listen for being told to stop";
+    let mut interrupt = signal(SignalKind::interrupt()).context(cannot)?;
+    let mut terminate = signal(SignalKind::terminate()).context(cannot)?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
         }
-    }
-    #[cfg(not(unix))]
-    drop(interrupt.await);
+    })
+}
+
+/// Waits until the process is told to stop.
+#[cfg(not(unix))]
+pub(crate) fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + Send + use<>> {
+    Ok(async { drop(tokio::signal::ctrl_c().await) })
 }

@@ -64,6 +64,7 @@ async fn serve() -> anyhow::Result<()> {
         .init();
     let gateway = Gateway::build(&configuration)?;
     let listener = gateway.listen().await?;
+    let stop = gateway::stop_signal()?;
     announcement::print(&gateway);
-    gateway.serve(listener).await
+    gateway.serve(listener, stop).await
 }
