@@ -50,8 +50,11 @@ pub enum Kind {
     Grant,
     /// How often something was done in a window of time.
     Counter,
-    /// Something that may happen once, and has.
+    /// Something that may happen once, and has: an assertion of somebody whom the operator has configured.
     Once,
+    /// An assertion by which a client has proven itself that the operator has not configured. Anybody can bring one of those
+    /// and sign without end, so these have a bound of their own.
+    Assertion,
     /// The signing keys, sealed.
     Keys,
     /// A device that waits to be let in.
@@ -69,6 +72,7 @@ impl Kind {
         Self::Grant,
         Self::Counter,
         Self::Once,
+        Self::Assertion,
         Self::Keys,
         Self::Device,
         Self::UserCode,
@@ -84,6 +88,7 @@ impl Kind {
             Self::Grant => "grant",
             Self::Counter => "counter",
             Self::Once => "once",
+            Self::Assertion => "assertion",
             Self::Keys => "keys",
             Self::Device => "device",
             Self::UserCode => "user-code",

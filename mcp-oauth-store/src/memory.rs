@@ -38,8 +38,10 @@ pub struct Bounds {
     pub grants: usize,
     /// Counters of quotas (100,000).
     pub counters: usize,
-    /// Things that may happen once, such as the use of an assertion (100,000).
+    /// Assertions of those whom the operator has configured (100,000).
     pub once: usize,
+    /// Assertions of clients that the operator has not configured (100,000).
+    pub assertions: usize,
     /// Devices that wait to be let in, and as many codes that they show (5,000).
     pub devices: usize,
 }
@@ -53,6 +55,7 @@ impl Default for Bounds {
             grants: 200_000,
             counters: 100_000,
             once: 100_000,
+            assertions: 100_000,
             devices: 5_000,
         }
     }
@@ -66,6 +69,7 @@ impl Bounds {
             Kind::Transaction => self.transactions,
             Kind::Counter => self.counters,
             Kind::Once => self.once,
+            Kind::Assertion => self.assertions,
             Kind::Device | Kind::UserCode => self.devices,
             _ => self.grants,
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mcp_oauth_core::client::assertion::JWT_BEARER;
+use mcp_oauth_core::client::preregistered::PreregisteredClient;
 use mcp_oauth_core::clock::ManualClock;
 use mcp_oauth_core::limits::{Limits, Quota};
 use mcp_oauth_core::origin::Origin;
@@ -107,7 +108,7 @@ async fn an_assertion_is_good_for_one_request_on_all_nodes() {
     clock.advance(Duration::from_secs(1));
     let late = post(&second, "/introspect", &assertion, &token).await;
     assert!(late.status == 401 && late.body.contains("expired"), "{late:?}");
-    assert_eq!(first.store.inner().count(Kind::Once), 0, "and no longer");
+    assert_eq!(first.store.inner().count(Kind::Assertion), 0, "and no longer");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -169,7 +170,7 @@ async fn an_assertion_that_is_not_good_is_refused_and_uses_nothing_up() {
             "{changes}"
         );
     }
-    assert_eq!(application.store.inner().count(Kind::Once), 0);
+    assert_eq!(application.store.inner().count(Kind::Assertion), 0);
     let assertion = client.assertion(&application);
     let redeemed = post(&application, "/token", &assertion, &client.redemption(&code)).await;
     assert_eq!(redeemed.status, 200, "the code is still good");
@@ -248,7 +249,7 @@ async fn no_method_stands_in_for_another() {
             (400, "invalid_request")
         );
     }
-    assert_eq!(application.store.inner().count(Kind::Once), 0);
+    assert_eq!(application.store.inner().count(Kind::Assertion), 0);
 }
 
 #[tokio::test]
@@ -291,7 +292,7 @@ async fn a_store_that_is_gone_or_full_proves_nobody() {
 
     let clock = ManualClock::default();
     let mut bounds = Bounds::default();
-    bounds.once = 1;
+    bounds.assertions = 1;
     let store = MemoryStore::with_bounds(bounds).with_clock(clock.clone());
     let application = Application::with(FailingStore::new(store), clock, |builder| builder);
     let client = KeyClient::new(&application).await;
@@ -299,6 +300,29 @@ async fn a_store_that_is_gone_or_full_proves_nobody() {
         let assertion = client.assertion(&application);
         let answer = post(&application, "/introspect", &assertion, &[("token", "x")]).await;
         assert_eq!(answer.status, status);
+    }
+}
+
+/// Whoever registers a client can have it sign without end.
+#[tokio::test]
+async fn clients_that_bring_themselves_leave_room_for_the_assertions_of_those_that_are_configured() {
+    let clock = ManualClock::default();
+    let mut bounds = Bounds::default();
+    bounds.assertions = 1;
+    let store = FailingStore::new(MemoryStore::with_bounds(bounds).with_clock(clock.clone()));
+    let signer = Signer::new("a");
+    let configured = PreregisteredClient::with_keys("server", signer.jwks()).introspects(NOTES);
+    let application = Application::with(store, clock, |builder| builder.client(configured));
+    let stranger = KeyClient::new(&application).await;
+    let ask = async |assertion: String| {
+        post(&application, "/introspect", &assertion, &[("token", "x")])
+            .await
+            .status
+    };
+    assert_eq!(ask(stranger.assertion(&application)).await, 200);
+    assert_eq!(ask(stranger.assertion(&application)).await, 503);
+    for _ in 0..3 {
+        assert_eq!(ask(signer.assertion(&application, "server", &json!({}))).await, 200);
     }
 }
 

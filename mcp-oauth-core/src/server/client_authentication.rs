@@ -138,7 +138,12 @@ impl AuthorizationServer {
                     tracing::info!(client = %client.client_id, reason = %refused, "a client assertion was refused");
                     answer(&refused)
                 })?;
-        if self.use_once(&single_use).await? {
+        let kind = if self.0.clients.preregistered.contains_key(&client.client_id) {
+            Kind::Once
+        } else {
+            Kind::Assertion
+        };
+        if self.use_once(kind, &single_use).await? {
             return Ok(found);
         }
         Err(OAuthError::new(
@@ -245,8 +250,8 @@ impl AuthorizationServer {
     }
 
     /// Notes that something was used, and says whether this was the first time, on any node.
-    pub(super) async fn use_once(&self, single_use: &SingleUse) -> Result<bool, StoreError> {
-        let key = Key::new(Kind::Once, single_use.id.as_str());
+    pub(super) async fn use_once(&self, kind: Kind, single_use: &SingleUse) -> Result<bool, StoreError> {
+        let key = Key::new(kind, single_use.id.as_str());
         let time_to_live = single_use.until.since(self.now());
         store::insert(self.store(), &key, &(), Some(time_to_live)).await
     }

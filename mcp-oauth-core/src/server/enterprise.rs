@@ -60,6 +60,7 @@ use crate::jwt::verify::{ExpectedType, UnverifiedJwt};
 use crate::parameters::Parameters;
 use crate::resource::ResourceUri;
 use crate::scope::ScopeSet;
+use crate::store::Kind;
 
 /// How the metadata names this profile (draft-ietf-oauth-identity-assertion-authz-grant §7.2).
 pub const GRANT_PROFILE: &str = "urn:ietf:params:oauth:grant-profile:id-jag";
@@ -127,7 +128,7 @@ impl AuthorizationServer {
         self.prepare_keys().await.map_err(OAuthError::from)?;
         let validity = validity(&claims);
         let single_use = SingleUse::of("id-jag", &claims.iss, &claims.jti, validity.until());
-        if !self.use_once(&single_use).await? {
+        if !self.use_once(Kind::Once, &single_use).await? {
             return Err(refused("was used before (jti), get a new one from the identity provider").into());
         }
         let approval = Approval {
