@@ -261,6 +261,24 @@ mod tests {
         assert_ne!(somebody.verify(&somebody.claims).unwrap().id, single.id);
     }
 
+    /// Whose keys are elsewhere has them fetched again for a name that is new.
+    #[test]
+    fn an_assertion_says_who_signed_it_and_with_which_key() {
+        let setting = Setting::new();
+        let read = |header: &Value| {
+            let assertion = setting.keys.sign_anything(header, &setting.claims);
+            let form = [("client_assertion_type", JWT_BEARER), ("client_assertion", &assertion)]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into_iter()
+                .collect();
+            ClientAssertion::read(&form).unwrap().unwrap()
+        };
+        let named = read(&json!({"alg": "ES256", "kid": "the second"}));
+        assert_eq!(named.kid(), Some("the second"));
+        assert_eq!(named.subject(), Some(&setting.client.client_id));
+        assert_eq!(read(&json!({"alg": "ES256"})).kid(), None);
+    }
+
     #[test]
     fn each_claim_is_required_and_of_its_type() {
         let setting = Setting::new();
