@@ -241,6 +241,14 @@ mod tests {
     }
 
     #[test]
+    fn a_list_knows_whether_nobody_is_on_it_and_which_memberships_it_needs_to_be_told() {
+        let list = list("ada, org=acme, team=acme/ops");
+        assert!(!list.is_empty());
+        assert_eq!(list.memberships().count(), 2);
+        assert_eq!(AllowList::everybody().memberships().count(), 0);
+    }
+
+    #[test]
     fn a_person_can_be_listed_by_subject() {
         assert!(list("github:7").allows(&person("renamed")));
         assert!(!list("github:71").allows(&person("renamed")));
