@@ -30,6 +30,14 @@ pub(crate) fn digest_name(text: &str) -> String {
     SecretDigest::of(text).written()
 }
 
+/// Whether this is how 256 bits are written: 43 characters of base64url.
+pub(crate) fn is_encoded_256_bits(text: &str) -> bool {
+    text.len() == 43
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
 /// A secret in its written form.
 #[derive(Clone)]
 pub struct Secret(Zeroizing<String>);

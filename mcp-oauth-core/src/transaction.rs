@@ -30,7 +30,7 @@ use crate::pkce::{CodeChallenge, CodeVerifier};
 use crate::randomness::Randomness;
 use crate::resource::ResourceUri;
 use crate::scope::ScopeSet;
-use crate::secret::{Secret, SecretDigest};
+use crate::secret::{Secret, SecretDigest, is_encoded_256_bits};
 
 /// The identifier of a transaction: 256 random bits, so that nobody guesses one.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -52,13 +52,6 @@ impl TransactionId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
-
-fn is_encoded_256_bits(text: &str) -> bool {
-    text.len() == 43
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
 impl FromStr for TransactionId {

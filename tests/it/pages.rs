@@ -106,6 +106,19 @@ async fn no_page_shows_foreign_text_as_anything_but_text() {
     }
 }
 
+/// The page for codes is open to links from anywhere.
+#[tokio::test]
+async fn words_that_have_the_form_of_a_code_are_not_shown_as_one() {
+    let application = Application::default();
+    for words in ["Call 0800 555 123", "call-0800-555-123", &"x".repeat(44), ""] {
+        let code = format!("{}.{words}", "A".repeat(22));
+        let query = mcp_oauth_tests::application::encode(&[("code", &code)]);
+        let page = application.get(&format!("/success?{query}")).await;
+        assert_eq!(page.status, 400, "{words}");
+        assert!(words.is_empty() || !page.body.contains(words), "{words}");
+    }
+}
+
 #[tokio::test]
 async fn every_page_says_when_people_are_made_up() {
     let application = Application::default();

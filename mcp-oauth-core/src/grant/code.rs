@@ -12,7 +12,7 @@ use crate::client::redirect_uri::RedirectUri;
 use crate::clock::UnixTime;
 use crate::pkce::{CodeChallenge, CodeVerifier};
 use crate::randomness::Randomness;
-use crate::secret::{Secret, SecretDigest};
+use crate::secret::{Secret, SecretDigest, is_encoded_256_bits};
 
 /// An authorization code as the client gets it: `<grant>.<secret>`.
 #[derive(Clone, Debug)]
@@ -40,6 +40,10 @@ impl FromStr for AuthorizationCode {
 
     fn from_str(text: &str) -> Result<Self, InvalidGrantId> {
         let (grant, secret) = text.split_once('.').ok_or(InvalidGrantId)?;
+        // Codes are shown to people, so nothing else may pass for one.
+        if !is_encoded_256_bits(secret) {
+            return Err(InvalidGrantId);
+        }
         Ok(Self {
             grant: grant.parse()?,
             secret: Secret::from(secret),
