@@ -347,6 +347,8 @@ async fn the_allow_list_is_asked_about_the_subject() {
         ("*", true),
         ("", false),
         ("ada, U019488227, github:U019488227", false),
+        ("email=ada@acme.example", false),
+        ("domain=acme.example", false),
     ] {
         let enterprise = Enterprise::with(|builder| builder.allow(AllowList::parse(list).unwrap()));
         let answer = enterprise.bring(&enterprise.word(&claims), &[]).await;

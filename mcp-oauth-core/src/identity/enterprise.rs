@@ -4,8 +4,9 @@
 //! Nobody is sent to such a provider. It gives a client an assertion about a person, and this server takes its word for
 //! it: so it has to be configured, with its issuer, with its keys, and with the name that stands in front of its people.
 //!
-//! People are known by that name and the provider's `sub`, never by an e-mail address. An address that the provider
-//! says it has verified (`email_verified`) is passed on to policies, any other is dropped. If the provider is also the one
+//! People are known by that name and the provider's `sub`, never by an e-mail address: `email=` and `domain=` on an
+//! allow-list let none of them in, or one enterprise could name the addresses of another. An address that the provider
+//! says it has verified (`email_verified`) is passed on to a [policy](crate::grant::policy), any other is dropped. If the provider is also the one
 //! that people sign in with here, and has the same `sub` for this server, give it the same name: then a person is the
 //! same person either way.
 //!

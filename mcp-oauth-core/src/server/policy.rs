@@ -12,6 +12,7 @@ use crate::client::{Client, ClientId};
 use crate::error::{ErrorCode, OAuthError};
 use crate::grant::policy::{GrantPolicy, GrantRequest, Occasion, Verdict};
 use crate::grant::{EndReason, Grant, RefreshToken, Transition};
+use crate::identity::enterprise::Enterprise;
 use crate::identity::{Identity, Standing};
 use crate::origin::Origin;
 use crate::policy::Ground;
@@ -206,17 +207,26 @@ impl AuthorizationServer {
     /// What the lists let a person in for, to all of these resources: the least sure of the grounds. If they do not, a
     /// sentence that says so.
     pub(super) fn listed(&self, identity: &Identity, resources: &[ResourceUri]) -> Result<Ground, String> {
-        let of_server = self.0.allow.ground(identity);
+        // An address is the word of whoever tells it, and enterprises are only asked who their own people are.
+        let counts = |ground: &Ground| *ground != Ground::Email || !self.is_vouched_for(identity);
+        let of_server = self.0.allow.ground(identity).filter(counts);
         let mut least = of_server.ok_or("this person is not allowed to sign in here")?;
         for uri in resources {
             let may_not = || format!("this person is not allowed to use {uri}");
             // A resource that is not served any more has no list that could let anybody in.
             let resource = self.resource(uri.as_str()).ok_or_else(may_not)?;
             if let Some(list) = resource.allowed() {
-                least = least.max(list.ground(identity).ok_or_else(may_not)?);
+                least = least.max(list.ground(identity).filter(counts).ok_or_else(may_not)?);
             }
         }
         Ok(least)
+    }
+
+    /// Whether it is an enterprise's provider that speaks for this person, and not the one that people sign in with here.
+    fn is_vouched_for(&self, identity: &Identity) -> bool {
+        let provider = &identity.provider;
+        let speaks = |enterprise: &Enterprise| enterprise.name == *provider;
+        *provider != self.identity().id() && self.0.clients.enterprises.iter().any(speaks)
     }
 }
 
