@@ -134,7 +134,6 @@ impl Limits {
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code, reason = "the endpoints that count these come next")]
 pub(crate) enum Work {
     Registration,
     LastingRegistration,

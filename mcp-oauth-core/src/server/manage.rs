@@ -166,7 +166,7 @@ impl AuthorizationServer {
         for _ in 0..MAXIMUM_ROUNDS {
             let had_secret = loaded.record.metadata.token_endpoint_auth_method.needs_secret();
             let needs_secret = metadata.token_endpoint_auth_method.needs_secret();
-            let secret = (needs_secret && !had_secret).then(Secret::random);
+            let secret = (needs_secret && !had_secret).then(|| Secret::drawn_from(self.randomness()));
             let credential = match (had_secret, needs_secret) {
                 (true, true) => loaded.record.credential.clone(),
                 _ => credential(metadata.token_endpoint_auth_method, secret.as_ref()),
