@@ -6,11 +6,11 @@
 //!
 //! | endpoint | step | round trips to the store |
 //! |---|---|---|
-//! | [`authorize`] | checks the request, begins a transaction | 2 |
+//! | [`authorize`] | checks the request, begins a transaction | 2; 3 if a document may have to be fetched |
 //! | [`consent`] | the person approves or denies | 2 |
 //! | [`callback`] | the person is identified, the grant and its code exist | 2 |
 //! | [`token`] | the code or a refresh token becomes tokens | 2 |
-//! | [`device`] | a device asks to be let in | 2 |
+//! | [`device`] | a device asks to be let in | 2; likewise |
 //! | | a person enters the code that it shows | 3 |
 //! | | the person approves or denies, and is identified | 3, and 4 |
 //! | | the device polls | 2 |

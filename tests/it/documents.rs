@@ -1,13 +1,20 @@
 //! Clients whose identifier is the URL of what they say of themselves.
 
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
+use axum::extract::ConnectInfo;
 use http::Method;
 use mcp_oauth_core::client::host_policy::HostPolicy;
 use mcp_oauth_core::clock::ManualClock;
+use mcp_oauth_core::fetch::Resolve;
+use mcp_oauth_core::limits::{Limits, Quota};
 use mcp_oauth_core::store::Kind;
 use mcp_oauth_store::memory::{Bounds, MemoryStore};
-use mcp_oauth_tests::application::{Answer, Application, NOTES, request};
+use mcp_oauth_tests::application::{Answer, Application, NOTES, encode, request};
 use mcp_oauth_tests::browser::Browser;
 use mcp_oauth_tests::client::{Client, Tokens};
 use mcp_oauth_tests::device::{DEVICE_GRANT, Device};
@@ -589,4 +596,50 @@ async fn a_key_that_is_taken_out_of_the_document_is_not_good_any_more() {
     assert_eq!(too_old.status, 503, "keys that were not seen for a day prove nobody");
     published.publishes(&with(&new)).await;
     assert_eq!(published.refresh_with(&new, &tokens.refresh_token).await.status, 200);
+}
+
+/// Counts what it is asked for, and finds nothing.
+#[derive(Clone, Debug, Default)]
+struct Lookups(Arc<AtomicUsize>);
+
+#[async_trait]
+impl Resolve for Lookups {
+    async fn resolve(&self, _: &str) -> std::io::Result<Vec<IpAddr>> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Ok(Vec::new())
+    }
+}
+
+#[tokio::test]
+async fn a_network_that_has_begun_too_many_sign_ins_has_no_more_documents_looked_for() {
+    let lookups = Lookups::default();
+    let fetcher = Fetcher::default().resolver(lookups.clone());
+    let mut limits = Limits::default();
+    limits.authorizations_of_a_network = Quota::per_minute(2);
+    limits.device_authorizations_of_a_network = Quota::per_minute(2);
+    let application = Application::new(|builder| {
+        builder
+            .limits(limits)
+            .client_id_metadata_documents(fetcher)
+            .device_authorization()
+    });
+    let query = encode(&[("client_id", "https://client.example/client.json")]);
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    for _ in 0..4 {
+        for (method, path, headers, body) in [
+            (Method::GET, format!("/authorize?{query}"), &[][..], ""),
+            (
+                Method::POST,
+                "/device_authorization".to_owned(),
+                &form[..],
+                query.as_str(),
+            ),
+        ] {
+            let mut request = request(method, &path, headers, body);
+            let peer = ConnectInfo(SocketAddr::from(([203, 0, 113, 1], 1)));
+            request.extensions_mut().insert(peer);
+            assert_ne!(application.send(request).await.status, 200);
+        }
+    }
+    assert_eq!(lookups.0.load(Ordering::SeqCst), 4);
 }

@@ -19,7 +19,6 @@
 
 use std::fmt;
 
-use futures_util::future::try_join;
 use url::Url;
 
 use super::AuthorizationServer;
@@ -237,12 +236,15 @@ impl AuthorizationServer {
         parameters: &Parameters,
         origin: &Origin,
     ) -> Result<ConsentPrompt, AuthorizeError> {
-        let (client, ()) = try_join(
-            self.requesting_client(parameters),
-            self.spend(Work::Authorization, origin),
-        )
-        .await
-        .map_err(AuthorizeError::Page)?;
+        let client = self
+            .paid_for(
+                Work::Authorization,
+                origin,
+                parameters,
+                self.requesting_client(parameters),
+            )
+            .await
+            .map_err(AuthorizeError::Page)?;
         let redirect_uri =
             redirect_uri(&self.0.registration.redirect_uris, &client, parameters).map_err(AuthorizeError::Page)?;
 

@@ -82,8 +82,8 @@ impl AuthorizationServer {
         event: &mut Event,
     ) -> Result<DeviceAuthorization, TokenError> {
         let origin = event.origin;
-        let spent = async { Ok(self.spend(Work::DeviceAuthorization, &origin).await?) };
-        let (client, ()) = try_join(self.client_of_device(form, authorization, event), spent).await?;
+        let client = Box::pin(self.client_of_device(form, authorization, event));
+        let client = self.paid_for(Work::DeviceAuthorization, &origin, form, client).await?;
         self.may_use_devices(&client)?;
         let (resources, scopes) = self.wanted_access(form)?;
         let request = DeviceRequest {
