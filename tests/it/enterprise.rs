@@ -471,3 +471,34 @@ async fn the_providers_keys_are_fetched_and_can_be_rotated() {
     let answer = enterprise.bring(&word, &[]).await;
     assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, "1"));
 }
+
+/// Whoever registers a client names an address, and can have it answer as slowly as it likes.
+#[tokio::test]
+async fn strangers_whose_keys_come_slowly_do_not_keep_the_providers_keys_from_being_fetched() {
+    let (provider, host) = (Signer::new("idp"), MockServer::start().await);
+    let slowly = ResponseTemplate::new(200).set_delay(Duration::from_secs(1));
+    let at_once = ResponseTemplate::new(200).set_body_json(provider.jwks());
+    for (address, answer) in [("/slow", slowly), ("/jwks", at_once)] {
+        Mock::given(path(address)).respond_with(answer).mount(&host).await;
+    }
+    let fetcher = Fetcher::default().allow_loopback().maximum_in_flight(1);
+    let acme = EnterpriseIssuer::with_keys_at("acme", IDP, format!("{}/jwks", host.uri()));
+    let application = Application::new(|builder| builder.remote_keys(fetcher).enterprise(acme).client(assistant()));
+    let metadata = json!({"redirect_uris": ["http://127.0.0.1/cb"], "token_endpoint_auth_method": "private_key_jwt",
+        "jwks_uri": format!("{}/slow", host.uri())});
+    let stranger = Client::register(&application, &metadata).await;
+    let enterprise = Enterprise { provider, application };
+    let assertion = Signer::new("a").assertion(&enterprise.application, &stranger.client_id, &json!({}));
+    let slow = post(&enterprise.application, "/introspect", &assertion, &[("token", "x")]);
+    let brought = async {
+        while host.received_requests().await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        enterprise.bring(&enterprise.word(&json!({})), &[]).await
+    };
+    tokio::select! {
+        biased;
+        answer = slow => panic!("the stranger's keys came first: {answer:?}"),
+        answer = brought => assert_eq!(answer.status, 200, "{answer:?}"),
+    }
+}

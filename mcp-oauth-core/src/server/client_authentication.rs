@@ -37,6 +37,24 @@ use crate::limits::Work;
 use crate::origin::Origin;
 use crate::store::{self, Key, Kind, Loaded, StoreError};
 
+/// Who has brought a client, or keys, here. What strangers bring has bounds of its own, so that they use up nothing of what
+/// the operator has configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bringer {
+    Operator,
+    Stranger,
+}
+
+impl Bringer {
+    /// Where it is remembered that an assertion was used.
+    fn assertions(self) -> Kind {
+        match self {
+            Self::Operator => Kind::Once,
+            Self::Stranger => Kind::Assertion,
+        }
+    }
+}
+
 impl AuthorizationServer {
     /// The client that a request claims to come from, if there is one.
     pub(super) async fn find_client(
@@ -130,7 +148,12 @@ impl AuthorizationServer {
             assertion.verify_in_vain();
             return Err(not_proven());
         };
-        let keys = self.public_keys(keys, assertion.kid()).await?;
+        let bringer = if self.0.clients.preregistered.contains_key(&client.client_id) {
+            Bringer::Operator
+        } else {
+            Bringer::Stranger
+        };
+        let keys = self.public_keys(keys, assertion.kid(), bringer).await?;
         let single_use =
             assertion
                 .verify(client, &keys, self.issuer(), self.now())
@@ -138,12 +161,7 @@ impl AuthorizationServer {
                     tracing::info!(client = %client.client_id, reason = %refused, "a client assertion was refused");
                     answer(&refused)
                 })?;
-        let kind = if self.0.clients.preregistered.contains_key(&client.client_id) {
-            Kind::Once
-        } else {
-            Kind::Assertion
-        };
-        if self.use_once(kind, &single_use).await? {
+        if self.use_once(bringer.assertions(), &single_use).await? {
             return Ok(found);
         }
         Err(OAuthError::new(
@@ -153,23 +171,35 @@ impl AuthorizationServer {
     }
 
     /// The keys that a client, or an issuer, has published here or there.
-    pub(super) async fn public_keys(&self, keys: &ClientKeys, kid: Option<&str>) -> Result<Arc<JwkSet>, OAuthError> {
+    pub(super) async fn public_keys(
+        &self,
+        keys: &ClientKeys,
+        kid: Option<&str>,
+        bringer: Bringer,
+    ) -> Result<Arc<JwkSet>, OAuthError> {
         match keys {
             ClientKeys::Inline(set) => JwkSet::read(set).map(Arc::new).map_err(|error| {
                 tracing::warn!(%error, "the registered keys of a client cannot be used");
                 not_proven()
             }),
-            ClientKeys::Remote(url) => self.remote_keys(url, kid).await,
+            ClientKeys::Remote(url) => self.remote_keys(url, kid, bringer).await,
         }
     }
 
     #[cfg(feature = "remote-jwks")]
-    async fn remote_keys(&self, url: &url::Url, kid: Option<&str>) -> Result<Arc<JwkSet>, OAuthError> {
+    async fn remote_keys(
+        &self,
+        url: &url::Url,
+        kid: Option<&str>,
+        bringer: Bringer,
+    ) -> Result<Arc<JwkSet>, OAuthError> {
         use crate::jwt::remote::RemoteKeysError;
 
-        let Some(remote) = &self.0.clients.remote_keys else {
-            return Err(keys_elsewhere());
+        let remote = match bringer {
+            Bringer::Operator => &self.0.clients.configured_keys,
+            Bringer::Stranger => &self.0.clients.remote_keys,
         };
+        let remote = remote.as_ref().ok_or_else(keys_elsewhere)?;
         remote.get(url, kid, self.now()).await.map_err(|error| match error {
             RemoteKeysError::Unavailable { .. } => OAuthError::new(
                 ErrorCode::TemporarilyUnavailable,
@@ -187,7 +217,7 @@ impl AuthorizationServer {
 
     #[cfg(not(feature = "remote-jwks"))]
     #[allow(clippy::unused_async, reason = "with the feature it waits")]
-    async fn remote_keys(&self, _: &url::Url, _: Option<&str>) -> Result<Arc<JwkSet>, OAuthError> {
+    async fn remote_keys(&self, _: &url::Url, _: Option<&str>, _: Bringer) -> Result<Arc<JwkSet>, OAuthError> {
         Err(keys_elsewhere())
     }
 

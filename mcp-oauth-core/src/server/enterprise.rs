@@ -45,6 +45,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::AuthorizationServer;
+use super::client_authentication::Bringer;
 use super::token::{TokenError, TokenResponse};
 use crate::audit::{Action, Event};
 use crate::client::Client;
@@ -166,7 +167,7 @@ impl AuthorizationServer {
             refused("is from an issuer (iss) whose word is not taken here, which has to be configured to the letter")
         })?;
         let keys = self
-            .public_keys(&enterprise.keys, jwt.kid())
+            .public_keys(&enterprise.keys, jwt.kid(), Bringer::Operator)
             .await
             .map_err(|error| match error.code() {
                 ErrorCode::TemporarilyUnavailable => error,

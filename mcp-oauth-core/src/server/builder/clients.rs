@@ -9,7 +9,7 @@ use crate::client::ClientId;
 use crate::client::host_policy::HostPolicy;
 use crate::client::preregistered::{InvalidPreregisteredClient, Preregistered, PreregisteredClient};
 #[cfg(feature = "remote-jwks")]
-use crate::fetch::Fetcher;
+use crate::fetch::{DEFAULT_MAXIMUM_IN_FLIGHT, Fetcher};
 use crate::identity::IdentityProvider;
 use crate::identity::enterprise::{CLIENT, Enterprise, EnterpriseIssuer, InvalidEnterpriseIssuer};
 #[cfg(feature = "cimd")]
@@ -35,6 +35,10 @@ pub(in crate::server) struct ConfiguredClients {
     pub(in crate::server) enterprises: Vec<Enterprise>,
     #[cfg(feature = "remote-jwks")]
     pub(in crate::server) remote_keys: Option<RemoteKeys>,
+    /// The same for what is configured. These are fetched and kept apart, or strangers who publish many sets, slowly, would
+    /// take the turns and the places of those that the operator has named.
+    #[cfg(feature = "remote-jwks")]
+    pub(in crate::server) configured_keys: Option<RemoteKeys>,
 }
 
 impl AuthorizationServerBuilder {
@@ -126,6 +130,10 @@ impl ClientConfiguration {
         Ok(ConfiguredClients {
             preregistered,
             enterprises,
+            #[cfg(feature = "remote-jwks")]
+            configured_keys: fetcher
+                .clone()
+                .map(|fetcher| RemoteKeys::new(fetcher.maximum_in_flight(DEFAULT_MAXIMUM_IN_FLIGHT))),
             #[cfg(feature = "remote-jwks")]
             remote_keys: fetcher.map(RemoteKeys::new),
         })
