@@ -289,6 +289,23 @@ async fn a_client_that_registered_itself_may_bring_one() {
 }
 
 #[tokio::test]
+async fn a_client_that_registered_itself_and_brings_assertions_is_not_forgotten() {
+    let enterprise = Enterprise::new();
+    let signer = Signer::new("a");
+    let metadata = json!({"redirect_uris": ["http://127.0.0.1/cb"], "token_endpoint_auth_method": "private_key_jwt",
+        "jwks": signer.jwks()});
+    let client = Client::register(&enterprise.application, &metadata).await;
+    for _ in 0..3 {
+        let word = enterprise.word(&json!({"client_id": client.client_id}));
+        let assertion = signer.assertion(&enterprise.application, &client.client_id, &json!({}));
+        let fields = [("grant_type", JWT_BEARER), ("assertion", word.as_str())];
+        let answer = post(&enterprise.application, "/token", &assertion, &fields).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        enterprise.application.clock.advance(Duration::from_secs(23 * 60 * 60));
+    }
+}
+
+#[tokio::test]
 async fn resource_and_scope_are_what_assertion_request_and_server_agree_on() {
     const WIDE: &str = "http://127.0.0.1:8080/wide/mcp";
     let enterprise = Enterprise::with(|builder| {

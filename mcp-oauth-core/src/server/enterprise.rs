@@ -42,6 +42,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join;
 use serde::Deserialize;
 
 use super::AuthorizationServer;
@@ -111,10 +112,11 @@ impl AuthorizationServer {
         let assertion = form.require("assertion")?;
         let wanted = self.wanted_resources(form)?;
         let asked = form.get("scope")?;
-        let client = self.proven(presented, &event.origin).await?.record;
-        self.may_bring_assertions(&client)?;
+        let known = self.proven(presented, &event.origin).await?;
+        let client = &known.record;
+        self.may_bring_assertions(client)?;
 
-        let (enterprise, claims) = self.verified_assertion(assertion, &client).await?;
+        let (enterprise, claims) = self.verified_assertion(assertion, client).await?;
         let identity = person(enterprise, &claims)?;
         event.subject = Some(identity.subject());
         let resources = self.resources_of_assertion(&claims, wanted)?;
@@ -133,12 +135,14 @@ impl AuthorizationServer {
             return Err(refused("was used before (jti), get a new one from the identity provider").into());
         }
         let approval = Approval {
-            client_id: client.client_id,
+            client_id: client.client_id.clone(),
             identity,
             resources,
             scopes,
         };
-        self.issue_without_code(approval, event).await
+        let renewed = self.renew_client(Some(&known));
+        let (tokens, ()) = join(self.issue_without_code(approval, event), renewed).await;
+        tokens
     }
 
     fn may_bring_assertions(&self, client: &Client) -> Result<(), OAuthError> {
