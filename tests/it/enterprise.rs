@@ -305,6 +305,39 @@ async fn a_client_that_registered_itself_and_brings_assertions_is_not_forgotten(
     }
 }
 
+/// Nobody has been sent to the authorization endpoint by it, so nothing is known of it yet.
+#[tokio::test]
+async fn a_client_with_a_document_may_bring_one_and_its_document_is_read_once_the_provider_has_named_it() {
+    let host = MockServer::start().await;
+    let fetcher = Fetcher::default().allow_loopback().timeout(Duration::from_millis(500));
+    let enterprise = Enterprise::with(|builder| builder.client_id_metadata_documents(fetcher));
+    let (signer, client_id) = (Signer::new("a"), format!("{}/client.json", host.uri()));
+    let document = json!({"client_id": client_id, "client_name": "A published client",
+        "redirect_uris": ["http://127.0.0.1/cb"], "token_endpoint_auth_method": "private_key_jwt", "jwks": signer.jwks()});
+    Mock::given(path("/client.json"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(document))
+        .mount(&host)
+        .await;
+    let bring = async |word: &str| {
+        let assertion = signer.assertion(&enterprise.application, &client_id, &json!({}));
+        let fields = [("grant_type", JWT_BEARER), ("assertion", word)];
+        post(&enterprise.application, "/token", &assertion, &fields).await
+    };
+    let of_another = enterprise.word(&json!({}));
+    let of_nobody = Signer::new("idp").sign(&header(), &json!({"iss": IDP, "client_id": client_id}));
+    for word in [of_another.as_str(), of_nobody.as_str(), "x"] {
+        assert_eq!(refusal(&bring(word).await), (401, "invalid_client".to_owned()));
+    }
+    assert_eq!(
+        host.received_requests().await.unwrap().len(),
+        0,
+        "strangers have nothing fetched"
+    );
+    let answer = bring(&enterprise.word(&json!({"client_id": client_id}))).await;
+    let called = enterprise.application.call(NOTES, &access_token(&answer)).await.json();
+    assert_eq!(called["client_id"], client_id.as_str());
+}
+
 #[tokio::test]
 async fn resource_and_scope_are_what_assertion_request_and_server_agree_on() {
     const WIDE: &str = "http://127.0.0.1:8080/wide/mcp";

@@ -49,9 +49,9 @@ use super::AuthorizationServer;
 use super::client_authentication::Bringer;
 use super::token::{TokenError, TokenResponse};
 use crate::audit::{Action, Event};
-use crate::client::Client;
 use crate::client::authentication::PresentedClient;
 use crate::client::registration::GrantType;
+use crate::client::{Client, ClientId};
 use crate::error::{ErrorCode, OAuthError};
 use crate::grant::Approval;
 use crate::identity::Identity;
@@ -112,11 +112,13 @@ impl AuthorizationServer {
         let assertion = form.require("assertion")?;
         let wanted = self.wanted_resources(form)?;
         let asked = form.get("scope")?;
+        #[cfg(feature = "cimd")]
+        self.read_document_of_named(presented, assertion).await?;
         let known = self.proven(presented, &event.origin).await?;
         let client = &known.record;
         self.may_bring_assertions(client)?;
 
-        let (enterprise, claims) = self.verified_assertion(assertion, client).await?;
+        let (enterprise, claims) = self.verified_assertion(assertion, &client.client_id).await?;
         let identity = person(enterprise, &claims)?;
         event.subject = Some(identity.subject());
         let resources = self.resources_of_assertion(&claims, wanted)?;
@@ -145,6 +147,21 @@ impl AuthorizationServer {
         tokens
     }
 
+    /// A client that is known by its document may come here first. What it says of itself is read once the provider has
+    /// named it, so that no stranger has this server fetch anything.
+    #[cfg(feature = "cimd")]
+    async fn read_document_of_named(&self, presented: &PresentedClient, assertion: &str) -> Result<(), OAuthError> {
+        let Some(client_id) = presented.client_id().filter(|client_id| client_id.is_url()) else {
+            return Ok(());
+        };
+        match self.verified_assertion(assertion, client_id).await {
+            Ok(_) => self.document_client(client_id.as_str()).await.map(drop),
+            Err(error) if error.code() == ErrorCode::TemporarilyUnavailable => Err(error),
+            // The client is to prove itself before it is told anything.
+            Err(_) => Ok(()),
+        }
+    }
+
     fn may_bring_assertions(&self, client: &Client) -> Result<(), OAuthError> {
         let refuse = |reason| Err(OAuthError::new(ErrorCode::UnauthorizedClient, reason));
         if !client.credential.is_confidential() {
@@ -158,7 +175,11 @@ impl AuthorizationServer {
     }
 
     /// The claims of an assertion that its provider has signed, for this server and this client, and that is good now.
-    async fn verified_assertion(&self, assertion: &str, client: &Client) -> Result<(&Enterprise, Claims), OAuthError> {
+    async fn verified_assertion(
+        &self,
+        assertion: &str,
+        client_id: &ClientId,
+    ) -> Result<(&Enterprise, Claims), OAuthError> {
         #[derive(Deserialize)]
         struct Issuer {
             iss: String,
@@ -189,7 +210,7 @@ impl AuthorizationServer {
                 "is not for this server: aud must be {issuer} and nothing else"
             )));
         }
-        if claims.client_id != client.client_id.as_str() {
+        if claims.client_id != client_id.as_str() {
             return Err(refused(
                 "was given to another client: client_id must be that of the client that brings it",
             ));
