@@ -299,6 +299,17 @@ mod tests {
         assert_eq!(refused(None, "client_secret=x"), ErrorCode::InvalidRequest);
     }
 
+    #[test]
+    fn it_is_known_whether_something_was_shown_and_where() {
+        let read = |header: Option<&str>, encoded: &str| PresentedClient::read(header, &form(encoded)).unwrap();
+        let by_header = read(Some(&header("a:b")), "");
+        assert!(by_header.used_header() && by_header.shows_something());
+        let by_form = read(None, "client_id=a&client_secret=b");
+        assert!(!by_form.used_header() && by_form.shows_something());
+        let named = read(None, "client_id=a");
+        assert!(!named.used_header() && !named.shows_something());
+    }
+
     proptest::proptest! {
         #[test]
         fn reading_never_panics(header in ".*", id in ".*") {
