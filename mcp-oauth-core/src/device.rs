@@ -422,6 +422,18 @@ mod tests {
         assert!(approved.approve(approval, BEGINNING).unwrap().is_none());
     }
 
+    /// So that who takes a redemption back leaves that of another request alone.
+    #[test]
+    fn a_redemption_belongs_to_the_grant_that_it_was_made_for() {
+        let (device, _) = device();
+        let approved = device.approve(approval("ada", BEGINNING), BEGINNING).unwrap().unwrap();
+        let (grant, another) = (GrantId::random(), GrantId::random());
+        assert!(!approved.is_redeemed_by(&grant), "nobody has fetched the tokens yet");
+        let redeemed = approved.redeemed(&grant, BEGINNING);
+        assert!(redeemed.is_redeemed_by(&grant));
+        assert!(!redeemed.is_redeemed_by(&another));
+    }
+
     #[test]
     fn nobody_decides_and_nobody_waits_after_the_end() {
         let (device, code) = device();
