@@ -12,7 +12,7 @@
 //! | to write such an address so that nobody notices | the host is taken from the parsed URL, where `2130706433`, `0x7f.1`, `0177.0.0.1`, `[::ffff:127.0.0.1]` and `127.0.0.1` are addresses and the same one |
 //! | to name a public address first and a private one afterwards | names are looked up once for each fetch, by the guard, whose answer is all that the connector gets; connections are not kept for the next fetch |
 //! | to send the request on to somewhere else | redirects are not followed, and proxy variables of the environment are not read |
-//! | the operator's credentials | none are sent: no cookies, no `Authorization`, no client certificate, no `Referer`; a URL with a user name is refused |
+//! | the operator's credentials | none are sent: no cookies, no `Authorization`, no client certificate, no `Referer`; a URL with a user name is refused. (The one exception is an introspection endpoint of the operator's own choice, see [`access`](crate::access)) |
 //! | to keep the server busy | five seconds for everything, half of that to connect; a bounded body; nothing is decompressed; 64 fetches at once |
 //! | to pass something else off as an answer | the status has to be 200 and the type JSON |
 //!
@@ -62,10 +62,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use reqwest::Client;
 use reqwest::redirect::Policy;
+use reqwest::{Client, RequestBuilder};
 use tokio::sync::Semaphore;
 use url::{Host, Url};
 
@@ -123,6 +123,7 @@ impl Default for Fetcher {
             guard: Guard {
                 resolver: Arc::new(SystemResolver::default()),
                 loopback: false,
+                private_networks: false,
             },
             timeout: DEFAULT_TIMEOUT,
             maximum_body: DEFAULT_MAXIMUM_BODY,
@@ -183,6 +184,20 @@ impl Fetcher {
         self
     }
 
+    /// Lets hosts through that are in a private network (RFC 1918, RFC 6598, RFC 4193), by https alone. For URLs that the
+    /// operator has chosen, such as those of an authorization server of their own, and never for strangers' ones.
+    #[must_use]
+    pub fn allow_private_networks(mut self) -> Self {
+        self.guard.private_networks = true;
+        self.client = OnceLock::new();
+        self
+    }
+
+    /// Whether loopback URLs are let through.
+    pub(crate) fn allows_loopback(&self) -> bool {
+        self.guard.loopback
+    }
+
     /// Gets `url`, if it may be got: one request, and one answer of status 200 and JSON.
     ///
     /// # Errors
@@ -195,10 +210,35 @@ impl Fetcher {
     /// over, and nobody hears of it.
     pub async fn get(&self, url: &Url) -> Result<Fetched, FetchError> {
         self.admit(url)?;
-        let _in_flight = self.in_flight.try_acquire().map_err(|_| FetchError::Busy)?;
-        let request = self
+        self.answer(self.client()?.get(url.clone())).await
+    }
+
+    /// Sends a form to an endpoint that the operator has named, with the credentials that are meant for it. Guarded as
+    /// [`get`](Self::get) is.
+    pub(crate) async fn post_form(
+        &self,
+        url: &Url,
+        authorization: Option<HeaderValue>,
+        form: String,
+    ) -> Result<Fetched, FetchError> {
+        self.admit(url)?;
+        let mut request = self
             .client()?
-            .get(url.clone())
+            .post(url.clone())
+            .header(
+                CONTENT_TYPE,
+                HeaderValue::from_static("application/x-www-form-urlencoded"),
+            )
+            .body(form);
+        if let Some(authorization) = authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        self.answer(request).await
+    }
+
+    async fn answer(&self, request: RequestBuilder) -> Result<Fetched, FetchError> {
+        let _in_flight = self.in_flight.try_acquire().map_err(|_| FetchError::Busy)?;
+        let request = request
             .header(ACCEPT, HeaderValue::from_static("application/json"))
             .header(ACCEPT_ENCODING, HeaderValue::from_static("identity"))
             .timeout(self.timeout);

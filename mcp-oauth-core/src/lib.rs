@@ -23,6 +23,7 @@
 //! | a device that waits to be let in | [`device`] |
 //! | clients: registration, redirect URIs, authentication | [`client`] |
 //! | access tokens: keys, claims, verification | [`token`] |
+//! | what a protected resource knows of its caller | [`access`] |
 //! | tokens that others have signed: their keys, and what they prove | [`jwt`] |
 //! | which grants have ended | [`revocation`] |
 //! | who people are, and who may sign in | [`identity`], [`policy`] |
@@ -60,6 +61,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod access;
 pub mod audit;
 pub mod client;
 pub mod clock;

@@ -17,7 +17,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::client::ClientId;
-use crate::clock::UnixTime;
+use crate::clock::{Clock, UnixTime};
 use crate::grant::GrantId;
 use crate::store::{FeedPosition, Store, StoreError};
 
@@ -29,7 +29,7 @@ pub const MAXIMUM_AGE: Duration = Duration::from_secs(1);
 pub(crate) const MARGIN: Duration = Duration::from_secs(60);
 
 /// Something that has ended, with everything that came of it. Written as an entry of the feed.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     Grant(GrantId),
     Client(ClientId),
@@ -57,7 +57,8 @@ impl Ended {
 #[derive(Debug, Default)]
 struct Known {
     /// Until when each end has to be remembered: until every token that it concerns has expired.
-    ended: HashMap<Ended, UnixTime>,
+    grants: HashMap<GrantId, UnixTime>,
+    clients: HashMap<ClientId, UnixTime>,
     position: Option<FeedPosition>,
     read_at: Option<UnixTime>,
     swept_at: Option<UnixTime>,
@@ -65,20 +66,28 @@ struct Known {
 
 impl Known {
     fn remember(&mut self, ended: Ended, until: UnixTime) {
-        let remembered = self.ended.entry(ended).or_insert(until);
+        let remembered = match ended {
+            Ended::Grant(grant) => self.grants.entry(grant).or_insert(until),
+            Ended::Client(client) => self.clients.entry(client).or_insert(until),
+        };
         *remembered = until.max(*remembered);
     }
 
     fn concerns(&self, grant: &GrantId, client: &ClientId) -> bool {
-        !self.ended.is_empty()
-            && (self.ended.contains_key(&Ended::Grant(grant.clone()))
-                || self.ended.contains_key(&Ended::Client(client.clone())))
+        self.grants.contains_key(grant) || self.clients.contains_key(client)
+    }
+
+    /// A clock that was set back makes what was read later look older than it is, never fresher.
+    fn is_fresh(&self, now: UnixTime) -> bool {
+        self.read_at
+            .is_some_and(|read_at| now.since(read_at) < MAXIMUM_AGE && read_at <= now)
     }
 
     /// Forgets what is over, but not so often that it would cost anything.
     fn sweep(&mut self, now: UnixTime) {
         if self.swept_at.is_none_or(|swept_at| now.since(swept_at) >= MARGIN) {
-            self.ended.retain(|_, until| *until >= now);
+            self.grants.retain(|_, until| *until >= now);
+            self.clients.retain(|_, until| *until >= now);
             self.swept_at = Some(now);
         }
     }
@@ -88,6 +97,8 @@ impl Known {
 #[derive(Debug)]
 pub(crate) struct Revocations {
     known: Mutex<Known>,
+    /// Held by the one request that reads the feed.
+    turn: futures_util::lock::Mutex<()>,
     access_token_lifetime: Duration,
 }
 
@@ -96,6 +107,7 @@ impl Revocations {
     pub(crate) fn new(access_token_lifetime: Duration) -> Self {
         Self {
             known: Mutex::default(),
+            turn: futures_util::lock::Mutex::default(),
             access_token_lifetime,
         }
     }
@@ -116,15 +128,23 @@ impl Revocations {
         if known.concerns(grant, client) {
             return Some(true);
         }
-        let fresh = known
-            .read_at
-            .is_some_and(|read_at| now.since(read_at) < MAXIMUM_AGE && read_at <= now);
-        fresh.then_some(false)
+        known.is_fresh(now).then_some(false)
     }
 
     /// Whether the grant or the client has ended, as of the last time the feed was read, however long ago that was.
     pub(crate) fn contained_at_last_reading(&self, grant: &GrantId, client: &ClientId) -> bool {
         self.known().concerns(grant, client)
+    }
+
+    /// Reads the feed, unless somebody else has done it while this request waited for its turn: when what is known gets
+    /// too old, every request notices at the same time, and one reading is enough for all of them.
+    pub(crate) async fn refresh_in_turn(&self, store: &dyn Store, clock: &dyn Clock) -> Result<(), StoreError> {
+        let _turn = self.turn.lock().await;
+        let now = clock.now();
+        if self.known().is_fresh(now) {
+            return Ok(());
+        }
+        self.refresh(store, now).await
     }
 
     /// Reads what the feed has that this process does not know yet, to its end.
@@ -145,7 +165,6 @@ impl Revocations {
             }
             if !page.more {
                 known.sweep(now);
-                // A clock that was set back makes what was read later look older than it is, never fresher.
                 known.read_at = Some(now);
                 return Ok(());
             }
@@ -273,7 +292,7 @@ mod tests {
             ended.note(Ended::Grant(GrantId::random()), at(number));
         }
         ended.refresh(&Feed::default(), at(1000 + 3600 + 60)).await.unwrap();
-        assert_eq!(ended.known().ended.len(), 0);
+        assert_eq!(ended.known().grants.len(), 0);
     }
 
     #[tokio::test]
@@ -295,12 +314,12 @@ mod tests {
         ended.refresh(&Feed::default(), at(0)).await.unwrap();
         ended.note(Ended::Grant(GrantId::random()), at(0));
         ended.refresh(&Feed::default(), at(2 * margin)).await.unwrap();
-        assert_eq!(ended.known().ended.len(), 0, "after a while it is");
+        assert_eq!(ended.known().grants.len(), 0, "after a while it is");
         ended.note(Ended::Grant(GrantId::random()), at(0));
         ended.refresh(&Feed::default(), at(3 * margin - 1)).await.unwrap();
-        assert_eq!(ended.known().ended.len(), 1, "not yet again");
+        assert_eq!(ended.known().grants.len(), 1, "not yet again");
         ended.refresh(&Feed::default(), at(3 * margin)).await.unwrap();
-        assert_eq!(ended.known().ended.len(), 0, "and now it is");
+        assert_eq!(ended.known().grants.len(), 0, "and now it is");
     }
 
     #[tokio::test]

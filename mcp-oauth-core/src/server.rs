@@ -47,6 +47,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::access::remembered::RememberedTokens;
 use crate::audit::{Action, AuditSink, Event};
 use crate::client::registration::policy::RegistrationPolicy;
 use crate::client::{Client, ClientId};
@@ -111,6 +112,7 @@ struct Inner {
     registration: RegistrationPolicy,
     devices: bool,
     ended: Revocations,
+    remembered: RememberedTokens,
     randomness: Arc<dyn Randomness>,
     limits: Limits,
     audit_sink: Option<Arc<dyn AuditSink>>,

@@ -16,61 +16,56 @@
 
 use std::sync::Arc;
 
+use mcp_oauth_core::access::AccessToken;
 use mcp_oauth_core::clock::UnixTime;
+use mcp_oauth_core::grant::GrantId;
 use mcp_oauth_core::resource::ResourceUri;
 use mcp_oauth_core::scope::ScopeSet;
-use mcp_oauth_core::token::claims::AccessTokenClaims;
 
 /// The verified caller of a request. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Caller(Arc<Verified>);
-
-#[derive(Debug)]
-struct Verified {
-    claims: AccessTokenClaims,
-    resource: ResourceUri,
-}
+pub struct Caller(Arc<AccessToken>);
 
 impl Caller {
-    pub(crate) fn new(claims: AccessTokenClaims, resource: ResourceUri) -> Self {
-        Self(Arc::new(Verified { claims, resource }))
+    pub(crate) fn new(token: Arc<AccessToken>) -> Self {
+        Self(token)
     }
 
     /// The person (`sub`): unique within the issuer and never reassigned, such as `github:583231`.
     #[must_use]
     pub fn subject(&self) -> &str {
-        &self.0.claims.subject
+        &self.0.subject
     }
 
     /// The name the person signs in with. It can change and be reassigned: show it, but decide by
     /// [`subject`](Self::subject).
     #[must_use]
     pub fn username(&self) -> Option<&str> {
-        self.0.claims.username.as_deref()
+        self.0.username.as_deref()
     }
 
     /// What the person is called.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
-        self.0.claims.name.as_deref()
+        self.0.name.as_deref()
     }
 
     /// The client that calls on the person's behalf.
     #[must_use]
     pub fn client_id(&self) -> &str {
-        self.0.claims.client_id.as_str()
+        self.0.client_id.as_str()
     }
 
     /// How far the token reaches.
     #[must_use]
     pub fn scopes(&self) -> &ScopeSet {
-        &self.0.claims.scope
+        &self.0.scopes
     }
 
-    /// The grant that the token was issued under.
+    /// The grant that the token was issued under, which only this project's own tokens tell.
     #[must_use]
-    pub fn grant(&self) -> &str {
-        self.0.claims.jti.grant().as_str()
+    pub fn grant(&self) -> Option<&str> {
+        self.0.grant.as_ref().map(GrantId::as_str)
     }
 
     /// The protected resource that was called.
@@ -82,19 +77,19 @@ impl Caller {
     /// Who issued the token.
     #[must_use]
     pub fn issuer(&self) -> &str {
-        &self.0.claims.issuer
+        &self.0.issuer
     }
 
-    /// When the token was issued.
+    /// When the token was issued, if its issuer tells.
     #[must_use]
-    pub fn issued_at(&self) -> UnixTime {
-        self.0.claims.issued_at
+    pub fn issued_at(&self) -> Option<UnixTime> {
+        self.0.issued_at
     }
 
-    /// When the token stops being good.
+    /// When the token stops being good. Of an opaque token of which nobody tells, the moment in which it was asked about.
     #[must_use]
     pub fn expires_at(&self) -> UnixTime {
-        self.0.claims.expires_at
+        self.0.expires_at
     }
 }
 

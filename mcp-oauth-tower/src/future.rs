@@ -7,17 +7,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::{Request, Response};
-use mcp_oauth_core::server::access::{ConfirmError, UnconfirmedToken};
-use mcp_oauth_core::token::claims::AccessTokenClaims;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+use crate::authenticator::Authenticating;
 use crate::caller::Caller;
 use crate::protection::Protection;
-use crate::refusal::{Refusal, RefusalBody};
+use crate::refusal::RefusalBody;
 use crate::session;
-
-type Confirming = Pin<Box<dyn Future<Output = Result<AccessTokenClaims, ConfirmError>> + Send>>;
 
 pin_project! {
     /// The response future of [`OAuthService`](crate::service::OAuthService).
@@ -40,7 +37,7 @@ pin_project! {
     {
         Refused { response: Option<Response<R>> },
         Admitted { #[pin] inner: S::Future, protection: Arc<Protection>, caller: Caller },
-        Confirming { confirming: Confirming, waiting: Option<Waiting<S, B, Q>>, protection: Arc<Protection> },
+        Confirming { #[pin] confirming: Authenticating, waiting: Option<Waiting<S, B, Q>>, protection: Arc<Protection> },
     }
 }
 
@@ -75,12 +72,10 @@ where
     pub(crate) fn confirming(
         service: S,
         request: Request<Q>,
-        token: UnconfirmedToken,
+        confirming: Authenticating,
         protection: Arc<Protection>,
         body: B,
     ) -> Self {
-        let server = protection.server.clone();
-        let confirming: Confirming = Box::pin(async move { server.confirm_access_token(token).await });
         let waiting = Some(Waiting { service, request, body });
         Self {
             state: State::Confirming {
@@ -122,7 +117,7 @@ where
                     waiting,
                     protection,
                 } => {
-                    let confirmed = ready!(confirming.as_mut().poll(context));
+                    let confirmed = ready!(confirming.poll(context));
                     let Waiting {
                         mut service,
                         mut request,
@@ -130,19 +125,10 @@ where
                     } = waiting
                         .take()
                         .expect("the state changes as soon as the store has answered");
-                    let admitted = match confirmed {
-                        Ok(claims) => protection
-                            .authorize(claims)
-                            .and_then(|caller| protection.admit(&mut request, &caller).map(|()| caller)),
-                        Err(ConfirmError::Refused(_)) => Err(Refusal::InvalidToken),
-                        Err(error) => {
-                            tracing::error!(
-                                error = &error as &dyn std::error::Error,
-                                "nobody can say whether a token is good"
-                            );
-                            Err(Refusal::Unavailable)
-                        }
-                    };
+                    let admitted = confirmed.and_then(|caller| {
+                        protection.admit(&mut request, &caller)?;
+                        Ok(caller)
+                    });
                     match admitted {
                         Ok(caller) => {
                             let inner = service.call(request);

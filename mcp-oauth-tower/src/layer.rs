@@ -7,6 +7,7 @@ use mcp_oauth_core::secret::{MarkingKey, Secret};
 use mcp_oauth_core::server::AuthorizationServer;
 use tower_layer::Layer;
 
+use crate::authenticator::Authenticator;
 use crate::protection::Protection;
 use crate::refusal::{Challenges, EmptyBody, JsonBody};
 use crate::service::OAuthService;
@@ -68,9 +69,8 @@ impl OAuthLayer {
         let resource: Resource = server.resource(resource).ok_or_else(unknown)?.clone();
         let challenges = Challenges::new(&resource).map_err(|_| unknown())?;
         let protection = Protection {
-            server: server.clone(),
+            authenticator: Authenticator::own(server, resource.uri()),
             required: resource.scopes(),
-            resource: resource.uri().clone(),
             challenges,
             session_key: MarkingKey::random(),
         };

@@ -61,6 +61,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod authenticator;
 mod bearer;
 pub mod caller;
 #[cfg(feature = "axum")]

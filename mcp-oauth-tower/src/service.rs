@@ -6,8 +6,9 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use tower_service::Service;
 
+use crate::authenticator::Decision;
 use crate::future::OAuthFuture;
-use crate::protection::{Decision, Protection};
+use crate::protection::Protection;
 use crate::refusal::{EmptyBody, RefusalBody};
 
 /// A server behind an [`OAuthLayer`](crate::OAuthLayer).
@@ -42,17 +43,28 @@ where
     }
 
     fn call(&mut self, mut request: Request<Q>) -> Self::Future {
-        match self.protection.decide(request.headers(), request.uri()) {
-            Decision::Refuse(refusal) => OAuthFuture::refused(self.protection.challenges.respond(refusal, &self.body)),
-            Decision::Admit(caller) => match self.protection.admit(&mut request, &caller) {
-                Ok(()) => OAuthFuture::admitted(self.inner.call(request), Arc::clone(&self.protection), caller),
-                Err(refusal) => OAuthFuture::refused(self.protection.challenges.respond(refusal, &self.body)),
-            },
-            Decision::Confirm(token) => {
+        match self.protection.authenticate(request.headers(), request.uri()) {
+            Decision::Ready(answer) => {
+                let admitted = answer.and_then(|caller| {
+                    self.protection.admit(&mut request, &caller)?;
+                    Ok(caller)
+                });
+                match admitted {
+                    Ok(caller) => OAuthFuture::admitted(self.inner.call(request), Arc::clone(&self.protection), caller),
+                    Err(refusal) => OAuthFuture::refused(self.protection.challenges.respond(refusal, &self.body)),
+                }
+            }
+            Decision::Pending(authenticating) => {
                 // The service that was polled ready is the one to call; its clone takes its place here.
                 let clone = self.inner.clone();
                 let ready = std::mem::replace(&mut self.inner, clone);
-                OAuthFuture::confirming(ready, request, token, Arc::clone(&self.protection), self.body.clone())
+                OAuthFuture::confirming(
+                    ready,
+                    request,
+                    authenticating,
+                    Arc::clone(&self.protection),
+                    self.body.clone(),
+                )
             }
         }
     }

@@ -43,8 +43,8 @@ impl From<&Caller> for Claims {
             scopes: caller.scopes().to_string(),
             resource: caller.resource().to_string(),
             issuer: caller.issuer().to_owned(),
-            grant: caller.grant().to_owned(),
-            issued_at: caller.issued_at().as_seconds(),
+            grant: caller.grant().unwrap_or_default().to_owned(),
+            issued_at: caller.issued_at().unwrap_or(caller.expires_at()).as_seconds(),
             expires_at: caller.expires_at().as_seconds(),
         }
     }

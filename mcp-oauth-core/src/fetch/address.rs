@@ -94,6 +94,23 @@ const IPV6: [(Ipv6Net, &str); 20] = [
     (v6([0, 0, 0, 0], 8), "reserved (RFC 4291)"),
 ];
 
+/// Whether an address belongs to a network of somebody's own, which only they can reach: RFC 1918, RFC 6598, RFC 4193.
+/// Not among them are loopback and link-local addresses, behind which a cloud's metadata service may be.
+#[must_use]
+pub fn is_private_network(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => [
+            v4([10, 0, 0, 0], 8),
+            v4([100, 64, 0, 0], 10),
+            v4([172, 16, 0, 0], 12),
+            v4([192, 168, 0, 0], 16),
+        ]
+        .iter()
+        .any(|network| network.contains(&address)),
+        IpAddr::V6(address) => v6([0xfc00, 0, 0, 0], 7).contains(&address),
+    }
+}
+
 /// What an address is set aside for, with the document that says so; `None` for one that may be a public server.
 #[must_use]
 pub fn special_use(address: IpAddr) -> Option<&'static str> {

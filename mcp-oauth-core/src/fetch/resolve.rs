@@ -10,7 +10,7 @@ use reqwest::dns::{Addrs, Name, Resolving};
 use tokio::sync::Semaphore;
 use url::Host;
 
-use super::address::special_use;
+use super::address::{is_private_network, special_use};
 
 /// At most this many addresses of one host are tried. One name can have hundreds, and a name of somebody's own making
 /// would have this server knock at every one of them.
@@ -80,6 +80,8 @@ pub(super) struct Guard {
     pub(super) resolver: Arc<dyn Resolve>,
     /// Whether hosts that are loopback by their own name may be just that.
     pub(super) loopback: bool,
+    /// Whether addresses of private networks count as public ones do.
+    pub(super) private_networks: bool,
 }
 
 impl Guard {
@@ -92,6 +94,8 @@ impl Guard {
         };
         let refused = if self.loopback && named_loopback {
             (!address.is_loopback()).then_some("not loopback, although the host is called so")
+        } else if self.private_networks && is_private_network(address) {
+            None
         } else {
             special_use(address)
         };

@@ -178,6 +178,18 @@ impl JwkSet {
         Ok(Self { keys })
     }
 
+    /// The keys of a set that was put together here, of which there may be none that can verify.
+    pub(crate) fn of(keys: &[Map<String, Value>]) -> Self {
+        Self {
+            keys: keys.iter().filter_map(VerificationKey::read).collect(),
+        }
+    }
+
+    /// The names of the keys that have one.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().filter_map(|key| key.kid.as_deref())
+    }
+
     /// Whether a key of this set has that name.
     #[must_use]
     pub fn has(&self, kid: &str) -> bool {

@@ -36,6 +36,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use url::Url;
 
 use super::keys::{InvalidJwkSet, JwkSet};
@@ -79,6 +80,7 @@ pub enum RemoteKeysError {
 #[derive(Clone)]
 struct Held {
     keys: Arc<JwkSet>,
+    document: Bytes,
     fetched_at: UnixTime,
     fresh_until: UnixTime,
 }
@@ -94,6 +96,8 @@ impl Held {
 struct Known {
     held: Option<Held>,
     attempted_at: Option<UnixTime>,
+    /// Whether the last attempt came to nothing.
+    failed: bool,
 }
 
 #[derive(Default)]
@@ -121,24 +125,39 @@ impl Slot {
             Some(held) if now < held.fresh_until && kid.is_none_or(|kid| held.keys.has(kid)) => {
                 Some(Ok(Arc::clone(&held.keys)))
             }
+            // Who cannot be asked has perhaps just published the one that is missing.
+            Some(held) if attempted && known.failed && !kid.is_none_or(|kid| held.keys.has(kid)) => {
+                Some(Err(RemoteKeysError::Unavailable { source: None }))
+            }
             Some(held) if attempted => Some(Ok(Arc::clone(&held.keys))),
             None if attempted => Some(Err(RemoteKeysError::Unavailable { source: None })),
             _ => None,
         }
     }
 
-    fn keep(&self, keys: &Arc<JwkSet>, lifetime: Duration, now: UnixTime) {
-        self.known().held = Some(Held {
-            keys: Arc::clone(keys),
+    /// Keeps what was fetched. A document that has not changed is the same set as before, so that what was verified
+    /// with it need not be verified again.
+    fn keep(&self, document: Bytes, lifetime: Duration, now: UnixTime) -> Result<Arc<JwkSet>, InvalidJwkSet> {
+        let mut known = self.known();
+        let same = known.held.take().filter(|held| held.document == document);
+        let keys = match same {
+            Some(held) => held.keys,
+            None => Arc::new(JwkSet::parse(&document)?),
+        };
+        known.held = Some(Held {
+            keys: Arc::clone(&keys),
+            document,
             fetched_at: now,
             fresh_until: now + lifetime,
         });
+        Ok(keys)
     }
 
-    /// The known set, if it may still stand in for one that cannot be fetched.
-    fn stand_in(&self, now: UnixTime) -> Option<Arc<JwkSet>> {
+    /// The known set, if it may still stand in for one that cannot be fetched, and has the key that is looked for.
+    fn stand_in(&self, kid: Option<&str>, now: UnixTime) -> Option<Arc<JwkSet>> {
         let known = self.known();
         let held = known.held.as_ref().filter(|held| held.is_within(MAXIMUM_AGE, now));
+        let held = held.filter(|held| kid.is_none_or(|kid| held.keys.has(kid)));
         held.map(|held| Arc::clone(&held.keys))
     }
 }
@@ -163,6 +182,12 @@ impl RemoteKeys {
         }
     }
 
+    /// The keys at `url`, among which the one with the name `kid` should be, if that can be said without a fetch.
+    #[must_use]
+    pub fn known(&self, url: &Url, kid: Option<&str>, now: UnixTime) -> Option<Arc<JwkSet>> {
+        self.slot(url).answer(kid, now)?.ok()
+    }
+
     /// The keys at `url`, among which the one with the name `kid` should be.
     ///
     /// # Errors
@@ -182,10 +207,17 @@ impl RemoteKeys {
         if let Some(answer) = slot.answer(kid, now) {
             return answer;
         }
-        let (fetcher, url) = (Arc::clone(&self.fetcher), url.clone());
+        let (fetcher, url, kid) = (Arc::clone(&self.fetcher), url.clone(), kid.map(str::to_owned));
         let task = tokio::spawn(async move {
-            let answer = fetch(&fetcher, &url, &slot, now).await;
-            slot.known().attempted_at = Some(now);
+            let fetched = fetch(&fetcher, &url, &slot, now).await;
+            let mut known = slot.known();
+            known.attempted_at = Some(now);
+            known.failed = fetched.is_err();
+            drop(known);
+            let answer = fetched.or_else(|error| match error {
+                RemoteKeysError::Unavailable { .. } => slot.stand_in(kid.as_deref(), now).ok_or(error),
+                error => Err(error),
+            });
             drop(turn);
             answer
         });
@@ -213,26 +245,15 @@ async fn fetch(fetcher: &Fetcher, url: &Url, slot: &Slot, now: UnixTime) -> Resu
         Ok(document) => document,
         Err(error) if error.is_transient() => {
             tracing::warn!(%error, "a set of keys cannot be fetched");
-            return slot
-                .stand_in(now)
-                .ok_or(RemoteKeysError::Unavailable { source: Some(error) });
+            return Err(RemoteKeysError::Unavailable { source: Some(error) });
         }
         Err(error) => {
             slot.known().held = None;
             return Err(RemoteKeysError::Fetch(error));
         }
     };
-    match JwkSet::parse(&document.body) {
-        Ok(keys) => {
-            let keys = Arc::new(keys);
-            slot.keep(&keys, document.freshness.within(&FRESHNESS), now);
-            Ok(keys)
-        }
-        Err(error) => {
-            slot.known().held = None;
-            Err(error.into())
-        }
-    }
+    let lifetime = document.freshness.within(&FRESHNESS);
+    Ok(slot.keep(document.body, lifetime, now)?)
 }
 
 impl fmt::Debug for RemoteKeys {

@@ -110,6 +110,17 @@ impl Validity {
         Ok(())
     }
 
+    /// Whether an access token is good at `now`: until its `exp`, to the second, and from its `nbf` on, give or take
+    /// [`CLOCK_SKEW`].
+    ///
+    /// Unlike an assertion, an access token gets no time beyond its `exp`: whoever holds one has a way to a new one, and
+    /// what was said of its life holds everywhere. How far away `exp` may be is for its issuer to say.
+    #[must_use]
+    pub fn covers(&self, now: UnixTime) -> bool {
+        let begun = self.not_before.is_none_or(|not_before| not_before <= now + CLOCK_SKEW);
+        begun && now < self.expires_at
+    }
+
     /// From when on nobody takes the token any more: for as long it has to be remembered that it was used.
     #[must_use]
     pub fn until(&self) -> UnixTime {

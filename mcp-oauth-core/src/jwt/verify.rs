@@ -68,6 +68,18 @@ impl ExpectedType {
         or_plain: false,
     };
 
+    /// An access token (RFC 9068 §2.1).
+    pub const ACCESS_TOKEN: Self = Self {
+        name: "at+jwt",
+        or_plain: false,
+    };
+
+    /// An access token of an authorization server that gives its tokens no type of their own.
+    pub const ACCESS_TOKEN_OR_PLAIN: Self = Self {
+        name: "at+jwt",
+        or_plain: true,
+    };
+
     /// A publisher's word for its software (RFC 7591 §2.3), which no specification has given a type of its own.
     pub const SOFTWARE_STATEMENT: Self = Self {
         name: "software-statement+jwt",
@@ -131,6 +143,11 @@ impl UnverifiedJwt {
     #[must_use]
     pub fn kid(&self) -> Option<&str> {
         self.kid.as_deref()
+    }
+
+    /// Whether it says that it is of this type.
+    pub(crate) fn is(&self, expected: ExpectedType) -> bool {
+        expected.accepts(self.typ.as_deref())
     }
 
     /// What it says of itself. Good for finding out whose keys to verify it with, and for nothing else.

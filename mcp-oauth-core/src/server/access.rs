@@ -1,34 +1,43 @@
 //! Whether an access token opens a protected resource.
 //!
-//! Nearly always that is known from memory: the token's signature and claims, and which grants have ended. When
-//! what is known of ended grants or of the keys is too old, or when a token names a key that is not known, the store
-//! is asked, which is another step with a type of its own.
+//! Nearly always that is known from memory: a token that was found good before is [remembered](crate::access), and of one
+//! that was not, the signature and the claims are looked at; which grants have ended is known as well. When what is known
+//! of ended grants or of the keys is too old, or when a token names a key that is not known, the store is asked, which is
+//! another step with a type of its own.
+//!
+//! A remembered token is asked the same things as a new one, but for its signature and its claims: whether it has expired,
+//! whether its key is still one of this server's, and whether its grant or its client has ended.
 //!
 //! ```
+//! use std::sync::Arc;
+//!
+//! use mcp_oauth_core::access::AccessToken;
 //! use mcp_oauth_core::resource::ResourceUri;
-//! use mcp_oauth_core::server::access::{ConfirmError, VerifiedToken};
 //! use mcp_oauth_core::server::AuthorizationServer;
-//! use mcp_oauth_core::token::claims::AccessTokenClaims;
+//! use mcp_oauth_core::server::access::{ConfirmError, VerifiedToken};
 //!
 //! async fn verify(
 //!     server: &AuthorizationServer,
 //!     token: &str,
 //!     resource: &ResourceUri,
-//! ) -> Result<AccessTokenClaims, ConfirmError> {
+//! ) -> Result<Arc<AccessToken>, ConfirmError> {
 //!     match server.verify_access_token(token, resource)? {
-//!         VerifiedToken::Good(claims) => Ok(claims),
+//!         VerifiedToken::Good(token) => Ok(token),
 //!         VerifiedToken::Unconfirmed(token) => server.confirm_access_token(token).await,
 //!     }
 //! }
 //! ```
 
+use std::sync::Arc;
+
 use super::AuthorizationServer;
 use super::keys::{KeyRingError, Reading, Verdict};
+use crate::access::remembered::Fingerprint;
+use crate::access::{AccessToken, Proof};
 use crate::clock::UnixTime;
 use crate::resource::ResourceUri;
 use crate::secret::Secret;
 use crate::store::StoreError;
-use crate::token::claims::AccessTokenClaims;
 use crate::token::verify::{TokenRefused, TokenVerifier};
 
 impl AuthorizationServer {
@@ -39,25 +48,60 @@ impl AuthorizationServer {
     /// Why the token is refused.
     pub fn verify_access_token(&self, token: &str, resource: &ResourceUri) -> Result<VerifiedToken, TokenRefused> {
         let now = self.now();
-        let verify = |verifier: &TokenVerifier| verifier.verify(token, resource, now);
-        match self.0.keys.verify(token, now, verify)? {
-            Verdict::Known(claims) => match self.has_ended(&claims, now) {
-                Some(true) => Err(TokenRefused::Revoked),
-                Some(false) => Ok(VerifiedToken::Good(claims)),
-                None => Ok(VerifiedToken::Unconfirmed(UnconfirmedToken(Unconfirmed::Grant(
-                    Box::new(claims),
-                )))),
+        let fingerprint = Fingerprint::of(token, resource);
+        let known = match self.0.remembered.get(&fingerprint) {
+            Some(remembered) => self.still_good(&remembered, token, now).inspect_err(|_| {
+                self.0.remembered.forget(&fingerprint);
+            })?,
+            None => match self
+                .0
+                .keys
+                .verify(token, now, |keys| keys.verify(token, resource, now))?
+            {
+                Verdict::Known(verified) => {
+                    let verified = Arc::new(verified);
+                    self.0.remembered.remember(fingerprint, &verified);
+                    Verdict::Known(verified)
+                }
+                Verdict::Ask(why) => Verdict::Ask(why),
             },
-            Verdict::Ask(why) => Ok(VerifiedToken::Unconfirmed(UnconfirmedToken(Unconfirmed::Keys {
+        };
+        Ok(match known {
+            Verdict::Known(verified) => match self.has_ended(&verified, now) {
+                Some(true) => return Err(TokenRefused::Revoked),
+                Some(false) => VerifiedToken::Good(verified),
+                None => VerifiedToken::Unconfirmed(UnconfirmedToken(Unconfirmed::Grant(verified))),
+            },
+            Verdict::Ask(why) => VerifiedToken::Unconfirmed(UnconfirmedToken(Unconfirmed::Keys {
                 token: Secret::from(token),
                 resource: resource.clone(),
                 why,
-            }))),
-        }
+            })),
+        })
     }
 
-    fn has_ended(&self, claims: &AccessTokenClaims, now: UnixTime) -> Option<bool> {
-        self.0.ended.contain(claims.jti.grant(), &claims.client_id, now)
+    /// Whether a token that was found good before still is, as far as the time and the keys go.
+    fn still_good(
+        &self,
+        remembered: &Arc<AccessToken>,
+        token: &str,
+        now: UnixTime,
+    ) -> Result<Verdict<Arc<AccessToken>>, TokenRefused> {
+        if now >= remembered.expires_at {
+            return Err(TokenRefused::Time);
+        }
+        self.0.keys.verify(token, now, |keys| match &remembered.proof {
+            Proof::OwnKey(kid) if keys.knows(kid) => Ok(Arc::clone(remembered)),
+            _ => Err(TokenRefused::Signature),
+        })
+    }
+
+    fn has_ended(&self, token: &AccessToken, now: UnixTime) -> Option<bool> {
+        match &token.grant {
+            Some(grant) => self.0.ended.contain(grant, &token.client_id, now),
+            // Every token of this server's own has one.
+            None => Some(true),
+        }
     }
 
     /// Reads from the store what this process did not know: the keys, and whether the token's grant or client has
@@ -66,39 +110,42 @@ impl AuthorizationServer {
     /// # Errors
     ///
     /// When the token is refused by what was read, or when the store cannot be read.
-    pub async fn confirm_access_token(&self, token: UnconfirmedToken) -> Result<AccessTokenClaims, ConfirmError> {
-        let claims = match token.0 {
-            Unconfirmed::Grant(claims) => *claims,
+    pub async fn confirm_access_token(&self, token: UnconfirmedToken) -> Result<Arc<AccessToken>, ConfirmError> {
+        let verified = match token.0 {
+            Unconfirmed::Grant(verified) => verified,
             Unconfirmed::Keys { token, resource, why } => {
                 let now = self.now();
-                let verify = |verifier: &TokenVerifier| verifier.verify(token.expose(), &resource, now);
-                self.verify_with_current_keys(why, verify).await??
+                let verify = |keys: &TokenVerifier| keys.verify(token.expose(), &resource, now);
+                let verified = Arc::new(self.verify_with_current_keys(why, verify).await??);
+                let fingerprint = Fingerprint::of(token.expose(), &resource);
+                self.0.remembered.remember(fingerprint, &verified);
+                verified
             }
         };
-        let ended = if let Some(ended) = self.has_ended(&claims, self.now()) {
+        let ended = if let Some(ended) = self.has_ended(&verified, self.now()) {
             ended
         } else {
-            self.0.ended.refresh(self.store(), self.now()).await?;
             self.0
                 .ended
-                .contained_at_last_reading(claims.jti.grant(), &claims.client_id)
+                .refresh_in_turn(self.store(), self.0.clock.as_ref())
+                .await?;
+            verified
+                .grant
+                .as_ref()
+                .is_none_or(|grant| self.0.ended.contained_at_last_reading(grant, &verified.client_id))
         };
         if ended {
             return Err(TokenRefused::Revoked.into());
         }
-        Ok(claims)
+        Ok(verified)
     }
 }
 
 /// What is known of a token from memory alone.
 #[derive(Clone, Debug)]
-#[allow(
-    clippy::large_enum_variant,
-    reason = "it is taken apart at once, and boxing it would cost every request"
-)]
 pub enum VerifiedToken {
     /// It is good.
-    Good(AccessTokenClaims),
+    Good(Arc<AccessToken>),
     /// It may be good, and what this process knows of ended grants or of the keys does not suffice to say:
     /// [`confirm_access_token`](AuthorizationServer::confirm_access_token) asks the store.
     Unconfirmed(UnconfirmedToken),
@@ -111,7 +158,7 @@ pub struct UnconfirmedToken(Unconfirmed);
 #[derive(Clone, Debug)]
 enum Unconfirmed {
     /// It is good unless its grant has ended.
-    Grant(Box<AccessTokenClaims>),
+    Grant(Arc<AccessToken>),
     /// The keys have to be read.
     Keys {
         token: Secret,

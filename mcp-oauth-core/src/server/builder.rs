@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use super::keys::{Keys, State, StoredKeys};
 use super::{AuthorizationServer, Inner};
+use crate::access::remembered::RememberedTokens;
 use crate::audit::AuditSink;
 use crate::client::preregistered::InvalidPreregisteredClient;
 use crate::client::redirect_uri::InvalidRedirectUri;
@@ -421,6 +422,7 @@ impl AuthorizationServerBuilder {
             keys,
             clock: self.clock,
             ended: Revocations::new(self.lifetimes.access_token),
+            remembered: RememberedTokens::default(),
             lifetimes: self.lifetimes,
             registration,
             devices: self.devices,

@@ -1,8 +1,8 @@
 //! Whether an access token is good (RFC 9068 §4, RFC 8725 §3).
 //!
-//! Checked are, in this order: the `kid` names a key of ours, the algorithm is that key's, `typ` is `at+jwt`,
-//! nothing critical is asked for, the signature, every claim's presence and type, the issuer and the audience to
-//! the byte, and the time.
+//! Checked are, in this order: nothing critical is asked for, `typ` is `at+jwt`, the `kid` names a key of ours, the
+//! algorithm is that key's, the signature, every claim's presence and type, the issuer and the audience to the byte, and
+//! the time. How a JWT is read and its signature checked is the same for everybody's, see [`jwt`](crate::jwt).
 //!
 //! ```
 //! use mcp_oauth_core::clock::UnixTime;
@@ -16,20 +16,20 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 
-use std::collections::HashMap;
 use std::fmt;
-use std::time::Duration;
 
-use jsonwebtoken::{DecodingKey, Validation};
+use serde_json::{Map, Value};
 
 use super::claims::AccessTokenClaims;
-use super::keys::{Algorithm, PublicKey, PublicKeyParameters, PublicKeys};
+use super::keys::PublicKeys;
+use crate::access::AccessToken;
 use crate::clock::UnixTime;
 use crate::issuer::Issuer;
+use crate::jwt::SignatureAlgorithm;
+use crate::jwt::keys::JwkSet;
+use crate::jwt::time::Validity;
+use crate::jwt::verify::{ExpectedType, JwtRefused, UnverifiedJwt};
 use crate::resource::ResourceUri;
-
-/// How far the clocks of two machines may be apart before a token is "not yet" good.
-const CLOCK_SKEW: Duration = Duration::from_secs(30);
 
 /// Why a token is refused. A client learns no more than `invalid_token`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,27 +58,36 @@ pub enum TokenRefused {
     Revoked,
 }
 
+impl From<JwtRefused> for TokenRefused {
+    fn from(refused: JwtRefused) -> Self {
+        match refused {
+            JwtRefused::Malformed | JwtRefused::Claims => Self::Malformed,
+            JwtRefused::Critical | JwtRefused::Type => Self::WrongType,
+            JwtRefused::Algorithm | JwtRefused::UnknownKey | JwtRefused::AmbiguousKey | JwtRefused::Signature => {
+                Self::Signature
+            }
+        }
+    }
+}
+
 /// Verifies the access tokens of one issuer.
 pub struct TokenVerifier {
     issuer: String,
-    keys: HashMap<String, (DecodingKey, Validation)>,
+    keys: JwkSet,
 }
 
 impl TokenVerifier {
     /// A verifier for the tokens of `issuer` that were signed by one of `keys`.
     #[must_use]
     pub fn new(issuer: &Issuer, keys: &PublicKeys) -> Self {
-        // Where another crate of the program has switched on a second cryptographic backend, the first use would
-        // panic. An "already installed" answer means that somebody has chosen, which is as good.
-        let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
-        let keys = keys
-            .keys
-            .iter()
-            .filter_map(|key| Some((key.kid.clone(), prepared(key)?)))
-            .collect();
+        let members = |key| match serde_json::to_value(key) {
+            Ok(Value::Object(members)) => Some(members),
+            _ => None,
+        };
+        let keys: Vec<Map<String, Value>> = keys.keys.iter().filter_map(members).collect();
         Self {
             issuer: issuer.as_str().to_owned(),
-            keys,
+            keys: JwkSet::of(&keys),
         }
     }
 
@@ -88,103 +97,56 @@ impl TokenVerifier {
     ///
     /// The first reason to refuse it. Whether its grant has ended is not asked here, see
     /// [`access`](crate::server::access).
-    pub fn verify(
-        &self,
-        token: &str,
-        resource: &ResourceUri,
-        now: UnixTime,
-    ) -> Result<AccessTokenClaims, TokenRefused> {
-        let claims = self.read(token)?;
+    pub fn verify(&self, token: &str, resource: &ResourceUri, now: UnixTime) -> Result<AccessToken, TokenRefused> {
+        let (claims, kid) = self.read(token)?;
         if !claims.audience.iter().any(|audience| audience == resource.as_str()) {
             return Err(TokenRefused::Audience);
         }
-        if is_timely(&claims, now) {
-            Ok(claims)
-        } else {
-            Err(TokenRefused::Time)
-        }
+        check_time(&claims, now)?;
+        Ok(AccessToken::own(claims, resource, kid))
     }
 
     /// Reads a token that was issued by this server and is good at the time `now`, for whatever resource.
     pub(crate) fn verify_own(&self, token: &str, now: UnixTime) -> Result<AccessTokenClaims, TokenRefused> {
-        let claims = self.read(token)?;
-        if is_timely(&claims, now) {
-            Ok(claims)
-        } else {
-            Err(TokenRefused::Time)
-        }
+        let (claims, _) = self.read(token)?;
+        check_time(&claims, now)?;
+        Ok(claims)
     }
 
     /// Whether there is a key of this name.
     pub(crate) fn knows(&self, kid: &str) -> bool {
-        self.keys.contains_key(kid)
+        self.keys.has(kid)
     }
 
     /// The name of the key that a token says it was signed with, if it could be an access token of a server like this
     /// one. Nothing of that is proven.
     pub(crate) fn key_named_by(token: &str) -> Option<String> {
-        let header = jsonwebtoken::decode_header(token).ok()?;
+        let jwt = UnverifiedJwt::parse(token).ok()?;
         // Names are thumbprints, which all have the same length.
-        let kid = header.kid.filter(|kid| kid.len() == 43)?;
-        is_access_token(header.typ.as_deref()).then_some(kid)
+        let kid = jwt.kid().filter(|kid| kid.len() == 43)?.to_owned();
+        jwt.is(ExpectedType::ACCESS_TOKEN).then_some(kid)
     }
 
-    /// Checks everything but audience and time.
-    fn read(&self, token: &str) -> Result<AccessTokenClaims, TokenRefused> {
-        let header = jsonwebtoken::decode_header(token).map_err(|_| TokenRefused::Malformed)?;
-        let (key, validation) = header
-            .kid
-            .as_deref()
-            .and_then(|kid| self.keys.get(kid))
-            .ok_or(TokenRefused::Signature)?;
-        if !is_access_token(header.typ.as_deref()) || header.crit.is_some() {
-            return Err(TokenRefused::WrongType);
-        }
-        let claims = jsonwebtoken::decode::<AccessTokenClaims>(token, key, validation)
-            .map_err(|error| match error.kind() {
-                jsonwebtoken::errors::ErrorKind::InvalidSignature
-                | jsonwebtoken::errors::ErrorKind::InvalidAlgorithm => TokenRefused::Signature,
-                _ => TokenRefused::Malformed,
-            })?
-            .claims;
+    /// Checks everything but audience and time, and says which key it was.
+    fn read(&self, token: &str) -> Result<(AccessTokenClaims, String), TokenRefused> {
+        let jwt = UnverifiedJwt::parse(token)?;
+        let kid = jwt.kid().ok_or(TokenRefused::Signature)?.to_owned();
+        let claims: AccessTokenClaims =
+            jwt.verify(&self.keys, &SignatureAlgorithm::SUPPORTED, ExpectedType::ACCESS_TOKEN)?;
         if claims.issuer != self.issuer {
             return Err(TokenRefused::Issuer);
         }
-        Ok(claims)
+        Ok((claims, kid))
     }
 }
 
-/// RFC 9068 §4 also allows the long form; media types count in any case (RFC 2045 §5.1).
-fn is_access_token(typ: Option<&str>) -> bool {
-    typ.is_some_and(|typ| typ.eq_ignore_ascii_case("at+jwt") || typ.eq_ignore_ascii_case("application/at+jwt"))
-}
-
-fn is_timely(claims: &AccessTokenClaims, now: UnixTime) -> bool {
-    let begun = claims
-        .not_before
-        .is_none_or(|not_before| not_before <= now + CLOCK_SKEW);
-    begun && now < claims.expires_at
-}
-
-/// The key in the form that verifies fast, with the one algorithm it is for. Claims are judged by our own code,
-/// since the library skips those that are absent and reads the time by itself.
-fn prepared(key: &PublicKey) -> Option<(DecodingKey, Validation)> {
-    let decoding = match &key.parameters {
-        PublicKeyParameters::EllipticCurve { x, y, .. } => DecodingKey::from_ec_components(x, y),
-        PublicKeyParameters::OctetKeyPair { x, .. } => DecodingKey::from_ed_components(x),
-        PublicKeyParameters::Rsa { n, e } => DecodingKey::from_rsa_components(n, e),
-    }
-    .ok()?;
-    let mut validation = Validation::new(match key.alg {
-        Algorithm::Es256 => jsonwebtoken::Algorithm::ES256,
-        Algorithm::Rs256 => jsonwebtoken::Algorithm::RS256,
-        Algorithm::EdDsa => jsonwebtoken::Algorithm::EdDSA,
-    });
-    validation.required_spec_claims.clear();
-    validation.validate_exp = false;
-    validation.validate_nbf = false;
-    validation.validate_aud = false;
-    Some((decoding, validation))
+fn check_time(claims: &AccessTokenClaims, now: UnixTime) -> Result<(), TokenRefused> {
+    let validity = Validity {
+        expires_at: claims.expires_at,
+        not_before: claims.not_before,
+        issued_at: Some(claims.issued_at),
+    };
+    validity.covers(now).then_some(()).ok_or(TokenRefused::Time)
 }
 
 impl fmt::Debug for TokenVerifier {
@@ -192,7 +154,7 @@ impl fmt::Debug for TokenVerifier {
         formatter
             .debug_struct("TokenVerifier")
             .field("issuer", &self.issuer)
-            .field("keys", &self.keys.keys().collect::<Vec<_>>())
+            .field("keys", &self.keys.names().collect::<Vec<_>>())
             .finish()
     }
 }
@@ -200,10 +162,10 @@ impl fmt::Debug for TokenVerifier {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
-    use crate::token::keys::KeySet;
+    use crate::token::keys::{Algorithm, KeySet};
 
     const NOW: u64 = 1_790_000_000;
     const ALGORITHMS: [Algorithm; 3] = [Algorithm::Es256, Algorithm::Rs256, Algorithm::EdDsa];
@@ -231,7 +193,7 @@ mod tests {
             }
         }
 
-        fn verify(&self, header: &Value, claims: &Value) -> Result<AccessTokenClaims, TokenRefused> {
+        fn verify(&self, header: &Value, claims: &Value) -> Result<AccessToken, TokenRefused> {
             let token = self.keys.sign_anything(header, claims);
             let resource = "https://mcp.example/mcp".parse().unwrap();
             self.verifier.verify(&token, &resource, UnixTime::from_seconds(NOW))
@@ -256,7 +218,7 @@ mod tests {
             let setting = Setting::new(algorithm);
             let claims = setting.verify(&setting.header, &setting.claims).unwrap();
             assert_eq!(claims.subject, "github:1");
-            assert_eq!(claims.scope.to_string(), "a b");
+            assert_eq!(claims.scopes.to_string(), "a b");
         }
     }
 
@@ -301,7 +263,7 @@ mod tests {
             for named in ["none", "nOnE", "x"] {
                 assert_eq!(
                     setting.with_header("alg", json!(named)),
-                    Some(TokenRefused::Malformed),
+                    Some(TokenRefused::Signature),
                     "{named}"
                 );
             }
