@@ -53,12 +53,10 @@ const WELL_KNOWN: [(&str, &str); 13] = [
     ("JWT_ALGORITHM", "GATEWAY_SIGNING_ALGORITHM"),
     ("REDIS_URL", "GATEWAY_REDIS__URL"),
     ("REDIS_USERNAME", "GATEWAY_REDIS__USERNAME"),
-    (REDIS_PASSWORD, "GATEWAY_REDIS__PASSWORD"),
+    ("REDIS_PASSWORD", "GATEWAY_REDIS__PASSWORD"),
     ("REDIS_KEY_PREFIX", "GATEWAY_REDIS__KEY_PREFIX"),
     ("REDIS_CA_FILE", "GATEWAY_REDIS__CA_FILE"),
 ];
-
-const REDIS_PASSWORD: &str = "REDIS_PASSWORD";
 
 /// The settings of the gateway.
 #[derive(Debug, Deserialize)]
@@ -86,7 +84,7 @@ pub(crate) struct Configuration {
     #[serde(deserialize_with = "some_secret")]
     key_sealing_secret: Option<Secret>,
     /// What the private keys may have been sealed with before.
-    #[serde(deserialize_with = "secrets")]
+    #[serde(deserialize_with = "texts")]
     previous_key_sealing_secrets: Vec<Secret>,
     /// For how long a key in the store signs: in seconds; 0 means for ever.
     key_lifetime: u64,
@@ -101,6 +99,7 @@ pub(crate) struct Configuration {
     /// In seconds: how long organisations, teams and addresses are believed that are not confirmed.
     maximum_identity_age: u64,
     /// Redirect URIs that clients may register although their scheme is not allowed otherwise.
+    #[serde(deserialize_with = "texts")]
     pub(crate) allowed_redirect_uris: Vec<String>,
     /// Who may register, and where codes may be sent.
     pub(crate) registration: RegistrationSettings,
@@ -113,8 +112,10 @@ pub(crate) struct Configuration {
     /// Proxies that say where requests come from: addresses and networks.
     trusted_proxies: String,
     /// The hosts whose metadata documents are read; everybody's if none is named. `*.example.com` is all hosts below.
+    #[serde(deserialize_with = "some_texts")]
     pub(crate) trusted_client_hosts: Option<Vec<String>>,
     /// The hosts whose metadata documents are not read.
+    #[serde(deserialize_with = "texts")]
     pub(crate) distrusted_client_hosts: Vec<String>,
     /// Clients that do not register themselves.
     pub(crate) clients: Vec<ClientSettings>,
@@ -273,17 +274,7 @@ impl Configuration {
         environment: HashMap<String, String>,
     ) -> anyhow::Result<Self> {
         let file = File::new(toml.unwrap_or(DEFAULT_FILE), FileFormat::Toml).required(toml.is_some());
-        // Letter by letter, and not as the number that it may look like.
-        let password = [&environment, &dotenv].into_iter().find_map(|variables| {
-            let names = ["GATEWAY_REDIS__PASSWORD", REDIS_PASSWORD].iter();
-            names
-                .filter_map(|name| variables.get(*name))
-                .find(|value| !value.is_empty())
-                .cloned()
-        });
         Config::builder()
-            .set_override_option("redis.password", password)
-            .context("the configuration cannot be read")?
             .add_source(file)
             .add_source(variables(dotenv))
             .add_source(variables(environment))
@@ -476,9 +467,23 @@ fn some_secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secr
     Ok(Option::<String>::deserialize(deserializer)?.map(Secret::from))
 }
 
-fn secrets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Secret>, D::Error> {
-    let texts = Vec::<String>::deserialize(deserializer)?;
-    Ok(texts.into_iter().map(Secret::from).collect())
+/// A list, or text with commas.
+fn texts<'de, T: From<String>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        List(Vec<String>),
+        Text(String),
+    }
+    let texts = match Written::deserialize(deserializer)? {
+        Written::List(list) => list,
+        Written::Text(text) => text.split(',').map(|part| part.trim().to_owned()).collect(),
+    };
+    Ok(texts.into_iter().filter(|text| !text.is_empty()).map(T::from).collect())
+}
+
+fn some_texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    texts(deserializer).map(Some)
 }
 
 /// The variables of a `.env` file; none if there is no such file.
@@ -493,26 +498,19 @@ fn dotenv(path: &Path) -> anyhow::Result<HashMap<String, String>> {
 }
 
 /// Settings by the names that they have as variables: `GATEWAY_GITHUB__CLIENT_ID` is `client_id` in `[github]`.
+///
+/// All of them are text, letter by letter: a secret may look like a number and is none. What a setting is decides how its
+/// text is read, and lists have commas.
 fn variables(mut variables: HashMap<String, String>) -> Environment {
     for (known, ours) in WELL_KNOWN {
         if let Some(value) = variables.get(known).cloned() {
             variables.entry(ours.to_owned()).or_insert(value);
         }
     }
-    // All digits would be taken for a number, with a comma behind them they are not.
-    if let Some(tokens) = variables.get_mut(registration::TOKENS) {
-        tokens.push(',');
-    }
     variables.retain(|name, value| name.starts_with(PREFIX) && name != "GATEWAY_CONFIG" && !value.is_empty());
     Environment::with_prefix("GATEWAY")
         .prefix_separator("_")
         .separator("__")
-        .list_separator(",")
-        .with_list_parse_key("allowed_redirect_uris")
-        .with_list_parse_key("previous_key_sealing_secrets")
-        .with_list_parse_key("trusted_client_hosts")
-        .with_list_parse_key("distrusted_client_hosts")
-        .try_parsing(true)
         .source(Some(variables))
 }
 
@@ -555,7 +553,7 @@ mod tests {
     }
 
     #[test]
-    fn redis_is_used_when_its_url_is_set_and_its_password_is_taken_letter_by_letter() {
+    fn redis_is_used_when_its_url_is_set() {
         assert!(read("", &[], &[]).unwrap().redis().unwrap().is_none());
         let environment = [("REDIS_URL", "redis://cache/1"), ("REDIS_PASSWORD", "0070")];
         let configuration = read("", &[("REDIS_PASSWORD", "weaker")], &environment).unwrap();
@@ -569,6 +567,84 @@ mod tests {
         assert!(refusal("", &[("REDIS_URL", "http://cache")]).contains("redis://"));
         assert!(refusal("", &[("REDIS_URL", "redis://a"), ("REDIS_KEY_PREFIX", "{a}")]).contains("REDIS_KEY_PREFIX"));
         assert!(refusal("", &[("REDIS_URL", "rediss://a"), ("REDIS_CA_FILE", "/nowhere")]).contains("REDIS_CA_FILE"));
+    }
+
+    #[test]
+    fn text_that_looks_like_a_number_or_a_word_of_yes_or_no_is_text_letter_by_letter() {
+        for text in [
+            "0070",
+            "1e5",
+            "1.50",
+            "+7",
+            "TRUE",
+            "0x10",
+            "inf",
+            "12345678901234567890",
+            "-0",
+        ] {
+            let environment = [
+                ("GITHUB_CLIENT_ID", text),
+                ("GITHUB_CLIENT_SECRET", text),
+                ("GATEWAY_GITHUB__MEMBERSHIP_TOKEN", text),
+                ("REDIS_URL", "redis://cache"),
+                ("REDIS_USERNAME", text),
+                ("REDIS_PASSWORD", text),
+                ("REDIS_KEY_PREFIX", text),
+                ("REDIS_CA_FILE", text),
+                ("ALLOWED_GITHUB_USERS", text),
+                ("GATEWAY_BUILT_IN_ALLOWED_USERS", text),
+                ("GATEWAY_PUBLIC_URL", text),
+                ("GATEWAY_LOG", text),
+                ("JWT_PRIVATE_KEY_B64", text),
+                ("GATEWAY_KEY_SEALING_SECRET", text),
+                ("GATEWAY_PREVIOUS_KEY_SEALING_SECRETS", text),
+                ("GATEWAY_ALLOWED_REDIRECT_URIS", text),
+                ("GATEWAY_TRUSTED_CLIENT_HOSTS", text),
+                ("GATEWAY_DISTRUSTED_CLIENT_HOSTS", text),
+                ("GATEWAY_TRUSTED_PROXIES", text),
+            ];
+            for (dotenv, environment) in [(&[][..], &environment[..]), (&environment, &[])] {
+                let read = Configuration::read(None, pairs(dotenv), pairs(environment)).unwrap();
+                let some = Some(text);
+                let github = &read.github;
+                assert_eq!(github.client_id.as_deref(), some);
+                assert_eq!(github.client_secret.as_deref(), some);
+                assert_eq!(github.membership_token.as_deref(), some);
+                let redis = &read.redis;
+                assert_eq!(redis.username.as_deref(), some);
+                assert_eq!(redis.password.as_deref(), some);
+                assert_eq!(redis.key_prefix.as_deref(), some);
+                assert_eq!(redis.ca_file.as_deref(), Some(Path::new(text)));
+                assert_eq!(read.allowed_users.as_deref(), some);
+                assert_eq!(read.built_in_allowed_users.as_deref(), some);
+                assert_eq!(read.issuer(), text);
+                assert_eq!(read.log, text);
+                assert_eq!(read.signing_key.as_ref().map(Secret::expose), some);
+                assert_eq!(read.key_sealing_secret.as_ref().map(Secret::expose), some);
+                assert_eq!(read.previous_key_sealing_secrets[0].expose(), text);
+                assert_eq!(read.allowed_redirect_uris, [text]);
+                assert_eq!(read.trusted_client_hosts.as_deref(), Some(&[text.to_owned()][..]));
+                assert_eq!(read.distrusted_client_hosts, [text]);
+                assert_eq!(read.trusted_proxies, text);
+            }
+        }
+    }
+
+    #[test]
+    fn text_is_read_as_what_a_setting_is() {
+        let environment = [
+            ("CLIENT_LIFETIME", "070"),
+            ("GATEWAY_DEVICE_AUTHORIZATION", "FALSE"),
+            ("GATEWAY_BUILT_IN_SERVERS", "yes"),
+            ("GATEWAY_ALLOWED_REDIRECT_URIS", "a:/x, b:/y"),
+        ];
+        let configuration = Configuration::read(None, HashMap::new(), pairs(&environment)).unwrap();
+        assert_eq!(configuration.client_lifetime, 70);
+        assert!(!configuration.device_authorization && configuration.built_in_servers);
+        assert_eq!(configuration.allowed_redirect_uris, ["a:/x", "b:/y"]);
+        for (name, value) in [("CLIENT_LIFETIME", "1.5"), ("GATEWAY_DEVICE_AUTHORIZATION", "perhaps")] {
+            assert!(refusal("", &[(name, value)]).contains(value), "{name}");
+        }
     }
 
     #[test]

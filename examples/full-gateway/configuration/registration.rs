@@ -11,10 +11,9 @@ use mcp_oauth_core::jwt::keys::JwkSet;
 use mcp_oauth_core::limits::{Limits, Quota};
 use mcp_oauth_core::secret::Secret;
 use mcp_oauth_core::server::builder::Lifetimes;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
-/// The variable in which tokens stand. What it holds is never taken for a number.
-pub(super) const TOKENS: &str = "GATEWAY_REGISTRATION__INITIAL_ACCESS_TOKENS";
+use super::texts;
 
 /// `[registration]`.
 #[derive(Debug, Deserialize)]
@@ -113,21 +112,6 @@ struct Publisher {
     issuer: String,
     /// A file with its public keys: a JWK set.
     jwks_file: PathBuf,
-}
-
-/// A list, or text with commas.
-fn texts<'de, T: From<String>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Written {
-        List(Vec<String>),
-        Text(String),
-    }
-    let texts = match Written::deserialize(deserializer)? {
-        Written::List(list) => list,
-        Written::Text(text) => text.split(',').map(|part| part.trim().to_owned()).collect(),
-    };
-    Ok(texts.into_iter().filter(|text| !text.is_empty()).map(T::from).collect())
 }
 
 impl RegistrationSettings {
@@ -265,6 +249,9 @@ impl LimitSettings {
 mod tests {
     use super::super::tests::{read, refusal};
     use super::*;
+
+    /// The variable in which tokens stand.
+    const TOKENS: &str = "GATEWAY_REGISTRATION__INITIAL_ACCESS_TOKENS";
 
     const TOKEN: &str = "1234567890123456789012345678901234567890";
 
