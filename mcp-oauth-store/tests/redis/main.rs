@@ -7,5 +7,6 @@ mod contract;
 mod failover;
 mod faults;
 mod operations;
+mod promotion;
 mod resharding;
 mod servers;

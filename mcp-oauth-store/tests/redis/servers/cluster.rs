@@ -1,4 +1,4 @@
-//! A Cluster of three nodes.
+//! A Cluster of three nodes, with or without replicas.
 
 use std::process::{Command, Stdio};
 
@@ -30,8 +30,27 @@ impl Cluster {
     }
 
     pub(crate) async fn start_with(settings: &[&str]) -> Self {
+        Self::of(3, settings, &[]).await
+    }
+
+    /// One in which each of the three has a replica: six nodes.
+    pub(crate) async fn with_replicas(settings: &[&str]) -> Self {
+        let cluster = Self::of(6, settings, &["--cluster-replicas", "1"]).await;
+        eventually("every replica follows", async || {
+            let mut following = 0;
+            for node in &cluster.nodes {
+                let info: String = node.ask("INFO replication").await.ok()?;
+                following += usize::from(info.contains("master_link_status:up"));
+            }
+            (following == 3).then_some(())
+        })
+        .await;
+        cluster
+    }
+
+    async fn of(count: usize, settings: &[&str], arguments: &[&str]) -> Self {
         let mut nodes = Vec::new();
-        for _ in 0..3 {
+        for _ in 0..count {
             nodes.push(node(settings).await);
         }
         let cluster = Self { nodes };
@@ -41,6 +60,7 @@ impl Cluster {
             &["create"]
                 .into_iter()
                 .chain(addresses)
+                .chain(arguments.iter().copied())
                 .chain(["--cluster-yes"])
                 .collect::<Vec<_>>(),
         );
