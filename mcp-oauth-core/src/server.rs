@@ -12,15 +12,15 @@
 //! | [`token`] | the code or a refresh token becomes tokens | 2 |
 //! | [`device`] | a device asks to be let in | 2; likewise |
 //! | | a person enters the code that it shows | 3 |
-//! | | the person approves or denies, and is identified | 3, and 4 |
+//! | | the person approves or denies, and is identified | 2 or 4, and 4 |
 //! | | the device polls | 2 |
 //! | `client_credentials` | a client gets tokens on its own behalf | 1 |
 //! | [`enterprise`] | an enterprise's word for a person becomes a token | 3 |
 //! | `client_authentication` | a client with keys proves itself, at any of these | 1 more |
 //! | [`register`] | a client introduces itself | 1, and 2 to count it |
-//! | [`manage`] | a client reads, replaces or deletes its registration | 1 or 2 |
-//! | [`revoke`] | a client gives a token back | 3 |
-//! | [`introspect`] | a client asks about a token of its own | 1 |
+//! | [`manage`] | a client reads, replaces or deletes its registration | 1, 2 or 3 |
+//! | [`revoke`] | a client gives a token back | 2 |
+//! | [`introspect`] | a client asks about a token | 1; 2 if it is another client's |
 //! | [`metadata`] | what this server offers | none |
 //!
 //! A [policy of one's own](crate::grant::policy::GrantPolicy) costs the callback one round trip more. [`builder`] puts a server
@@ -45,6 +45,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join;
 use url::Url;
 
 use crate::access::remembered::RememberedTokens;
@@ -184,6 +185,10 @@ impl AuthorizationServer {
         self.0.clock.now()
     }
 
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        self.0.clock.as_ref()
+    }
+
     pub(crate) fn randomness(&self) -> &dyn Randomness {
         self.0.randomness.as_ref()
     }
@@ -265,8 +270,10 @@ impl AuthorizationServer {
         )
     }
 
-    /// Ends a grant: first its record, so that nothing new comes of it, then its access tokens everywhere. If the
-    /// second step fails, the record stays behind as ended, and whoever uses it again takes the second step again.
+    /// Ends a grant: its record, so that nothing new comes of it, and at the same time its access tokens everywhere.
+    ///
+    /// If one of the two fails, so does this, and the grant is of less use than before: whoever uses its record again
+    /// takes the other step again, and what may still come of the record is refused.
     async fn end_grant(&self, grant: Loaded<Grant>, reason: EndReason, origin: &Origin) -> Result<(), OAuthError> {
         let id = grant.record.id.clone();
         let event = Event::new(Action::EndGrant(reason), origin)
@@ -274,13 +281,25 @@ impl AuthorizationServer {
             .with_subject(grant.record.identity.subject())
             .with_grant(&id);
         let mut loaded = Some(grant);
+        let mut announced = false;
         for _ in 0..MAXIMUM_ROUNDS {
-            let done = match &loaded {
-                None => true,
-                Some(grant) => grant.record.has_ended() || self.replace_grant(grant, &grant.record.ended()).await?,
+            let ended = async {
+                match &loaded {
+                    Some(grant) if !grant.record.has_ended() => self.replace_grant(grant, &grant.record.ended()).await,
+                    _ => Ok(true),
+                }
             };
-            if done {
-                self.announce(Ended::Grant(id.clone())).await?;
+            let announcement = async {
+                if announced {
+                    return Ok(());
+                }
+                self.announce(Ended::Grant(id.clone())).await
+            };
+            // Neither is given up because the other one failed.
+            let (done, told) = join(ended, announcement).await;
+            told?;
+            announced = true;
+            if done? {
                 if reason != EndReason::AlreadyEnded {
                     self.audit(event);
                 }
@@ -295,7 +314,7 @@ impl AuthorizationServer {
     async fn announce(&self, ended: Ended) -> Result<(), StoreError> {
         let time_to_live = self.0.lifetimes.access_token + revocation::MARGIN;
         self.store().publish_ended(&ended.to_string(), time_to_live).await?;
-        self.0.ended.note(ended, self.now());
+        self.0.ended.note(ended, self.clock());
         Ok(())
     }
 }

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "what does not hold here fails the test")]
 
 mod conformance;
+mod node;
 mod process;
 mod real_clients;
 mod strict_clients;
+mod two_processes;

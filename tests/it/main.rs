@@ -35,6 +35,7 @@ mod registration_floods;
 mod registration_policy;
 mod revocation;
 mod rmcp_server;
+mod round_trips;
 mod secrets;
 mod store_outage;
 mod token;

@@ -90,9 +90,14 @@ fn command(directory: &TempDir, settings: &[(&str, &str)], toml: &str) -> Comman
 impl Gateway {
     /// Starts a gateway with a TOML file on a free port, and waits until it serves.
     pub async fn start(toml: &str) -> Self {
-        let address = format!("127.0.0.1:{}", free_port());
+        Self::start_with(&format!("127.0.0.1:{}", free_port()), &[], toml).await
+    }
+
+    /// Starts a gateway that listens here, with variables and a TOML file, and waits until it serves.
+    pub async fn start_with(address: &str, settings: &[(&str, &str)], toml: &str) -> Self {
         let directory = TempDir::new().expect("a directory");
-        let mut child = command(&directory, &[("GATEWAY_LISTEN", &address)], toml)
+        let settings = [&[("GATEWAY_LISTEN", address)], settings].concat();
+        let mut child = command(&directory, &settings, toml)
             .spawn()
             .expect("the gateway can be started");
         let mut stderr = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
@@ -145,6 +150,11 @@ impl Gateway {
     #[must_use]
     pub fn process(&self) -> u32 {
         self.child.id().expect("the gateway runs")
+    }
+
+    /// Ends the gateway as a crash does (`SIGKILL`).
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("the gateway runs");
     }
 
     /// Asks the gateway to stop, as `kill` does, and waits for it.

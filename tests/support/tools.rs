@@ -61,6 +61,24 @@ pub fn node(test: &str, folder: &str) -> Option<PathBuf> {
     None
 }
 
+/// Whether Redis is here, with the tool of its operators.
+#[must_use]
+pub fn redis(test: &str) -> bool {
+    let runs = |program: &str| {
+        let mut command = std::process::Command::new(program);
+        let command = command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    if runs("redis-server") && runs("redis-cli") {
+        return true;
+    }
+    skip(
+        test,
+        "install redis-server and redis-cli (Debian: redis-server, redis-tools)",
+    );
+    false
+}
+
 /// Runs a driver to its end. Its output goes where the test's own goes, step by step.
 pub async fn run(command: &mut Command) {
     let output = command

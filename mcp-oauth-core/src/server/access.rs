@@ -67,7 +67,7 @@ impl AuthorizationServer {
             },
         };
         Ok(match known {
-            Verdict::Known(verified) => match self.has_ended(&verified, now) {
+            Verdict::Known(verified) => match self.has_ended(&verified) {
                 Some(true) => return Err(TokenRefused::Revoked),
                 Some(false) => VerifiedToken::Good(verified),
                 None => VerifiedToken::Unconfirmed(UnconfirmedToken(Unconfirmed::Grant(verified))),
@@ -96,9 +96,9 @@ impl AuthorizationServer {
         })
     }
 
-    fn has_ended(&self, token: &AccessToken, now: UnixTime) -> Option<bool> {
+    fn has_ended(&self, token: &AccessToken) -> Option<bool> {
         match &token.grant {
-            Some(grant) => self.0.ended.contain(grant, &token.client_id, now),
+            Some(grant) => self.0.ended.contain(grant, &token.client_id, self.clock()),
             // Every token of this server's own has one.
             None => Some(true),
         }
@@ -122,13 +122,10 @@ impl AuthorizationServer {
                 verified
             }
         };
-        let ended = if let Some(ended) = self.has_ended(&verified, self.now()) {
+        let ended = if let Some(ended) = self.has_ended(&verified) {
             ended
         } else {
-            self.0
-                .ended
-                .refresh_in_turn(self.store(), self.0.clock.as_ref())
-                .await?;
+            self.0.ended.refresh(self.store(), self.clock()).await?;
             verified
                 .grant
                 .as_ref()

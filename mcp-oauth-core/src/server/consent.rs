@@ -12,6 +12,7 @@
 
 use std::fmt;
 
+use futures_util::future::try_join;
 use url::Url;
 
 use super::authorize::ClientRedirect;
@@ -139,17 +140,24 @@ impl AuthorizationServer {
             let (next, outcome) = match decision {
                 Decision::Approve => {
                     let (next, sign_in) = loaded.record.approve(browser)?;
-                    if let Destination::Device { device, .. } = &request.destination {
-                        self.device_waits(device).await?;
-                    }
                     (next, self.sign_in(transaction, sign_in))
                 }
                 Decision::Deny => (loaded.record.deny(browser)?, self.denied(request).await?),
             };
-            let stored = match &next {
-                Some(next) => self.replace_transaction(&loaded, next).await?,
-                None => true,
+            // That the device still waits is asked at the same time: if it does not, nothing comes of the approval.
+            let waits = async {
+                match (decision, &request.destination) {
+                    (Decision::Approve, Destination::Device { device, .. }) => self.device_waits(device).await,
+                    _ => Ok(()),
+                }
             };
+            let stored = async {
+                match &next {
+                    Some(next) => Ok(self.replace_transaction(&loaded, next).await?),
+                    None => Ok(true),
+                }
+            };
+            let ((), stored) = try_join(waits, stored).await?;
             if stored {
                 return Ok(outcome);
             }

@@ -15,7 +15,7 @@
 use serde::{Serialize, Serializer};
 
 use super::AuthorizationServer;
-use super::revoke::OwnToken;
+use super::revoke::KnownToken;
 use super::token::TokenError;
 use crate::audit::{Action, Event};
 use crate::client::ClientId;
@@ -110,7 +110,7 @@ impl AuthorizationServer {
         authorization: Option<&str>,
         event: &mut Event,
     ) -> Result<Introspection, TokenError> {
-        let (presented, client) = self.proven_client(form, authorization, event).await?;
+        let (presented, client, found) = self.proven_client_and_token(form, authorization, event).await?;
         // Anybody can claim to be a public client.
         if !client.credential.is_confidential() {
             let error = OAuthError::new(
@@ -119,13 +119,12 @@ impl AuthorizationServer {
             );
             return Err(TokenError::challenging(error, presented.used_header()));
         }
-        let token = form.require("token")?;
-        let found = match self.own_token(token, &client).await? {
-            Some(own) => Some(own),
-            None => self.token_for(token, &client).await?,
+        let found = match found {
+            Some(token) if token.is_of(&client) || self.is_for(&token, &client).await? => Some(token),
+            _ => None,
         };
         Ok(match found {
-            Some(OwnToken::Refresh { token, grant }) if grant.record.is_current(&token) => {
+            Some(KnownToken::Refresh { token, grant }) if grant.record.is_current(&token) => {
                 let grant = grant.record;
                 Introspection::Active(Box::new(ActiveToken {
                     scope: grant.scopes,
@@ -140,7 +139,7 @@ impl AuthorizationServer {
                     jti: None,
                 }))
             }
-            Some(OwnToken::Access {
+            Some(KnownToken::Access {
                 claims,
                 grant: Some(grant),
             }) if !grant.record.has_ended() => Introspection::Active(Box::new(ActiveToken {

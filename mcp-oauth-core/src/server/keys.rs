@@ -156,6 +156,8 @@ struct Knowledge {
     known: Option<Arc<Known>>,
     /// From when on and until when it may be relied on.
     fresh: Option<(UnixTime, UnixTime)>,
+    /// When it was read, by [`Clock::elapsed`], which nobody sets.
+    read_at: Duration,
 }
 
 /// Keys in the store.
@@ -283,7 +285,12 @@ impl StoredKeys {
         let knowledge = self.state.knowledge.read().unwrap_or_else(PoisonError::into_inner);
         let known = knowledge.known.as_ref()?;
         // A clock that was set back makes what was read later look older than it is, never fresher.
-        let fresh = knowledge.fresh.is_some_and(|(from, until)| from <= now && now < until);
+        let fresh = knowledge.fresh.is_some_and(|(from, until)| from <= now && now < until)
+            && self
+                .clock
+                .elapsed()
+                .checked_sub(knowledge.read_at)
+                .is_some_and(|age| age < KEYS_MAXIMUM_AGE);
         Some((Arc::clone(known), fresh))
     }
 
@@ -363,7 +370,7 @@ impl StoredKeys {
     async fn keep_up(&self) -> Result<Option<String>, KeyRingError> {
         let mut made = None;
         for _ in 0..MAXIMUM_ROUNDS {
-            let now = self.clock.now();
+            let (now, read_at) = (self.clock.now(), self.clock.elapsed());
             let (loaded, ring) = match self.load(now).await? {
                 Found::Ring(loaded, ring) => (*loaded, ring),
                 Found::Nothing { made: kid } => {
@@ -373,10 +380,13 @@ impl StoredKeys {
             };
             let written = match ring.upkeep(&self.plan, now) {
                 Ok(None) => {
-                    self.adopt(loaded.record, ring, now)?;
+                    self.adopt(loaded.record, ring, now, read_at)?;
                     return Ok(made);
                 }
-                Ok(Some(next)) => self.replace(&loaded, &next, now).await.map(|replaced| (replaced, next)),
+                Ok(Some(next)) => self
+                    .replace(&loaded, &next, now, read_at)
+                    .await
+                    .map(|replaced| (replaced, next)),
                 Err(error) => Err(error.into()),
             };
             match written {
@@ -387,7 +397,7 @@ impl StoredKeys {
                         error = &error as &dyn std::error::Error,
                         "the signing keys could not be brought up to date, the present ones go on"
                     );
-                    self.adopt(loaded.record, ring, now)?;
+                    self.adopt(loaded.record, ring, now, read_at)?;
                     return Ok(made);
                 }
             }
@@ -402,17 +412,17 @@ impl StoredKeys {
     ) -> Result<T, KeyRingError> {
         let _turn = self.state.turn.lock().await;
         for _ in 0..MAXIMUM_ROUNDS {
-            let now = self.clock.now();
+            let (now, read_at) = (self.clock.now(), self.clock.elapsed());
             let Found::Ring(loaded, ring) = self.load(now).await? else {
                 continue;
             };
             match decide(&loaded.record, &ring, now)? {
                 (None, answer) => {
-                    self.adopt(loaded.record, ring, now)?;
+                    self.adopt(loaded.record, ring, now, read_at)?;
                     return Ok(answer);
                 }
                 (Some(next), answer) => {
-                    if self.replace(&loaded, &next, now).await? {
+                    if self.replace(&loaded, &next, now, read_at).await? {
                         return Ok(answer);
                     }
                 }
@@ -441,17 +451,23 @@ impl StoredKeys {
         })
     }
 
-    async fn replace(&self, loaded: &Loaded<SealedRing>, next: &Ring, now: UnixTime) -> Result<bool, KeyRingError> {
+    async fn replace(
+        &self,
+        loaded: &Loaded<SealedRing>,
+        next: &Ring,
+        now: UnixTime,
+        read_at: Duration,
+    ) -> Result<bool, KeyRingError> {
         let record = SealedRing::seal(next, &self.sealing, self.issuer.as_str())?;
         let replaced = store::replace(self.store.as_ref(), &self.key(), loaded, &record, None).await?;
         if replaced {
-            self.adopt(record, next.clone(), now)?;
+            self.adopt(record, next.clone(), now, read_at)?;
         }
         Ok(replaced)
     }
 
-    /// Relies on this from now on.
-    fn adopt(&self, record: SealedRing, ring: Ring, now: UnixTime) -> Result<(), KeyError> {
+    /// Relies on this, which began to be read at `read_at`, from now on.
+    fn adopt(&self, record: SealedRing, ring: Ring, now: UnixTime, read_at: Duration) -> Result<(), KeyError> {
         let until = now + KEYS_MAXIMUM_AGE;
         let until = ring.changes_at(now).map_or(until, |changes_at| changes_at.min(until));
         let unchanged = self.known(now).filter(|(known, _)| {
@@ -474,6 +490,7 @@ impl StoredKeys {
         *self.state.knowledge.write().unwrap_or_else(PoisonError::into_inner) = Knowledge {
             known: Some(known),
             fresh: Some((now, until)),
+            read_at,
         };
         Ok(())
     }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::Method;
-use mcp_oauth_core::clock::{Clock, UnixTime};
+use mcp_oauth_core::clock::{Clock, ManualClock, UnixTime};
 use mcp_oauth_core::secret::Secret;
 use mcp_oauth_core::server::keys::KeyRingError;
 use mcp_oauth_tests::application::{NOTES, encode, request};
@@ -204,4 +205,17 @@ async fn a_clock_that_is_set_back_makes_no_knowledge_of_keys_young() {
     unavailable(&node.get("/jwks").await);
     installation.store.set_down(false);
     assert_eq!(node.get("/jwks").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_to_where_it_was_makes_no_knowledge_of_keys_young() {
+    let installation = Installation::new();
+    let clock = ManualClock::default();
+    let node = installation.node_with(|builder| builder.clock(clock.clone()));
+    let began = clock.now();
+    assert_eq!(node.get("/jwks").await.status, 200);
+    installation.store.set_down(true);
+    clock.advance(Duration::from_secs(10));
+    clock.set(began);
+    unavailable(&node.get("/jwks").await);
 }

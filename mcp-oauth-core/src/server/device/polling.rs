@@ -28,7 +28,7 @@ use crate::store::{self, Loaded, StoreError};
 
 /// What a poll asks for.
 struct PollRequest<'a> {
-    client: Client,
+    client: Loaded<Client>,
     /// The resources that the token is for, if fewer than were approved.
     resources: Option<Vec<ResourceUri>>,
     scope: Option<&'a str>,
@@ -46,13 +46,13 @@ impl AuthorizationServer {
         let code: Option<DeviceCode> = form.require("device_code")?.parse().ok();
         let resources = self.wanted_resources(form)?;
         let scope = form.get("scope")?;
-        let ((_, client), mut loaded, ()) = try_join3(
-            self.proven_client(form, authorization, event),
+        let (client, mut loaded, ()) = try_join3(
+            self.proven_client_record(form, authorization, event),
             self.polling_device(code.as_ref()).err_into(),
             self.prepare_keys().err_into(),
         )
         .await?;
-        self.may_use_devices(&client)?;
+        self.may_use_devices(&client.record)?;
         let request = PollRequest {
             client,
             resources,
@@ -62,7 +62,7 @@ impl AuthorizationServer {
             let (Some(code), Some(device)) = (&code, loaded) else {
                 return Err(unknown().into());
             };
-            let answered = match device.record.poll(code, &request.client.client_id, self.now()) {
+            let answered = match device.record.poll(code, &request.client.record.client_id, self.now()) {
                 Poll::Unknown | Poll::OtherClient => Some(Err(unknown())),
                 Poll::Denied => Some(Err(denied())),
                 Poll::Expired => Some(Err(expired())),
@@ -114,7 +114,7 @@ impl AuthorizationServer {
             let turned_away = self.replace_device(device, &device.record.refused()).await?;
             return if turned_away { Err(denied().into()) } else { Ok(None) };
         }
-        let client = &request.client;
+        let client = &request.client.record;
         let approved_at = approval.at;
         let approval = Approval {
             client_id: client.client_id.clone(),
@@ -133,7 +133,7 @@ impl AuthorizationServer {
             &grant,
             refresh_token.as_ref(),
         )?;
-        if self.store_redemption(device, &grant, client).await? {
+        if self.store_redemption(device, &grant, &request.client).await? {
             event.grant = Some(grant.id);
             Ok(Some(tokens))
         } else {
@@ -146,19 +146,14 @@ impl AuthorizationServer {
         &self,
         device: &Loaded<Device>,
         grant: &Grant,
-        client: &Client,
+        client: &Loaded<Client>,
     ) -> Result<bool, OAuthError> {
         let key = grant_key(&grant.id);
         let redeemed = device.record.redeemed(&grant.id, self.now());
-        let renewed = async {
-            if let Ok(found) = self.load_client(&client.client_id).await {
-                self.renew_client(found.as_ref()).await;
-            }
-        };
         let (inserted, replaced, ()) = join3(
             store::insert(self.store(), &key, grant, Some(self.grant_time_to_live(grant))),
             self.replace_device(device, &redeemed),
-            renewed,
+            self.renew_client(Some(client)),
         )
         .await;
         match (inserted, replaced) {

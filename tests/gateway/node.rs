@@ -1,0 +1,249 @@
+//! One of several gateways that share a Redis, as a browser, a client and a caller see it over HTTP.
+
+use std::time::{Duration, Instant};
+
+use http::HeaderMap;
+use mcp_oauth_core::pkce::{CodeChallenge, CodeVerifier};
+use mcp_oauth_core::secret::Secret;
+use mcp_oauth_tests::application::{Answer, encode};
+use mcp_oauth_tests::browser::hidden_field;
+use mcp_oauth_tests::client::{REDIRECT_URI, Tokens, public_metadata};
+use mcp_oauth_tests::gateway::{Gateway, free_port};
+use reqwest::{Client, RequestBuilder, redirect};
+use serde_json::{Value, json};
+use url::Url;
+
+/// What seals the signing keys of all nodes.
+pub(crate) const SEALING_SECRET: &str = "yTbDSpVfX7Ak3zL8cUhMdQnYrGxKo1WeJtvBiP0sZm4=";
+
+/// What all nodes have in common.
+#[derive(Debug)]
+pub(crate) struct Site {
+    /// The issuer, which is where none of the nodes has to be.
+    pub(crate) issuer: String,
+}
+
+impl Site {
+    pub(crate) fn new() -> Self {
+        Self {
+            issuer: format!("http://127.0.0.1:{}", free_port()),
+        }
+    }
+
+    /// Starts a process that keeps its records in this Redis.
+    pub(crate) async fn node(&self, redis: &str) -> Node {
+        let settings = [
+            ("GATEWAY_PUBLIC_URL", self.issuer.as_str()),
+            ("GATEWAY_KEY_SEALING_SECRET", SEALING_SECRET),
+            ("REDIS_URL", redis),
+        ];
+        let address = format!("127.0.0.1:{}", free_port());
+        let gateway = Gateway::start_with(&address, &settings, "").await;
+        Node {
+            gateway,
+            http: Http {
+                url: format!("http://{address}"),
+                issuer: self.issuer.clone(),
+                client: Client::builder().redirect(redirect::Policy::none()).build().unwrap(),
+            },
+        }
+    }
+}
+
+/// A process.
+#[derive(Debug)]
+pub(crate) struct Node {
+    gateway: Gateway,
+    pub(crate) http: Http,
+}
+
+impl Node {
+    pub(crate) async fn kill(self) {
+        self.gateway.kill().await;
+    }
+}
+
+/// A way to a process. Clones are the same way.
+#[derive(Clone, Debug)]
+pub(crate) struct Http {
+    url: String,
+    issuer: String,
+    client: Client,
+}
+
+/// A client that has registered itself, with the verifier of its requests.
+#[derive(Clone, Debug)]
+pub(crate) struct Registered {
+    pub(crate) client_id: String,
+    verifier: String,
+}
+
+/// An answer of a protected resource, and when it was asked.
+#[derive(Debug)]
+pub(crate) struct Called {
+    pub(crate) sent: Instant,
+    pub(crate) received: Instant,
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+}
+
+impl Http {
+    fn here(&self, location: &str) -> String {
+        let path = location.strip_prefix(&self.issuer).unwrap_or(location);
+        format!("{}{path}", self.url)
+    }
+
+    async fn send(request: RequestBuilder) -> Answer {
+        let response = request.send().await.expect("the gateway answers");
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = response.text().await.expect("the answer is text");
+        Answer { status, headers, body }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        Self::send(self.client.get(self.here(path))).await
+    }
+
+    /// Sends a form, or says that there is no answer.
+    pub(crate) async fn try_form(&self, path: &str, fields: &[(&str, &str)]) -> Option<Answer> {
+        let request = self
+            .client
+            .post(self.here(path))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(encode(fields));
+        let response = request.send().await.ok()?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = response.text().await.ok()?;
+        Some(Answer { status, headers, body })
+    }
+
+    pub(crate) async fn form(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        self.try_form(path, fields).await.expect("the gateway answers")
+    }
+
+    pub(crate) async fn register(&self) -> Registered {
+        let answer = Self::send(self.client.post(self.here("/register")).json(&public_metadata())).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        Registered {
+            client_id: answer.json()["client_id"].as_str().unwrap().to_owned(),
+            verifier: Secret::random().expose().to_owned(),
+        }
+    }
+
+    /// Gets a code, as a made-up person whose browser has nobody else's cookies.
+    pub(crate) async fn code(&self, client: &Registered) -> String {
+        let verifier: CodeVerifier = client.verifier.parse().unwrap();
+        let parameters = encode(&[
+            ("response_type", "code"),
+            ("client_id", &client.client_id),
+            ("redirect_uri", REDIRECT_URI),
+            ("code_challenge", &CodeChallenge::of(&verifier).to_string()),
+            ("code_challenge_method", "S256"),
+            ("resource", &self.resource()),
+        ]);
+        let mut cookies = Vec::new();
+        let keep = |cookies: &mut Vec<String>, answer: &Answer| {
+            let set = answer.headers.get_all("set-cookie").iter();
+            cookies.extend(set.map(|cookie| cookie.to_str().unwrap().split(';').next().unwrap().to_owned()));
+        };
+        let open = |location: String, cookies: String| {
+            let request = self.client.get(self.here(&location));
+            Self::send(request.header("accept", "text/html").header("cookie", cookies))
+        };
+        let submit = |path: &str, cookies: String, fields: String| {
+            let request = self.client.post(self.here(path)).header("cookie", cookies);
+            let request = request.header("content-type", "application/x-www-form-urlencoded");
+            Self::send(request.body(fields))
+        };
+        let consent = open(format!("/authorize?{parameters}"), String::new()).await;
+        keep(&mut cookies, &consent);
+        let transaction = hidden_field(&consent, "transaction");
+        let decision = encode(&[("transaction", &transaction), ("decision", "approve")]);
+        let approved = submit("/consent", cookies.join("; "), decision).await;
+        keep(&mut cookies, &approved);
+        let choice = open(approved.header("location").to_owned(), cookies.join("; ")).await;
+        let choice = encode(&[("state", &hidden_field(&choice, "state")), ("user", "ada")]);
+        let chosen = submit("/development/sign-in", cookies.join("; "), choice).await;
+        let returned = open(chosen.header("location").to_owned(), cookies.join("; ")).await;
+        assert_eq!(returned.status, 303, "{returned:?}");
+        let arrival: Url = returned.header("location").parse().unwrap();
+        let code = arrival.query_pairs().find(|(name, _)| name == "code");
+        code.expect("a code").1.into_owned()
+    }
+
+    pub(crate) async fn redeem(&self, client: &Registered, code: &str) -> Answer {
+        let fields = [
+            ("grant_type", "authorization_code"),
+            ("client_id", &client.client_id),
+            ("code", code),
+            ("redirect_uri", REDIRECT_URI),
+            ("code_verifier", &client.verifier),
+        ];
+        self.form("/token", &fields).await
+    }
+
+    pub(crate) async fn sign_in(&self, client: &Registered) -> Tokens {
+        let code = self.code(client).await;
+        Tokens::of(&self.redeem(client, &code).await)
+    }
+
+    /// Uses a refresh token, if there is somebody to answer.
+    pub(crate) async fn try_refresh(&self, client: &Registered, refresh_token: &str) -> Option<Answer> {
+        let fields = [
+            ("grant_type", "refresh_token"),
+            ("client_id", &client.client_id),
+            ("refresh_token", refresh_token),
+        ];
+        self.try_form("/token", &fields).await
+    }
+
+    pub(crate) async fn refresh(&self, client: &Registered, refresh_token: &str) -> Answer {
+        self.try_refresh(client, refresh_token)
+            .await
+            .expect("the gateway answers")
+    }
+
+    /// Gives a token back, which ends the grant.
+    pub(crate) async fn revoke(&self, client: &Registered, token: &str) {
+        let fields = [("client_id", client.client_id.as_str()), ("token", token)];
+        assert_eq!(self.form("/revoke", &fields).await.status, 200);
+    }
+
+    fn resource(&self) -> String {
+        format!("{}/echo/mcp", self.issuer)
+    }
+
+    /// Asks the protected server for its tools.
+    pub(crate) async fn call(&self, token: &str) -> Called {
+        let request = self
+            .client
+            .post(self.here(&self.resource()))
+            .header("accept", "application/json, text/event-stream")
+            .header("mcp-protocol-version", "2026-07-28")
+            .header("mcp-method", "tools/list")
+            .timeout(Duration::from_secs(60))
+            .bearer_auth(token)
+            .json(&list_tools());
+        let sent = Instant::now();
+        let answer = Self::send(request).await;
+        let called = Called {
+            sent,
+            received: Instant::now(),
+            status: answer.status.as_u16(),
+            headers: answer.headers,
+        };
+        if called.status == 200 {
+            assert!(answer.body.contains("\"tools\""), "{}", answer.body);
+        }
+        called
+    }
+}
+
+/// As clients of MCP 2026-07-28 ask, who need no session.
+fn list_tools() -> Value {
+    json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }}})
+}

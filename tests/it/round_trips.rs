@@ -1,0 +1,182 @@
+//! How often a step waits for the store, which is what it costs where the store is far away: a read and a write, twice at
+//! most, for everything that a client does. What is asked for at the same time is waited for once.
+
+use std::sync::Arc;
+
+use http::Method;
+use mcp_oauth_core::limits::Limits;
+use mcp_oauth_core::server::builder::AuthorizationServerBuilder;
+use mcp_oauth_core::store::Store;
+use mcp_oauth_store::MemoryStore;
+use mcp_oauth_tests::application::{Answer, Application, ISSUER, NOTES, request};
+use mcp_oauth_tests::browser::{Browser, arrival};
+use mcp_oauth_tests::client::{Client, Tokens, public_metadata};
+use mcp_oauth_tests::device::{Device, device_metadata};
+use mcp_oauth_tests::distant_store::{Cost, DistantStore};
+use serde_json::{Value, json};
+
+type Distant = DistantStore<MemoryStore>;
+
+fn application(
+    configure: impl FnOnce(AuthorizationServerBuilder) -> AuthorizationServerBuilder,
+) -> (Application, Distant) {
+    let store = DistantStore::new(MemoryStore::default());
+    let shared: Arc<dyn Store> = Arc::new(store.clone());
+    let application = Application::new(|builder| configure(builder.shared_store(shared).device_authorization()));
+    (application, store)
+}
+
+/// What a step cost, whose answer was as expected.
+async fn costs(store: &Distant, step: impl Future<Output = Answer>, status: u16, expected: (u64, u64)) -> Answer {
+    let (answer, cost) = store.cost_of(step).await;
+    assert_eq!(answer.status, status, "{answer:?}");
+    let (round_trips, operations) = expected;
+    let expected = Cost {
+        round_trips,
+        operations,
+    };
+    assert_eq!(cost, expected, "{answer:?}");
+    answer
+}
+
+fn confidential_metadata() -> Value {
+    let mut metadata = public_metadata();
+    metadata["token_endpoint_auth_method"] = "client_secret_basic".into();
+    metadata
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_a_client_does_waits_for_the_store_twice_at_most() {
+    let (application, store) = application(|builder| builder.limits(Limits::unlimited()));
+    let application = &application;
+    let metadata = confidential_metadata();
+    let register = application.post_json("/register", &metadata);
+    let registered = costs(&store, register, 201, (1, 1)).await.json();
+    let client = Client {
+        client_id: registered["client_id"].as_str().unwrap().to_owned(),
+        client_secret: Some(registered["client_secret"].as_str().unwrap().to_owned()),
+        verifier: "v".repeat(43),
+    };
+    let mut browser = Browser::default();
+    let url = client.authorization_url(&[]);
+    let consent = costs(&store, browser.open(application, &url), 200, (2, 2)).await;
+    let approved = costs(&store, browser.decide(application, &consent, "approve"), 303, (2, 2)).await;
+    // The transaction; then, at the same time, its end and the grant.
+    let returned = costs(&store, browser.sign_in(application, &approved, "ada"), 303, (2, 3)).await;
+    let code = arrival(&returned).code();
+    // The client and the grant; then the grant, and once a day the client.
+    let redeemed = costs(&store, client.redeem(application, &code, &[]), 200, (2, 4)).await;
+    let first = Tokens::of(&redeemed).refresh_token;
+    let refreshed = costs(&store, client.refresh(application, &first, &[]), 200, (2, 3)).await;
+    costs(&store, client.refresh(application, &first, &[]), 200, (1, 2)).await;
+    let tokens = Tokens::of(&refreshed);
+
+    // What has ended is read once a second.
+    costs(&store, application.call(NOTES, &tokens.access_token), 200, (1, 1)).await;
+    costs(&store, application.call(NOTES, &tokens.access_token), 200, (0, 0)).await;
+    for token in [&tokens.access_token, &tokens.refresh_token] {
+        let form = [("token", token.as_str())];
+        let introspect = client.post(application, "/introspect", &form);
+        costs(&store, introspect, 200, (1, 2)).await;
+    }
+    // The client and the grant; then the grant's end, and the word of it for all processes.
+    let form = [("token", tokens.refresh_token.as_str())];
+    let revoke = client.post(application, "/revoke", &form);
+    costs(&store, revoke, 200, (2, 4)).await;
+    // A token of what has ended: the word goes out again, in case it did not the first time.
+    costs(
+        &store,
+        client.refresh(application, &tokens.refresh_token, &[]),
+        400,
+        (2, 3),
+    )
+    .await;
+
+    // A code that is used a second time ends its grant.
+    let code = client.code(application, "ada").await;
+    client.redeem(application, &code, &[]).await;
+    costs(&store, client.redeem(application, &code, &[]), 400, (2, 4)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_device_waits_for_the_store_twice_at_most() {
+    let (application, store) = application(|builder| builder.limits(Limits::unlimited()));
+    let application = &application;
+    let client = Client::register(application, &device_metadata()).await;
+    let begin = client.post(application, "/device_authorization", &[]);
+    let shown = costs(&store, begin, 200, (2, 3)).await.json();
+    let text = |name: &str| shown[name].as_str().unwrap().to_owned();
+    let device = Device {
+        client,
+        device_code: text("device_code"),
+        user_code: text("user_code"),
+    };
+    costs(&store, device.poll(application), 400, (2, 3)).await;
+
+    // The person beside it waits a little longer: the code leads to the device, and the device to what it asks for.
+    let mut browser = Browser::default();
+    let form = [("user_code", device.user_code.as_str())];
+    let entered = browser.submit(application, "/device", &form);
+    let (entered, cost) = store.cost_of(entered).await;
+    assert_eq!((entered.status.as_u16(), cost.round_trips), (303, 3), "{entered:?}");
+    let consent = costs(
+        &store,
+        browser.open(application, entered.header("location")),
+        200,
+        (2, 2),
+    )
+    .await;
+    let approved = costs(&store, browser.decide(application, &consent, "approve"), 303, (2, 3)).await;
+    // The transaction, the device, and both replaced one after the other, so that the page can be loaded again.
+    costs(&store, browser.sign_in(application, &approved, "ada"), 200, (4, 4)).await;
+
+    application.clock.advance(std::time::Duration::from_secs(5));
+    // The client and the device; then the device, the grant, and the client, which is in use from now on.
+    costs(&store, device.poll(application), 200, (2, 5)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn to_count_a_step_costs_nothing_but_where_counting_comes_first() {
+    let (application, store) = application(|builder| builder);
+    let application = &application;
+    // Everybody's, those that are kept for long, and then the client.
+    let metadata = confidential_metadata();
+    let register = application.post_json("/register", &metadata);
+    let registered = costs(&store, register, 201, (3, 3)).await.json();
+    let client = Client {
+        client_id: registered["client_id"].as_str().unwrap().to_owned(),
+        client_secret: None,
+        verifier: "v".repeat(43),
+    };
+    let (consent, cost) = store.cost_of(application.get(&client.authorization_url(&[]))).await;
+    assert_eq!((consent.status.as_u16(), cost.round_trips), (200, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_manages_its_registration_waits_three_times_at_most() {
+    let (application, store) = application(|builder| builder.limits(Limits::unlimited()));
+    let application = &application;
+    let mut metadata = confidential_metadata();
+    let registered = application.post_json("/register", &metadata).await.json();
+    metadata["client_id"] = registered["client_id"].clone();
+    let uri = registered["registration_client_uri"].as_str().unwrap();
+    let path = uri.strip_prefix(ISSUER).unwrap();
+    let bearer = format!("Bearer {}", registered["registration_access_token"].as_str().unwrap());
+    let headers = [("authorization", &*bearer), ("content-type", "application/json")];
+    for (method, body, status, cost) in [
+        (Method::GET, json!({}), 200, (1, 1)),
+        // Who is not known need not send a body: the client is looked up before and after that.
+        (Method::PUT, metadata, 200, (3, 3)),
+        // Its tokens end before it does, so that a deletion that fails half-way can be repeated.
+        (Method::DELETE, json!({}), 204, (3, 3)),
+    ] {
+        let body = body.to_string();
+        costs(
+            &store,
+            application.send(request(method, path, &headers, &body)),
+            status,
+            cost,
+        )
+        .await;
+    }
+}
