@@ -269,7 +269,7 @@ mod tests {
 
     use super::*;
     use crate::clock::ManualClock;
-    use crate::store::{FeedPage, Key};
+    use crate::store::{Counts, FeedPage, Kept, Key, KeyPage, Kind, ListPosition, MemberPage};
 
     const HOUR: Duration = Duration::from_secs(3600);
 
@@ -303,6 +303,24 @@ mod tests {
             unreachable!("only the feed is read")
         }
         async fn increment(&self, _: &Key, _: Duration) -> Result<u64, StoreError> {
+            unreachable!("only the feed is read")
+        }
+        async fn inspect(&self, _: &Key) -> Result<Option<Kept>, StoreError> {
+            unreachable!("only the feed is read")
+        }
+        async fn add_member(&self, _: &Key, _: &str, _: Duration) -> Result<(), StoreError> {
+            unreachable!("only the feed is read")
+        }
+        async fn remove_member(&self, _: &Key, _: &str) -> Result<bool, StoreError> {
+            unreachable!("only the feed is read")
+        }
+        async fn members(&self, _: &Key, _: Option<&ListPosition>, _: usize) -> Result<MemberPage, StoreError> {
+            unreachable!("only the feed is read")
+        }
+        async fn list(&self, _: Kind, _: Option<&ListPosition>, _: usize) -> Result<KeyPage, StoreError> {
+            unreachable!("only the feed is read")
+        }
+        async fn count(&self) -> Result<Counts, StoreError> {
             unreachable!("only the feed is read")
         }
         async fn publish_ended(&self, _: &str, _: Duration) -> Result<(), StoreError> {
@@ -436,6 +454,24 @@ mod tests {
                 unreachable!("only the feed is read")
             }
             async fn increment(&self, _: &Key, _: Duration) -> Result<u64, StoreError> {
+                unreachable!("only the feed is read")
+            }
+            async fn inspect(&self, _: &Key) -> Result<Option<Kept>, StoreError> {
+                unreachable!("only the feed is read")
+            }
+            async fn add_member(&self, _: &Key, _: &str, _: Duration) -> Result<(), StoreError> {
+                unreachable!("only the feed is read")
+            }
+            async fn remove_member(&self, _: &Key, _: &str) -> Result<bool, StoreError> {
+                unreachable!("only the feed is read")
+            }
+            async fn members(&self, _: &Key, _: Option<&ListPosition>, _: usize) -> Result<MemberPage, StoreError> {
+                unreachable!("only the feed is read")
+            }
+            async fn list(&self, _: Kind, _: Option<&ListPosition>, _: usize) -> Result<KeyPage, StoreError> {
+                unreachable!("only the feed is read")
+            }
+            async fn count(&self) -> Result<Counts, StoreError> {
                 unreachable!("only the feed is read")
             }
             async fn publish_ended(&self, _: &str, _: Duration) -> Result<(), StoreError> {

@@ -33,6 +33,9 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "test-util")]
 pub mod contract;
+mod listing;
+
+pub use listing::{Counts, Kept, KeyPage, ListPosition, MAXIMUM_MEMBERS, Member, MemberPage};
 
 /// What kind of record a key leads to. A store may keep each kind within a bound of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -61,6 +64,12 @@ pub enum Kind {
     Device,
     /// Which device shows a code that people enter.
     UserCode,
+    /// Since when whatever a person, or a client, had been granted before is over.
+    NotBefore,
+    /// The grants of a person: a set.
+    UserGrants,
+    /// The grants of a client: a set.
+    ClientGrants,
 }
 
 impl Kind {
@@ -76,7 +85,22 @@ impl Kind {
         Self::Keys,
         Self::Device,
         Self::UserCode,
+        Self::NotBefore,
+        Self::UserGrants,
+        Self::ClientGrants,
     ];
+
+    /// Whether what is kept under keys of this kind are sets of members, and not records.
+    #[must_use]
+    pub fn is_set(self) -> bool {
+        matches!(self, Self::UserGrants | Self::ClientGrants)
+    }
+
+    /// The kind with this short name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.as_str() == name)
+    }
 
     /// A short name, as it may stand in front of the identifier in a database.
     #[must_use]
@@ -92,6 +116,9 @@ impl Kind {
             Self::Keys => "keys",
             Self::Device => "device",
             Self::UserCode => "user-code",
+            Self::NotBefore => "not-before",
+            Self::UserGrants => "user-grants",
+            Self::ClientGrants => "client-grants",
         }
     }
 }
@@ -187,6 +214,17 @@ impl FeedPage {
 /// * `None` as time to live means for ever.
 /// * A store at its bound refuses new records with [`StoreError::Full`]; it does not evict.
 /// * An error means that the operation may or may not have happened; success means that it has.
+/// * Under a key there is a record or a set, as its [kind says](Kind::is_set). A store need not cope with anybody who takes
+///   the one for the other.
+///
+/// # Lists
+///
+/// [`list`](Self::list) and [`members`](Self::members) are read page by page, from `None` to a page without
+/// [`next`](KeyPage::next), while others go on writing. What is there from the first page to the last is on at least one of
+/// them. It may be on several; what is added or removed meanwhile may be on none or on one. Nothing is ever on a page that
+/// was not there while the list was read. A position that the store cannot make sense of, because it is another store's, or
+/// because the store has changed too much since, leads to the beginning: better to see something twice than to miss it. So a
+/// list comes to an end as soon as the store lets it, and no position is ever an error.
 ///
 /// The feature `test-util` has this contract as tests that any store can be put through: `store::contract`.
 #[async_trait]
@@ -221,6 +259,35 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Reads what was appended to the feed after `position`, or from its beginning: all of it, or a page that says
     /// that there is more.
     async fn read_ended(&self, position: Option<&FeedPosition>) -> Result<FeedPage, StoreError>;
+
+    /// Reads a record, and how long it still has to live, both at the same moment.
+    async fn inspect(&self, key: &Key) -> Result<Option<Kept>, StoreError>;
+
+    /// Adds a member to a set, which begins with its first member and is gone with its last. The member stays for
+    /// `time_to_live`; one that is there already stays for the longer of the two.
+    ///
+    /// Members are hints, so a set that is full ([`MAXIMUM_MEMBERS`]) does not refuse: those that would go first make room.
+    /// A store without room for another *set* refuses with [`StoreError::Full`].
+    async fn add_member(&self, set: &Key, member: &str, time_to_live: Duration) -> Result<(), StoreError>;
+
+    /// Removes a member from a set. Returns whether it was there.
+    async fn remove_member(&self, set: &Key, member: &str) -> Result<bool, StoreError>;
+
+    /// Reads a page of at most `limit` members of a set, those first that go first. See [Lists](#lists) for what is on it
+    /// while others write.
+    async fn members(&self, set: &Key, position: Option<&ListPosition>, limit: usize)
+    -> Result<MemberPage, StoreError>;
+
+    /// Reads a page of the keys of one kind, in no order: about `limit` of them, or fewer, or none with more to come. See
+    /// [Lists](#lists) for what is on it while others write.
+    ///
+    /// This may take time in proportion to all that is in the store.
+    async fn list(&self, kind: Kind, position: Option<&ListPosition>, limit: usize) -> Result<KeyPage, StoreError>;
+
+    /// Counts what there is of each kind. While others write, the numbers are as good as a list is.
+    ///
+    /// This may take time in proportion to all that is in the store.
+    async fn count(&self) -> Result<Counts, StoreError>;
 
     /// Asks whether the store answers.
     async fn ping(&self) -> Result<(), StoreError> {

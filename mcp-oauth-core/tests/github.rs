@@ -26,7 +26,9 @@ use mcp_oauth_core::policy::AllowList;
 use mcp_oauth_core::resource::Resource;
 use mcp_oauth_core::server::AuthorizationServer;
 use mcp_oauth_core::server::consent::ConsentOutcome;
-use mcp_oauth_core::store::{FeedPage, FeedPosition, Key, Store, StoreError};
+use mcp_oauth_core::store::{
+    Counts, FeedPage, FeedPosition, Kept, Key, KeyPage, Kind, ListPosition, MemberPage, Store, StoreError,
+};
 use mcp_oauth_core::transaction::{Decision, SignInSecret};
 use serde_json::{Value, json};
 use url::Url;
@@ -83,6 +85,30 @@ impl Store for Records {
 
     async fn read_ended(&self, _: Option<&FeedPosition>) -> Result<FeedPage, StoreError> {
         Ok(FeedPage::default())
+    }
+
+    async fn inspect(&self, _: &Key) -> Result<Option<Kept>, StoreError> {
+        unreachable!("no list is read here")
+    }
+
+    async fn add_member(&self, _: &Key, _: &str, _: Duration) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn remove_member(&self, _: &Key, _: &str) -> Result<bool, StoreError> {
+        unreachable!("no list is read here")
+    }
+
+    async fn members(&self, _: &Key, _: Option<&ListPosition>, _: usize) -> Result<MemberPage, StoreError> {
+        unreachable!("no list is read here")
+    }
+
+    async fn list(&self, _: Kind, _: Option<&ListPosition>, _: usize) -> Result<KeyPage, StoreError> {
+        unreachable!("no list is read here")
+    }
+
+    async fn count(&self) -> Result<Counts, StoreError> {
+        unreachable!("no list is read here")
     }
 }
 

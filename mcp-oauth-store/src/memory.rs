@@ -13,16 +13,23 @@
 //! assert!(store.is_empty());
 //! ```
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use mcp_oauth_core::clock::{Clock, SystemClock, UnixTime};
-use mcp_oauth_core::store::{FeedPage, FeedPosition, Key, Kind, Store, StoreError};
+use mcp_oauth_core::store::{
+    Counts, FeedPage, FeedPosition, Kept, Key, KeyPage, Kind, ListPosition, MemberPage, Store, StoreError,
+};
+
+mod sets;
+
+use sets::SetShelf;
 
 /// How many records of each kind a [`MemoryStore`] holds. A record takes about one to two kilobytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +41,8 @@ pub struct Bounds {
     pub documents: usize,
     /// Authorization requests on their way (20,000).
     pub transactions: usize,
-    /// Grants (200,000).
+    /// Grants (200,000); as many people and as many clients whose grants are listed, and as many of whom all that they had
+    /// is over.
     pub grants: usize,
     /// Counters of quotas (100,000).
     pub counters: usize,
@@ -85,7 +93,7 @@ struct Entry {
 
 #[derive(Default)]
 struct Shelf {
-    records: HashMap<String, Entry>,
+    records: BTreeMap<String, Entry>,
     /// What expires, soonest first.
     expiry: BTreeSet<(UnixTime, String)>,
 }
@@ -173,6 +181,7 @@ impl Feed {
 #[derive(Default)]
 struct Contents {
     by_kind: HashMap<Kind, Shelf>,
+    sets: HashMap<Kind, SetShelf>,
     feed: Feed,
 }
 
@@ -252,6 +261,37 @@ impl MemoryStore {
         kept.drop_expired(now);
         operation(kept, now)
     }
+
+    /// The same with the sets of a kind.
+    fn on_sets<T>(&self, kind: Kind, operation: impl FnOnce(&mut SetShelf, UnixTime) -> T) -> T {
+        let now = self.clock.now();
+        let mut contents = self.lock();
+        let kept = contents.sets.entry(kind).or_default();
+        kept.drop_expired(now);
+        operation(kept, now)
+    }
+}
+
+/// Where a list goes on: after this identifier.
+fn after(position: Option<&ListPosition>) -> Option<&str> {
+    position?.0.strip_prefix("after ")
+}
+
+/// A page of the identifiers that come after a position, which are in their order.
+fn page<'a>(
+    kind: Kind,
+    ids: impl Iterator<Item = &'a String>,
+    position: Option<&ListPosition>,
+    limit: usize,
+) -> KeyPage {
+    let after = after(position);
+    let mut rest = ids
+        .skip_while(|id| after.is_some_and(|after| id.as_str() <= after))
+        .peekable();
+    let keys: Vec<_> = rest.by_ref().take(limit.max(1)).map(|id| Key::new(kind, id)).collect();
+    let last = keys.last().filter(|_| rest.peek().is_some());
+    let next = last.map(|last| ListPosition(format!("after {}", last.id())));
+    KeyPage::new(keys, next)
 }
 
 #[async_trait]
@@ -333,6 +373,70 @@ impl Store for MemoryStore {
         let end = feed.dropped + feed.entries.len() as u64;
         let entries = feed.entries.iter().skip(skip).map(|(_, entry)| entry.clone()).collect();
         Ok(FeedPage::new(entries, Some(feed.position(end)), false))
+    }
+
+    async fn inspect(&self, key: &Key) -> Result<Option<Kept>, StoreError> {
+        Ok(self.on_shelf(key, |shelf, now| {
+            let entry = shelf.records.get(key.id())?;
+            let time_to_live = entry.expires_at.map(|expires_at| expires_at.since(now));
+            Some(Kept::new(entry.record.clone(), time_to_live))
+        }))
+    }
+
+    async fn add_member(&self, set: &Key, member: &str, time_to_live: Duration) -> Result<(), StoreError> {
+        let bound = self.bounds.of(set.kind());
+        let added = self.on_sets(set.kind(), |sets, now| {
+            sets.add(set.id(), member, now, now + time_to_live, bound)
+        });
+        if added {
+            Ok(())
+        } else {
+            Err(StoreError::Full(set.kind()))
+        }
+    }
+
+    async fn remove_member(&self, set: &Key, member: &str) -> Result<bool, StoreError> {
+        Ok(self.on_sets(set.kind(), |sets, now| sets.remove(set.id(), member, now)))
+    }
+
+    async fn members(
+        &self,
+        set: &Key,
+        position: Option<&ListPosition>,
+        limit: usize,
+    ) -> Result<MemberPage, StoreError> {
+        Ok(self.on_sets(set.kind(), |sets, now| sets.page(set.id(), position, limit, now)))
+    }
+
+    async fn list(&self, kind: Kind, position: Option<&ListPosition>, limit: usize) -> Result<KeyPage, StoreError> {
+        if kind.is_set() {
+            return Ok(self.on_sets(kind, |sets, _| {
+                page(kind, sets.ids_after(after(position)), position, limit)
+            }));
+        }
+        let now = self.clock.now();
+        let mut contents = self.lock();
+        let shelf = contents.by_kind.entry(kind).or_default();
+        shelf.drop_expired(now);
+        let ids = shelf
+            .records
+            .range::<str, _>((sets::behind(after(position)), Bound::Unbounded));
+        Ok(page(kind, ids.map(|(id, _)| id), position, limit))
+    }
+
+    async fn count(&self) -> Result<Counts, StoreError> {
+        let mut counts = Counts::default();
+        for kind in Kind::ALL.iter().copied() {
+            let count = if kind.is_set() {
+                self.on_sets(kind, |sets, _| sets.len())
+            } else {
+                self.count(kind)
+            };
+            if count > 0 {
+                counts.add(kind, count as u64);
+            }
+        }
+        Ok(counts)
     }
 }
 

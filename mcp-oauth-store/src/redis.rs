@@ -35,9 +35,11 @@
 //! ```text
 //! ACL SETUSER mcp-oauth on >password resetkeys ~mcp-oauth:* resetchannels -@all
 //!     +get +set +unlink +incr +xadd +xrange +xrevrange +pexpire +time +eval +evalsha +ping
+//!     +zadd +zrem +zrange +zrevrange +zrank +zscore +zcard +zcount +zpopmin +zremrangebyscore +pexpireat
+//!     +pttl +scan +info
 //! ```
 //!
-//! and `+select` for another database than 0, `+wait` to wait for replicas, `+role` behind Sentinel, `+cluster|slots` and
+//! (the last line is for lists, backups and counts alone) and `+select` for another database than 0, `+wait` to wait for replicas, `+role` behind Sentinel, `+cluster|slots` and
 //! `+asking` in a Cluster.
 //!
 //! # When something goes wrong
@@ -57,7 +59,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use mcp_oauth_core::store::{FeedPage, FeedPosition, Key, Store, StoreError};
+use mcp_oauth_core::store::{
+    Counts, FeedPage, FeedPosition, Kept, Key, KeyPage, Kind, ListPosition, MAXIMUM_MEMBERS, MemberPage, Store,
+    StoreError,
+};
 use redis::Value;
 
 mod configuration;
@@ -66,8 +71,10 @@ mod failure;
 mod feed;
 mod keys;
 mod lanes;
+mod listing;
 mod records;
 mod scripts;
+mod sets;
 
 pub use configuration::{InvalidConfiguration, RedisConfiguration};
 
@@ -75,8 +82,9 @@ use connect::Source;
 use failure::Failure;
 use keys::Keys;
 use lanes::{Effect, Lanes, Patience, Request};
+use listing::{Place, Shards, Step};
 use records::Mark;
-use scripts::{COMPARE_AND_SET, Call, INCREMENT, PUBLISH};
+use scripts::{ADD_MEMBER, COMPARE_AND_SET, Call, INCREMENT, INSPECT, MEMBERS, PUBLISH, REMOVE_MEMBER};
 
 /// A store in Redis or Valkey.
 ///
@@ -143,6 +151,14 @@ impl FromStr for RedisStore {
     }
 }
 
+/// The record in what is stored.
+fn read(key: &Key, stored: &Bytes) -> Result<Bytes, StoreError> {
+    records::read(stored).ok_or_else(|| StoreError::Unreadable {
+        key: key.clone(),
+        reason: "something else has written it".to_owned(),
+    })
+}
+
 /// A time to live as Redis takes it: whole milliseconds, one at least. What is longer than ten thousand years is that.
 fn milliseconds(time_to_live: Duration) -> String {
     const LONGEST: u128 = 10_000 * 365 * 24 * 60 * 60 * 1000;
@@ -160,13 +176,7 @@ impl Store for RedisStore {
         let Some(stored) = stored.map_err(|failure| failure.about(key))? else {
             return Ok(None);
         };
-        match records::read(&stored) {
-            Some(record) => Ok(Some(record)),
-            None => Err(StoreError::Unreadable {
-                key: key.clone(),
-                reason: "something else has written it".to_owned(),
-            }),
-        }
+        read(key, &stored).map(Some)
     }
 
     async fn insert(&self, key: &Key, record: Bytes, time_to_live: Option<Duration>) -> Result<bool, StoreError> {
@@ -261,6 +271,103 @@ impl Store for RedisStore {
         Ok(feed::page(answer, None)?.unwrap_or_default())
     }
 
+    async fn inspect(&self, key: &Key) -> Result<Option<Kept>, StoreError> {
+        let name = self.keys.record(key);
+        let call = Call {
+            script: &INSPECT,
+            key: &name,
+            arguments: &[],
+        };
+        let answer = self.lanes.send(Request::Script(call), Effect::None).await;
+        let (stored, milliseconds): (Option<Vec<u8>>, i64) = answer.map_err(|failure| failure.about(key))?;
+        let Some(stored) = stored.map(Bytes::from) else {
+            return Ok(None);
+        };
+        let time_to_live = u64::try_from(milliseconds).ok().map(Duration::from_millis);
+        Ok(Some(Kept::new(read(key, &stored)?, time_to_live)))
+    }
+
+    async fn add_member(&self, set: &Key, member: &str, time_to_live: Duration) -> Result<(), StoreError> {
+        let (name, time_to_live) = (self.keys.record(set), milliseconds(time_to_live));
+        let maximum = MAXIMUM_MEMBERS.to_string();
+        let call = Call {
+            script: &ADD_MEMBER,
+            key: &name,
+            arguments: &[member.as_bytes(), time_to_live.as_bytes(), maximum.as_bytes()],
+        };
+        // Added twice is added once, but for the moment that lies between.
+        let added: Result<Value, _> = self.lanes.send(Request::Script(call), Effect::Repeatable).await;
+        added.map(drop).map_err(|failure| failure.about_new(set))
+    }
+
+    async fn remove_member(&self, set: &Key, member: &str) -> Result<bool, StoreError> {
+        let name = self.keys.record(set);
+        let call = Call {
+            script: &REMOVE_MEMBER,
+            key: &name,
+            arguments: &[member.as_bytes()],
+        };
+        let removed: i64 = self
+            .lanes
+            .send(Request::Script(call), Effect::Repeatable)
+            .await
+            .map_err(|failure| failure.about(set))?;
+        Ok(removed == 1)
+    }
+
+    async fn members(
+        &self,
+        set: &Key,
+        position: Option<&ListPosition>,
+        limit: usize,
+    ) -> Result<MemberPage, StoreError> {
+        let (name, limit) = (self.keys.record(set), limit.clamp(1, MAXIMUM_MEMBERS).to_string());
+        let (score, last) = sets::read(position).unwrap_or_default();
+        let call = Call {
+            script: &MEMBERS,
+            key: &name,
+            arguments: &[limit.as_bytes(), score.as_bytes(), last.as_bytes()],
+        };
+        let answer = self.lanes.send(Request::Script(call), Effect::None).await;
+        answer.and_then(sets::page).map_err(|failure| failure.about(set))
+    }
+
+    async fn list(&self, kind: Kind, position: Option<&ListPosition>, limit: usize) -> Result<KeyPage, StoreError> {
+        let (shards, pattern) = (self.shards().await?, self.keys.pattern(Some(kind)));
+        let (mut place, mut keys) = (Some(Place::of(position, &shards)), Vec::new());
+        for _ in 0..listing::STEPS {
+            let Some(here) = place else { break };
+            match self.step(&here, &shards, &pattern, limit).await? {
+                Step::Taken(names, next) => {
+                    keys.extend(listing::of_kind(names, &self.keys, kind));
+                    place = next;
+                }
+                Step::Lost => place = Some(Place::beginning(&shards)),
+            }
+            if !keys.is_empty() {
+                break;
+            }
+        }
+        Ok(listing::page(keys, place.as_ref()))
+    }
+
+    async fn count(&self) -> Result<Counts, StoreError> {
+        let (shards, pattern) = (self.shards().await?, self.keys.pattern(None));
+        let (mut place, mut counts) = (Some(Place::beginning(&shards)), Counts::default());
+        while let Some(here) = place {
+            match self.step(&here, &shards, &pattern, usize::MAX).await? {
+                Step::Taken(names, next) => {
+                    for key in names.into_iter().flatten().filter_map(|name| self.keys.read(&name)) {
+                        counts.add(key.kind(), 1);
+                    }
+                    place = next;
+                }
+                Step::Lost => (place, counts) = (Some(Place::beginning(&shards)), Counts::default()),
+            }
+        }
+        Ok(counts)
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         let command = redis::cmd("PING");
         let _: Value = self.lanes.send(Request::Command(&command, None), Effect::None).await?;
@@ -274,6 +381,27 @@ impl RedisStore {
         self.lanes
             .send(Request::Command(&command, Some(key)), Effect::None)
             .await
+    }
+
+    /// The servers that have a share of the keys.
+    async fn shards(&self) -> Result<Shards, Failure> {
+        if !self.lanes.are_of_a_cluster() {
+            return Ok(Shards::One);
+        }
+        let mut command = redis::cmd("CLUSTER");
+        command.arg("SLOTS");
+        let answer = self.lanes.send(Request::At(&[command], None), Effect::None).await?;
+        Shards::read(listing::array(answer)?.pop().unwrap_or(Value::Nil))
+    }
+
+    /// Looks at some keys more.
+    async fn step(&self, place: &Place, shards: &Shards, pattern: &str, limit: usize) -> Result<Step, Failure> {
+        let commands = place.request(pattern, limit);
+        let server = shards
+            .get(place.shard)
+            .map(|primary| (primary.host.as_str(), primary.port));
+        let answer = self.lanes.send(Request::At(&commands, server), Effect::None).await?;
+        place.step(answer, shards)
     }
 }
 

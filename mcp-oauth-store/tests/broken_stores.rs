@@ -9,7 +9,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use mcp_oauth_core::clock::{Clock as _, ManualClock};
 use mcp_oauth_core::store::contract::{self, Database};
-use mcp_oauth_core::store::{FeedPage, FeedPosition, Key, Kind, Store, StoreError};
+use mcp_oauth_core::store::{
+    Counts, FeedPage, FeedPosition, Kept, Key, KeyPage, Kind, ListPosition, MAXIMUM_MEMBERS, MemberPage, Store,
+    StoreError,
+};
 use mcp_oauth_store::MemoryStore;
 
 /// What a store does wrong.
@@ -40,6 +43,25 @@ enum Mistake {
     TheFeedRepeats,
     AForeignPositionIsTheEnd,
     EveryHandleHasItsOwnFeed,
+    TimesToLiveAreMadeUp,
+    AMemberIsAddedTwice,
+    AMemberGoesSoonerWhenItIsAddedAgain,
+    MembersOutliveTheirTime,
+    SetsAreMixed,
+    ARemovalFromASetSaysYes,
+    AdditionsToASetAreLost,
+    AFullSetRefuses,
+    AFullSetGrows,
+    MembersAreCountedOffByPage,
+    AMemberPageIsTheLast,
+    APageSkipsAMember,
+    AListEndsAfterAPage,
+    AListSkips,
+    AListHasOtherKinds,
+    AListHasEscapedIdentifiers,
+    AListPositionMustBeOurs,
+    SetsAreNotListed,
+    OnlyClientsAreCounted,
     NobodyIsHome,
 }
 
@@ -73,6 +95,13 @@ impl Broken {
             _ => key.id().to_owned(),
         };
         Key::new(kind, id)
+    }
+
+    fn set(&self, set: &Key) -> Key {
+        if self.does(M::SetsAreMixed) {
+            return Key::new(Kind::UserGrants, set.id());
+        }
+        set.clone()
     }
 
     fn record(&self, record: Bytes) -> Bytes {
@@ -215,6 +244,89 @@ impl Store for Broken {
         Ok(page)
     }
 
+    async fn inspect(&self, key: &Key) -> Result<Option<Kept>, StoreError> {
+        let kept = self.store.inspect(&self.key(key)).await?;
+        Ok(kept.map(|kept| match self.mistake {
+            M::TimesToLiveAreMadeUp => Kept::new(kept.record, Some(LONG)),
+            _ => kept,
+        }))
+    }
+
+    async fn add_member(&self, set: &Key, member: &str, time_to_live: Duration) -> Result<(), StoreError> {
+        let set = self.set(set);
+        match self.mistake {
+            M::AMemberGoesSoonerWhenItIsAddedAgain => {
+                self.store.remove_member(&set, member).await?;
+            }
+            M::AdditionsToASetAreLost if time_to_live > Duration::from_secs(3600) => return Ok(()),
+            M::AFullSetRefuses if self.store.members(&set, None, 1).await?.total == MAXIMUM_MEMBERS => {
+                return Err(StoreError::Full(set.kind()));
+            }
+            M::AMemberIsAddedTwice => {
+                let again = format!("{member} again");
+                self.store.add_member(&set, &again, time_to_live).await?;
+            }
+            _ => {}
+        }
+        let life = if self.does(M::MembersOutliveTheirTime) {
+            LONG
+        } else {
+            time_to_live
+        };
+        self.store.add_member(&set, member, life).await
+    }
+
+    async fn remove_member(&self, set: &Key, member: &str) -> Result<bool, StoreError> {
+        let removed = self.store.remove_member(&self.set(set), member).await?;
+        Ok(removed || self.does(M::ARemovalFromASetSaysYes))
+    }
+
+    async fn members(
+        &self,
+        set: &Key,
+        position: Option<&ListPosition>,
+        limit: usize,
+    ) -> Result<MemberPage, StoreError> {
+        let mut page = self.store.members(&self.set(set), position, limit).await?;
+        match self.mistake {
+            M::MembersAreCountedOffByPage => page.total = page.members.len(),
+            M::AFullSetGrows if page.total == MAXIMUM_MEMBERS => page.total += 1,
+            M::AMemberPageIsTheLast => page.next = None,
+            M::APageSkipsAMember if position.is_some() => page.members.drain(..1).for_each(drop),
+            _ => {}
+        }
+        Ok(page)
+    }
+
+    async fn list(&self, kind: Kind, position: Option<&ListPosition>, limit: usize) -> Result<KeyPage, StoreError> {
+        let foreign = position.is_some_and(|position| !position.0.starts_with("after "));
+        if (foreign && self.does(M::AListPositionMustBeOurs)) || (kind.is_set() && self.does(M::SetsAreNotListed)) {
+            return Ok(KeyPage::default());
+        }
+        let mut page = self.store.list(kind, position, limit).await?;
+        match self.mistake {
+            M::AListEndsAfterAPage => page.next = None,
+            M::AListSkips if position.is_some() => page.keys.drain(..1).for_each(drop),
+            M::AListHasOtherKinds => page.keys.push(Key::new(Kind::Keys, "of another kind")),
+            M::AListHasEscapedIdentifiers => {
+                let escaped = |key: &Key| Key::new(key.kind(), key.id().escape_default().to_string());
+                page.keys = page.keys.iter().map(escaped).collect();
+            }
+            _ => {}
+        }
+        Ok(page)
+    }
+
+    async fn count(&self) -> Result<Counts, StoreError> {
+        let all = Store::count(&self.store).await?;
+        if !self.does(M::OnlyClientsAreCounted) {
+            return Ok(all);
+        }
+        let mut counts = Counts::default();
+        counts.add(Kind::Client, all.of(Kind::Client));
+        Ok(counts)
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         match self.mistake {
             M::NobodyIsHome => Err(StoreError::Unavailable("nobody is home".into())),
@@ -313,5 +425,27 @@ notices! {
     EveryHandleHasItsOwnFeed: the_feed_keeps_its_order, a_reader_misses_nothing_that_is_published_meanwhile,
         a_revocation_reaches_every_server_within_the_bound, deleting_a_client_ends_what_it_had_at_every_server,
         a_late_replay_ends_the_grant_at_every_server;
+    TimesToLiveAreMadeUp: a_record_is_inspected_with_the_time_that_it_has;
+    AMemberIsAddedTwice: what_was_added_is_a_member, members_may_be_anything_and_sets_are_kept_apart;
+    AMemberGoesSoonerWhenItIsAddedAgain: a_member_stays_for_the_longer_of_its_times;
+    MembersOutliveTheirTime: a_member_stays_for_the_longer_of_its_times, what_is_over_is_on_no_list;
+    SetsAreMixed: members_may_be_anything_and_sets_are_kept_apart;
+    ARemovalFromASetSaysYes: what_was_added_is_a_member,
+        many_additions_and_removals_at_once_leave_what_was_not_removed;
+    AdditionsToASetAreLost: a_full_set_makes_room;
+    AFullSetRefuses: a_full_set_makes_room;
+    AFullSetGrows: a_full_set_makes_room;
+    MembersAreCountedOffByPage: a_set_is_read_page_by_page_those_first_that_go_first;
+    AMemberPageIsTheLast: a_set_is_read_page_by_page_those_first_that_go_first,
+        what_stays_in_a_set_is_seen_while_others_come_and_go;
+    APageSkipsAMember: a_set_is_read_page_by_page_those_first_that_go_first,
+        what_stays_in_a_set_is_seen_while_others_come_and_go;
+    AListEndsAfterAPage: every_record_of_a_kind_is_listed_and_no_other, what_stays_is_listed_while_others_write;
+    AListSkips: every_record_of_a_kind_is_listed_and_no_other, what_stays_is_listed_while_others_write;
+    AListHasOtherKinds: every_record_of_a_kind_is_listed_and_no_other;
+    AListHasEscapedIdentifiers: every_record_of_a_kind_is_listed_and_no_other;
+    AListPositionMustBeOurs: any_position_leads_through_the_whole_list;
+    SetsAreNotListed: every_record_of_a_kind_is_listed_and_no_other;
+    OnlyClientsAreCounted: records_are_counted_by_kind;
     NobodyIsHome: the_store_answers;
 }

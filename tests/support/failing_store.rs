@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use mcp_oauth_core::store::{FeedPage, FeedPosition, Key, Store, StoreError};
+use mcp_oauth_core::store::{
+    Counts, FeedPage, FeedPosition, Kept, Key, KeyPage, Kind, ListPosition, MemberPage, Store, StoreError,
+};
 
 /// When a single operation fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +118,35 @@ impl<S: Store> Store for FailingStore<S> {
 
     async fn read_ended(&self, position: Option<&FeedPosition>) -> Result<FeedPage, StoreError> {
         self.run(self.inner.read_ended(position)).await
+    }
+
+    async fn inspect(&self, key: &Key) -> Result<Option<Kept>, StoreError> {
+        self.run(self.inner.inspect(key)).await
+    }
+
+    async fn add_member(&self, set: &Key, member: &str, time_to_live: Duration) -> Result<(), StoreError> {
+        self.run(self.inner.add_member(set, member, time_to_live)).await
+    }
+
+    async fn remove_member(&self, set: &Key, member: &str) -> Result<bool, StoreError> {
+        self.run(self.inner.remove_member(set, member)).await
+    }
+
+    async fn members(
+        &self,
+        set: &Key,
+        position: Option<&ListPosition>,
+        limit: usize,
+    ) -> Result<MemberPage, StoreError> {
+        self.run(self.inner.members(set, position, limit)).await
+    }
+
+    async fn list(&self, kind: Kind, position: Option<&ListPosition>, limit: usize) -> Result<KeyPage, StoreError> {
+        self.run(self.inner.list(kind, position, limit)).await
+    }
+
+    async fn count(&self) -> Result<Counts, StoreError> {
+        self.run(self.inner.count()).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

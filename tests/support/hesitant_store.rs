@@ -5,10 +5,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use mcp_oauth_core::store::{FeedPage, FeedPosition, Key, Store, StoreError};
+use mcp_oauth_core::store::{
+    Counts, FeedPage, FeedPosition, Kept, Key, KeyPage, Kind, ListPosition, MemberPage, Store, StoreError,
+};
 
 /// How many turns everybody else has.
 const TURNS: usize = 50;
+
+async fn let_others_go_first() {
+    for _ in 0..TURNS {
+        tokio::task::yield_now().await;
+    }
+}
 
 /// Another store, whose answers to reading come late.
 #[derive(Clone, Debug)]
@@ -18,9 +26,7 @@ pub struct HesitantStore<S>(pub S);
 impl<S: Store> Store for HesitantStore<S> {
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
         let record = self.0.get(key).await;
-        for _ in 0..TURNS {
-            tokio::task::yield_now().await;
-        }
+        let_others_go_first().await;
         record
     }
 
@@ -52,6 +58,43 @@ impl<S: Store> Store for HesitantStore<S> {
 
     async fn read_ended(&self, position: Option<&FeedPosition>) -> Result<FeedPage, StoreError> {
         self.0.read_ended(position).await
+    }
+
+    async fn inspect(&self, key: &Key) -> Result<Option<Kept>, StoreError> {
+        let found = self.0.inspect(key).await;
+        let_others_go_first().await;
+        found
+    }
+
+    async fn add_member(&self, set: &Key, member: &str, time_to_live: Duration) -> Result<(), StoreError> {
+        self.0.add_member(set, member, time_to_live).await
+    }
+
+    async fn remove_member(&self, set: &Key, member: &str) -> Result<bool, StoreError> {
+        self.0.remove_member(set, member).await
+    }
+
+    async fn members(
+        &self,
+        set: &Key,
+        position: Option<&ListPosition>,
+        limit: usize,
+    ) -> Result<MemberPage, StoreError> {
+        let found = self.0.members(set, position, limit).await;
+        let_others_go_first().await;
+        found
+    }
+
+    async fn list(&self, kind: Kind, position: Option<&ListPosition>, limit: usize) -> Result<KeyPage, StoreError> {
+        let found = self.0.list(kind, position, limit).await;
+        let_others_go_first().await;
+        found
+    }
+
+    async fn count(&self) -> Result<Counts, StoreError> {
+        let found = self.0.count().await;
+        let_others_go_first().await;
+        found
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use mcp_oauth_core::store::{FeedPage, FeedPosition, Key, Kind, Store, StoreError};
+use mcp_oauth_core::store::{
+    Counts, FeedPage, FeedPosition, Kept, Key, KeyPage, Kind, ListPosition, MemberPage, Store, StoreError,
+};
 use mcp_oauth_tower::MemoryStore;
 
 /// Remembers everything that was ever written to it, keys included. Clones are one store.
@@ -83,5 +85,35 @@ impl Store for RememberingStore {
 
     async fn read_ended(&self, position: Option<&FeedPosition>) -> Result<FeedPage, StoreError> {
         self.inner.read_ended(position).await
+    }
+
+    async fn inspect(&self, key: &Key) -> Result<Option<Kept>, StoreError> {
+        self.inner.inspect(key).await
+    }
+
+    async fn add_member(&self, set: &Key, member: &str, time_to_live: Duration) -> Result<(), StoreError> {
+        self.remember(set, member.as_bytes());
+        self.inner.add_member(set, member, time_to_live).await
+    }
+
+    async fn remove_member(&self, set: &Key, member: &str) -> Result<bool, StoreError> {
+        self.inner.remove_member(set, member).await
+    }
+
+    async fn members(
+        &self,
+        set: &Key,
+        position: Option<&ListPosition>,
+        limit: usize,
+    ) -> Result<MemberPage, StoreError> {
+        self.inner.members(set, position, limit).await
+    }
+
+    async fn list(&self, kind: Kind, position: Option<&ListPosition>, limit: usize) -> Result<KeyPage, StoreError> {
+        self.inner.list(kind, position, limit).await
+    }
+
+    async fn count(&self) -> Result<Counts, StoreError> {
+        Store::count(&self.inner).await
     }
 }

@@ -49,11 +49,15 @@
 //! use bytes::Bytes;
 //! use mcp_oauth_core::clock::{Clock, ManualClock, UnixTime};
 //! use mcp_oauth_core::store::contract::{self, Database};
-//! use mcp_oauth_core::store::{FeedPage, FeedPosition, Key, Store, StoreError};
+//! use mcp_oauth_core::store::{
+//!     Counts, FeedPage, FeedPosition, Kept, Key, KeyPage, Kind, ListPosition, MAXIMUM_MEMBERS, Member, MemberPage, Store,
+//!     StoreError,
+//! };
 //!
 //! #[derive(Debug, Default)]
 //! struct Tables {
 //!     records: HashMap<Key, (Bytes, Option<UnixTime>)>,
+//!     sets: HashMap<Key, Vec<(UnixTime, String)>>,
 //!     feed: Vec<Bytes>,
 //! }
 //!
@@ -72,6 +76,26 @@
 //!         let outcome = step(&mut record);
 //!         tables.records.extend(record.map(|record| (key.clone(), record)));
 //!         outcome
+//!     }
+//!
+//!     /// One atomic step on one set, whose members are in the order in which they go.
+//!     fn change<T>(&self, set: &Key, change: impl FnOnce(&mut Vec<(UnixTime, String)>) -> T) -> T {
+//!         let mut tables = self.tables.lock().unwrap();
+//!         let members = tables.sets.entry(set.clone()).or_default();
+//!         members.retain(|(until, _)| *until > self.clock.now());
+//!         let outcome = change(members);
+//!         tables.sets.retain(|_, members| !members.is_empty());
+//!         outcome
+//!     }
+//!
+//!     /// All keys there are, in their order.
+//!     fn keys(&self) -> Vec<Key> {
+//!         let (tables, now) = (self.tables.lock().unwrap(), self.clock.now());
+//!         let live = tables.records.iter().filter(|(_, (_, until))| until.is_none_or(|until| until > now));
+//!         let filled = tables.sets.iter().filter(|(_, members)| members.iter().any(|(until, _)| *until > now));
+//!         let mut keys: Vec<_> = live.map(|(key, _)| key).chain(filled.map(|(key, _)| key)).cloned().collect();
+//!         keys.sort();
+//!         keys
 //!     }
 //!
 //!     fn until(&self, time_to_live: Option<Duration>) -> Option<UnixTime> {
@@ -137,6 +161,69 @@
 //!         let entries = feed.get(ours.unwrap_or(0)..).unwrap_or(feed).to_vec();
 //!         Ok(FeedPage::new(entries, Some(FeedPosition(format!("toy {}", feed.len()))), false))
 //!     }
+//!
+//!     async fn inspect(&self, key: &Key) -> Result<Option<Kept>, StoreError> {
+//!         let now = self.clock.now();
+//!         Ok(self.step(key, |record| {
+//!             let (record, until) = record.clone()?;
+//!             Some(Kept::new(record, until.map(|until| until.since(now))))
+//!         }))
+//!     }
+//!
+//!     async fn add_member(&self, set: &Key, member: &str, time_to_live: Duration) -> Result<(), StoreError> {
+//!         let until = self.clock.now() + time_to_live;
+//!         Ok(self.change(set, |members| {
+//!             let before = members.iter().position(|(_, known)| known == member).map(|place| members.remove(place).0);
+//!             members.push((before.map_or(until, |before| before.max(until)), member.to_owned()));
+//!             members.sort();
+//!             members.drain(..members.len().saturating_sub(MAXIMUM_MEMBERS));
+//!         }))
+//!     }
+//!
+//!     async fn remove_member(&self, set: &Key, member: &str) -> Result<bool, StoreError> {
+//!         Ok(self.change(set, |members| {
+//!             let before = members.len();
+//!             members.retain(|(_, known)| known != member);
+//!             members.len() < before
+//!         }))
+//!     }
+//!
+//!     async fn members(
+//!         &self,
+//!         set: &Key,
+//!         position: Option<&ListPosition>,
+//!         limit: usize,
+//!     ) -> Result<MemberPage, StoreError> {
+//!         let now = self.clock.now();
+//!         let read = |position: &ListPosition| {
+//!             let (until, member) = position.0.strip_prefix("toy ")?.split_once(' ')?;
+//!             Some((UnixTime::from_seconds(until.parse().ok()?), member.to_owned()))
+//!         };
+//!         let after = position.and_then(read);
+//!         Ok(self.change(set, |members| {
+//!             let rest: Vec<_> = members.iter().filter(|member| after.as_ref().is_none_or(|after| *member > after)).collect();
+//!             let page = &rest[..rest.len().min(limit)];
+//!             let next = page.last().filter(|_| rest.len() > limit);
+//!             let next = next.map(|(until, member)| ListPosition(format!("toy {} {member}", until.as_seconds())));
+//!             let members_of_page = page.iter().map(|(until, name)| Member::new(name, until.since(now))).collect();
+//!             MemberPage::new(members_of_page, members.len(), next)
+//!         }))
+//!     }
+//!
+//!     async fn list(&self, kind: Kind, position: Option<&ListPosition>, limit: usize) -> Result<KeyPage, StoreError> {
+//!         let after = position.and_then(|position| position.0.strip_prefix("toy "));
+//!         let mut rest = self.keys();
+//!         rest.retain(|key| key.kind() == kind && after.is_none_or(|after| key.id() > after));
+//!         let next = (rest.len() > limit).then(|| ListPosition(format!("toy {}", rest[limit - 1].id())));
+//!         rest.truncate(limit);
+//!         Ok(KeyPage::new(rest, next))
+//!     }
+//!
+//!     async fn count(&self) -> Result<Counts, StoreError> {
+//!         let mut counts = Counts::default();
+//!         self.keys().iter().for_each(|key| counts.add(key.kind(), 1));
+//!         Ok(counts)
+//!     }
 //! }
 //!
 //! struct ToyDatabase(ToyStore);
@@ -177,14 +264,18 @@ use crate::randomness::{SystemRandomness, random_id};
 mod deployment;
 mod expiry;
 mod feed;
+mod lists;
 mod protocol;
 mod records;
+mod sets;
 
 pub use deployment::Deployment;
 pub use expiry::*;
 pub use feed::*;
+pub use lists::*;
 pub use protocol::*;
 pub use records::*;
+pub use sets::*;
 
 /// The database of a store that is put to the test.
 #[async_trait]
@@ -215,6 +306,11 @@ fn fresh(name: &str) -> String {
 
 fn fresh_key(kind: Kind) -> Key {
     Key::new(kind, random_id(&SystemRandomness))
+}
+
+/// Every kind of record that is not a set.
+fn record_kinds() -> impl Iterator<Item = Kind> {
+    Kind::ALL.iter().copied().filter(|kind| !kind.is_set())
 }
 
 /// Several handles to one database.
@@ -290,6 +386,19 @@ macro_rules! store_contract {
             an_entry_of_the_feed_lives_for_its_time
             an_old_position_misses_nothing
             a_position_of_another_store_begins_at_the_beginning
+            a_record_is_inspected_with_the_time_that_it_has
+            what_was_added_is_a_member
+            members_may_be_anything_and_sets_are_kept_apart
+            a_member_stays_for_the_longer_of_its_times
+            a_set_is_read_page_by_page_those_first_that_go_first
+            a_full_set_makes_room
+            many_additions_and_removals_at_once_leave_what_was_not_removed
+            what_stays_in_a_set_is_seen_while_others_come_and_go
+            every_record_of_a_kind_is_listed_and_no_other
+            what_is_over_is_on_no_list
+            what_stays_is_listed_while_others_write
+            any_position_leads_through_the_whole_list
+            records_are_counted_by_kind
             the_store_answers
             a_code_pays_once_over_all_servers
             parallel_refreshes_over_all_servers_give_one_successor

@@ -43,6 +43,30 @@ impl Connection {
         Ok(answer?.extract_error()?)
     }
 
+    /// Has one server do something that touches no key: the only one, or the one with this address. Gives the answers as
+    /// one.
+    pub(super) async fn call_at(&mut self, commands: &[Cmd], server: Option<(&str, u16)>) -> Result<Value, Failure> {
+        let mut pipeline = Pipeline::with_capacity(commands.len());
+        for command in commands {
+            pipeline.add_command(command.clone());
+        }
+        let answers = match self {
+            Self::Node(connection) => connection.req_packed_commands(&pipeline, 0, commands.len()).await,
+            Self::Cluster(connection) => {
+                let route = match server {
+                    Some((host, port)) => SingleNodeRoutingInfo::ByAddress {
+                        host: host.to_owned(),
+                        port,
+                    },
+                    None => SingleNodeRoutingInfo::RandomPrimary,
+                };
+                connection.route_pipeline(pipeline, 0, commands.len(), route).await
+            }
+        }?;
+        let answers: Result<_, RedisError> = answers.into_iter().map(Value::extract_error).collect();
+        Ok(Value::Array(answers?))
+    }
+
     /// Writes, and waits until as many replicas have it. Says how many do after `patience`.
     pub(super) async fn call_replicated(
         &mut self,
@@ -121,6 +145,10 @@ impl Source {
             )),
             Topology::Cluster(nodes) => Ok(Self::Cluster(cluster(configuration, nodes)?)),
         }
+    }
+
+    pub(super) fn is_cluster(&self) -> bool {
+        matches!(self, Self::Cluster(_))
     }
 
     pub(super) async fn connect(&self) -> Result<Connection, Failure> {

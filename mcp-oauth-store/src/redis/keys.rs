@@ -5,8 +5,8 @@
 //! neither choose a slot of the Cluster (`{…}`) nor look like a pattern or a second line, and two identifiers never
 //! share a key.
 
-use mcp_oauth_core::store::Key;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use mcp_oauth_core::store::{Key, Kind};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// What stays as it is. `:` and `/` are in the URLs that some clients have as identifier.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
@@ -36,6 +36,32 @@ impl Keys {
     pub(super) fn record(&self, key: &Key) -> String {
         let id = utf8_percent_encode(key.id(), ESCAPED);
         format!("{}{}:{id}", self.prefix, key.kind().as_str())
+    }
+
+    /// The record that a key leads to; `None` if it is none of ours.
+    pub(super) fn read(&self, name: &str) -> Option<Key> {
+        let (kind, id) = name.strip_prefix(&self.prefix)?.split_once(':')?;
+        let id = percent_decode_str(id).decode_utf8().ok()?;
+        let key = Key::new(Kind::named(kind)?, id);
+        // Whatever is written in another way, somebody else has written.
+        (self.record(&key) == name).then_some(key)
+    }
+
+    /// The pattern, for Redis, of the keys of a kind; of all kinds if there is none.
+    pub(super) fn pattern(&self, kind: Option<Kind>) -> String {
+        let mut pattern = String::new();
+        for character in self.prefix.chars() {
+            if "*?[]\\".contains(character) {
+                pattern.push('\\');
+            }
+            pattern.push(character);
+        }
+        if let Some(kind) = kind {
+            pattern.push_str(kind.as_str());
+            pattern.push(':');
+        }
+        pattern.push('*');
+        pattern
     }
 
     /// The key of the feed of what has ended. No kind has this name.
@@ -69,7 +95,39 @@ mod tests {
         assert_eq!(written("{a}b"), "mcp-oauth:client:%7Ba%7Db");
     }
 
+    #[test]
+    fn a_prefix_is_no_pattern() {
+        assert_eq!(
+            Keys::below("a*[b]:").pattern(Some(Kind::Client)),
+            "a\\*\\[b\\]:client:*"
+        );
+        assert_eq!(Keys::below("mcp:").pattern(None), "mcp:*");
+    }
+
+    #[test]
+    fn what_somebody_else_has_written_is_not_read() {
+        let keys = Keys::below("mcp-oauth:");
+        for foreign in [
+            "mcp-oauth:ended",
+            "mcp-oauth:client:%7b",
+            "mcp-oauth:client:a b",
+            "mcp-oauth:other:a",
+            "client:a",
+            "mcp-oauth:client:%ff",
+        ] {
+            assert_eq!(keys.read(foreign), None, "{foreign}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_key_is_read_as_it_was_written(id in any::<String>()) {
+            for kind in Kind::ALL {
+                let (keys, key) = (Keys::below("mcp-oauth:"), Key::new(*kind, &id));
+                prop_assert_eq!(keys.read(&keys.record(&key)), Some(key));
+            }
+        }
+
         #[test]
         fn every_identifier_has_a_key_of_its_own_in_harmless_characters(one in any::<String>(), other in any::<String>()) {
             let key = written(&one);

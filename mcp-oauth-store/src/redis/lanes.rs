@@ -32,6 +32,8 @@ pub(super) enum Request<'a> {
     /// A command, and the one key that it touches; `None` if it touches none.
     Command(&'a Cmd, Option<&'a str>),
     Script(Call<'a>),
+    /// Commands that touch no key, at one server: the one with this address, or any. Their answers come as one.
+    At(&'a [Cmd], Option<(&'a str, u16)>),
 }
 
 /// How a request may be treated.
@@ -72,6 +74,11 @@ impl Lanes {
             patience,
             replicas,
         }
+    }
+
+    /// Whether the keys are spread over several servers.
+    pub(super) fn are_of_a_cluster(&self) -> bool {
+        self.source.is_cluster()
     }
 
     /// Sends a request and reads its answer; once more over another connection where that changes nothing but the
@@ -121,6 +128,7 @@ impl Lanes {
     ) -> Result<redis::Value, Failure> {
         match request {
             Request::Command(command, key) => self.call(connection, command, key, effect).await,
+            Request::At(commands, server) => connection.call_at(commands, server).await,
             Request::Script(call) => {
                 let key = Some(call.key);
                 match self.call(connection, &call.by_hash(), key, effect).await {

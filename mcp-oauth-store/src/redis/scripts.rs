@@ -78,6 +78,66 @@ redis.call('PEXPIRE', KEYS[1], string.format('%.0f', keep + 1000))
 return id",
 );
 
+/// Reads a record and how many milliseconds it still has; -1 means for ever.
+///
+/// `KEYS[1]`.
+pub(super) static INSPECT: Script = Script::new(
+    r"
+return {redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1])}",
+);
+
+/// Adds a member to a set, and has the set live as long as its longest-lived member.
+///
+/// `KEYS[1]`, then: the member, its time to live in milliseconds, how many members there may be.
+pub(super) static ADD_MEMBER: Script = Script::new(
+    r"
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now))
+redis.call('ZADD', KEYS[1], 'GT', string.format('%.0f', now + tonumber(ARGV[2])), ARGV[1])
+local over = redis.call('ZCARD', KEYS[1]) - tonumber(ARGV[3])
+if over > 0 then redis.call('ZPOPMIN', KEYS[1], over) end
+local last = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+return redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', tonumber(last[2])))",
+);
+
+/// Removes a member, and says whether it was there and not over.
+///
+/// `KEYS[1]`, then: the member.
+pub(super) static REMOVE_MEMBER: Script = Script::new(
+    r"
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local score = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if not score then return 0 end
+redis.call('ZREM', KEYS[1], ARGV[1])
+if tonumber(score) > now then return 1 end
+return 0",
+);
+
+/// Reads a page of members that are not over.
+///
+/// `KEYS[1]`, then: how many, and of the last one that was read the score, or nothing, and the member.
+pub(super) static MEMBERS: Script = Script::new(
+    r"
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local over = redis.call('ZCOUNT', KEYS[1], '-inf', string.format('%.0f', now))
+local first = over
+if ARGV[2] ~= '' then
+  local score = redis.call('ZSCORE', KEYS[1], ARGV[3])
+  local behind
+  if score and tonumber(score) == tonumber(ARGV[2]) then
+    behind = redis.call('ZRANK', KEYS[1], ARGV[3]) + 1
+  else
+    behind = redis.call('ZCOUNT', KEYS[1], '-inf', '(' .. ARGV[2])
+  end
+  if behind > first then first = behind end
+end
+local read = redis.call('ZRANGE', KEYS[1], first, first + tonumber(ARGV[1]) - 1, 'WITHSCORES')
+return {now, redis.call('ZCARD', KEYS[1]) - over, first - over, read}",
+);
+
 /// A script with what it is called with.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Call<'a> {

@@ -40,6 +40,21 @@ pub(crate) async fn each(store: &RedisStore) -> Vec<(&'static str, Result<(), St
         ("increment", store.increment(&key(Kind::Counter), HOUR).await.map(drop)),
         ("publish_ended", store.publish_ended("each", HOUR).await),
         ("read_ended", store.read_ended(None).await.map(drop)),
+        ("inspect", store.inspect(&key(Kind::Grant)).await.map(drop)),
+        (
+            "add_member",
+            store.add_member(&key(Kind::UserGrants), "each", HOUR).await,
+        ),
+        (
+            "remove_member",
+            store.remove_member(&key(Kind::UserGrants), "each").await.map(drop),
+        ),
+        (
+            "members",
+            store.members(&key(Kind::UserGrants), None, 10).await.map(drop),
+        ),
+        ("list", store.list(Kind::Client, None, 10).await.map(drop)),
+        ("count", store.count().await.map(drop)),
     ]
 }
 
