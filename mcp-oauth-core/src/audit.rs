@@ -72,6 +72,76 @@ pub enum Action {
     RotateKeys,
     /// A signing key was withdrawn before its time.
     WithdrawKey,
+    /// A person ended all that they had granted.
+    EndAllGrants,
+    /// Whoever runs the server looked at something, or changed it.
+    Operate(Command),
+}
+
+/// What whoever runs the server has it do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Command {
+    /// Clients were listed.
+    ListClients,
+    /// A client was shown.
+    ShowClient,
+    /// A client was deleted, with all that it had been granted.
+    DeleteClient,
+    /// Grants were listed.
+    ListGrants,
+    /// A grant was shown.
+    ShowGrant,
+    /// A grant was ended.
+    EndGrant,
+    /// All that a person had granted was ended.
+    EndGrantsOfUser,
+    /// All that a client had been granted was ended.
+    EndGrantsOfClient,
+    /// People with grants were listed.
+    ListUsers,
+    /// Records were counted.
+    Count,
+    /// What is stale was removed.
+    Purge,
+    /// What is stale was counted.
+    RehearsePurge,
+    /// A backup was made, without the signing keys.
+    Export,
+    /// A backup was made, with the signing keys.
+    ExportWithKeys,
+    /// A backup was read back.
+    Import,
+    /// Clients of the predecessor were taken over.
+    Migrate,
+    /// It was tried which clients of the predecessor could be taken over.
+    RehearseMigration,
+}
+
+impl Command {
+    /// A short name, as it stands in the log.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ListClients => "list_clients",
+            Self::ShowClient => "show_client",
+            Self::DeleteClient => "delete_client",
+            Self::ListGrants => "list_grants",
+            Self::ShowGrant => "show_grant",
+            Self::EndGrant => "end_grant",
+            Self::EndGrantsOfUser => "end_grants_of_user",
+            Self::EndGrantsOfClient => "end_grants_of_client",
+            Self::ListUsers => "list_users",
+            Self::Count => "count",
+            Self::Purge => "purge",
+            Self::RehearsePurge => "rehearse_purge",
+            Self::Export => "export",
+            Self::ExportWithKeys => "export_with_keys",
+            Self::Import => "import",
+            Self::Migrate => "migrate",
+            Self::RehearseMigration => "rehearse_migration",
+        }
+    }
 }
 
 impl Action {
@@ -95,6 +165,8 @@ impl Action {
             Self::EnterUserCode => "enter_user_code",
             Self::RotateKeys => "rotate_keys",
             Self::WithdrawKey => "withdraw_key",
+            Self::EndAllGrants => "end_all_grants",
+            Self::Operate(_) => "operate",
         }
     }
 }
@@ -185,6 +257,7 @@ impl Event {
         let detail = match self.action {
             Action::IssueTokens(grant_type) => grant_type.map(GrantType::as_str),
             Action::EndGrant(reason) => Some(reason.as_str()),
+            Action::Operate(command) => Some(command.as_str()),
             _ => None,
         };
         let client_id = self.client_id.as_ref().map(ClientId::as_str);

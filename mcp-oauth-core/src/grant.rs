@@ -160,6 +160,12 @@ pub enum EndReason {
     IdentityTooOld,
     /// Its client gave a token back.
     Revoked,
+    /// All that its person, or its client, had been granted was ended at once.
+    EndedWithAll,
+    /// The operator ended it.
+    ByOperator,
+    /// Its person ended it.
+    ByPerson,
     /// It had ended before.
     AlreadyEnded,
 }
@@ -176,6 +182,9 @@ impl EndReason {
             Self::AccountGone => "account_gone",
             Self::IdentityTooOld => "identity_too_old",
             Self::Revoked => "revoked",
+            Self::EndedWithAll => "ended_with_all",
+            Self::ByOperator => "by_operator",
+            Self::ByPerson => "by_person",
             Self::AlreadyEnded => "already_ended",
         }
     }
@@ -308,6 +317,23 @@ impl Grant {
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.status == Status::Ended
+    }
+
+    /// Whether its code has not been redeemed yet.
+    #[must_use]
+    pub fn awaits_redemption(&self) -> bool {
+        self.code.as_ref().is_some_and(|code| !code.is_redeemed())
+    }
+
+    /// Whether there is a refresh token that leads to more.
+    #[must_use]
+    pub fn is_refreshable(&self) -> bool {
+        self.refresh.is_some()
+    }
+
+    /// Whether there may be one, now or after the code is redeemed.
+    pub(crate) fn may_be_refreshed(&self) -> bool {
+        self.is_refreshable() || self.awaits_redemption()
     }
 
     /// How long the record has to be kept from now on.

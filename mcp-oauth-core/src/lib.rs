@@ -27,7 +27,9 @@
 //! | tokens that others have signed: their keys, and what they prove | [`jwt`] |
 //! | which grants have ended | [`revocation`] |
 //! | who people are, and who may sign in | [`identity`], [`policy`] |
-//! | where records are kept | [`store`] |
+//! | where records are kept, and copies of them | [`store`], [`backup`] |
+//! | clients of the Python project that this one follows | [`predecessor`] |
+//! | what those who run a server see and do | [`server::operator`] |
 //! | what happened, from where, and how often it may | [`audit`], [`origin`], [`limits`] |
 //! | the vocabulary | [`issuer`], [`resource`], [`scope`], [`pkce`], [`secret`], [`parameters`], [`error`], [`clock`], [`randomness`] |
 //!
@@ -63,6 +65,7 @@
 
 pub mod access;
 pub mod audit;
+pub mod backup;
 pub mod client;
 pub mod clock;
 pub mod device;
@@ -79,6 +82,7 @@ pub mod origin;
 pub mod parameters;
 pub mod pkce;
 pub mod policy;
+pub mod predecessor;
 pub mod randomness;
 pub mod resource;
 pub mod revocation;

@@ -42,6 +42,11 @@ use crate::clock::{Clock, UnixTime};
 use crate::grant::GrantId;
 use crate::store::{FeedPosition, Store, StoreError};
 
+mod marks;
+
+pub(crate) use marks::Holder;
+use marks::Marks;
+
 /// After this time what is known of ended grants is refreshed before it is used.
 pub const MAXIMUM_AGE: Duration = Duration::from_secs(1);
 
@@ -54,6 +59,8 @@ pub(crate) const MARGIN: Duration = Duration::from_secs(60);
 pub(crate) enum Ended {
     Grant(GrantId),
     Client(ClientId),
+    /// Whatever was issued to this holder up to this moment.
+    Before(Holder, UnixTime),
 }
 
 impl fmt::Display for Ended {
@@ -61,15 +68,21 @@ impl fmt::Display for Ended {
         match self {
             Self::Grant(grant) => write!(formatter, "grant:{grant}"),
             Self::Client(client) => write!(formatter, "client:{client}"),
+            Self::Before(holder, at) => write!(formatter, "before:{}:{holder}", at.as_seconds()),
         }
     }
 }
 
 impl Ended {
-    fn read(entry: &[u8]) -> Option<Self> {
+    pub(crate) fn read(entry: &[u8]) -> Option<Self> {
         match std::str::from_utf8(entry).ok()?.split_once(':')? {
             ("grant", grant) => grant.parse().ok().map(Self::Grant),
             ("client", client) => client.parse().ok().map(Self::Client),
+            ("before", mark) => {
+                let (at, holder) = mark.split_once(':')?;
+                let at = UnixTime::from_seconds(at.parse().ok()?);
+                Some(Self::Before(Holder::read(holder)?, at))
+            }
             _ => None,
         }
     }
@@ -127,6 +140,8 @@ impl Known {
         let remembered = match ended {
             Ended::Grant(grant) => self.grants.entry(grant).or_insert(until),
             Ended::Client(client) => self.clients.entry(client).or_insert(until),
+            // Marks are kept apart.
+            Ended::Before(..) => return,
         };
         *remembered = until.later_of(*remembered);
     }
@@ -161,6 +176,7 @@ struct Reading {
 #[derive(Debug)]
 pub(crate) struct Revocations {
     known: Mutex<Known>,
+    marks: Marks,
     access_token_lifetime: Duration,
     /// How many readings have begun.
     begun: AtomicU64,
@@ -173,6 +189,7 @@ impl Revocations {
     pub(crate) fn new(access_token_lifetime: Duration) -> Self {
         Self {
             known: Mutex::default(),
+            marks: Marks::default(),
             access_token_lifetime,
             begun: AtomicU64::new(0),
             turn: Turn::default(),
@@ -186,6 +203,12 @@ impl Revocations {
 
     fn until(&self, present: Moment) -> Moment {
         present.after(self.access_token_lifetime + MARGIN)
+    }
+
+    /// Whether what was issued at this moment to this person and client is over, as far as this process knows. Has to be
+    /// asked before whether the knowledge is fresh.
+    pub(crate) fn mark(&self, subject: &str, client: &ClientId, issued_at: UnixTime) -> bool {
+        self.marks.concern(subject, client, issued_at)
     }
 
     /// Whether the grant or the client has ended, as far as this process knows; `None` if its knowledge is too old
@@ -231,10 +254,10 @@ impl Revocations {
             let page = store.read_ended(position.as_ref()).await?;
             let mut known = self.known();
             for entry in &page.entries {
-                if let Some(ended) = Ended::read(entry) {
-                    known.remember(ended, self.until(present));
-                } else {
-                    tracing::warn!("the feed of what has ended has an entry that cannot be read");
+                match Ended::read(entry) {
+                    Some(Ended::Before(holder, at)) => self.marks.remember(holder, at, self.until(present).now),
+                    Some(ended) => known.remember(ended, self.until(present)),
+                    None => tracing::warn!("the feed of what has ended has an entry that cannot be read"),
                 }
             }
             if page.position.is_some() {
@@ -242,6 +265,7 @@ impl Revocations {
             }
             if !page.more {
                 known.sweep(present);
+                self.marks.sweep(present.now);
                 known.read_at = Some(present.elapsed);
                 return Ok(());
             }
@@ -250,7 +274,11 @@ impl Revocations {
 
     /// Notes what this very process has ended, so that it is refused here at once.
     pub(crate) fn note(&self, ended: Ended, clock: &dyn Clock) {
-        self.known().remember(ended, self.until(Moment::of(clock)));
+        let until = self.until(Moment::of(clock));
+        match ended {
+            Ended::Before(holder, at) => self.marks.remember(holder, at, until.now),
+            ended => self.known().remember(ended, until),
+        }
     }
 }
 
@@ -362,11 +390,27 @@ mod tests {
 
     #[test]
     fn an_entry_of_the_feed_is_read_as_it_was_written() {
-        for ended in [Ended::Grant(GrantId::random()), Ended::Client("a:b".parse().unwrap())] {
+        for ended in [
+            Ended::Grant(GrantId::random()),
+            Ended::Client("a:b".parse().unwrap()),
+            Ended::Before(Holder::User("github:a:7".to_owned()), UnixTime::from_seconds(1)),
+            Ended::Before(
+                Holder::Client("https://a.example/c".parse().unwrap()),
+                UnixTime::from_seconds(2),
+            ),
+        ] {
             assert_eq!(Ended::read(ended.to_string().as_bytes()), Some(ended));
         }
         assert_eq!(Ended::read(b"AAAAAAAAAAAAAAAAAAAAAA"), None);
-        assert_eq!(Ended::read(b"grant:\xff"), None);
+        for damaged in [
+            &b"grant:\xff"[..],
+            b"before:",
+            b"before:x:user:a",
+            b"before:1:nobody:a",
+            b"before:1",
+        ] {
+            assert_eq!(Ended::read(damaged), None);
+        }
     }
 
     #[tokio::test]
@@ -563,6 +607,24 @@ mod tests {
             unreachable!("only the feed is read")
         }
         async fn increment(&self, _: &Key, _: Duration) -> Result<u64, StoreError> {
+            unreachable!("only the feed is read")
+        }
+        async fn inspect(&self, _: &Key) -> Result<Option<Kept>, StoreError> {
+            unreachable!("only the feed is read")
+        }
+        async fn add_member(&self, _: &Key, _: &str, _: Duration) -> Result<(), StoreError> {
+            unreachable!("only the feed is read")
+        }
+        async fn remove_member(&self, _: &Key, _: &str) -> Result<bool, StoreError> {
+            unreachable!("only the feed is read")
+        }
+        async fn members(&self, _: &Key, _: Option<&ListPosition>, _: usize) -> Result<MemberPage, StoreError> {
+            unreachable!("only the feed is read")
+        }
+        async fn list(&self, _: Kind, _: Option<&ListPosition>, _: usize) -> Result<KeyPage, StoreError> {
+            unreachable!("only the feed is read")
+        }
+        async fn count(&self) -> Result<Counts, StoreError> {
             unreachable!("only the feed is read")
         }
         async fn publish_ended(&self, _: &str, _: Duration) -> Result<(), StoreError> {

@@ -20,11 +20,13 @@
 //! | [`register`] | a client introduces itself | 1, and 2 to count it |
 //! | [`manage`] | a client reads, replaces or deletes its registration | 1, 2 or 3 |
 //! | [`revoke`] | a client gives a token back | 2 |
-//! | [`introspect`] | a client asks about a token | 1; 2 if it is another client's |
+//! | [`introspect`] | a client asks about a token | 2 |
 //! | [`metadata`] | what this server offers | none |
 //!
-//! A [policy of one's own](crate::grant::policy::GrantPolicy) costs the callback one round trip more. [`builder`] puts a server
-//! together; [`access`] is what a protected resource asks it; [`keys`] has the signing keys that nodes share.
+//! Whatever leads to tokens also asks whether all that its person or its client had been granted is over; no round trip is
+//! added by that. A [policy of one's own](crate::grant::policy::GrantPolicy) costs the callback one round trip more. [`builder`] puts a server
+//! together; [`access`] is what a protected resource asks it; [`keys`] has the signing keys that nodes share; [`operator`] is
+//! for those who run it.
 //!
 //! ```
 //! # use mcp_oauth_core::{identity::development::DevIdentity, policy::AllowList, resource::Resource};
@@ -78,10 +80,13 @@ pub mod device;
 #[cfg(feature = "cimd")]
 mod documents;
 pub mod enterprise;
+mod hints;
 pub mod introspect;
 pub mod keys;
 pub mod manage;
 pub mod metadata;
+mod not_before;
+pub mod operator;
 mod policy;
 mod quotas;
 pub mod register;
@@ -90,6 +95,7 @@ pub mod token;
 
 use builder::Lifetimes;
 use builder::clients::ConfiguredClients;
+pub(crate) use not_before::NotBefore;
 
 /// A client that is in use is given its whole life again when it was given it this long ago, or when half of it is over.
 const RENEWAL: Duration = Duration::from_secs(24 * 60 * 60);

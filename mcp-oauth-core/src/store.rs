@@ -331,7 +331,8 @@ impl<R> Loaded<R> {
     }
 }
 
-fn encode<R: Serialize>(key: &Key, record: &R) -> Result<Bytes, StoreError> {
+/// The form in which a record is stored.
+pub(crate) fn encode<R: Serialize>(key: &Key, record: &R) -> Result<Bytes, StoreError> {
     serde_json::to_vec(&Written {
         version: VERSION,
         record,
@@ -343,11 +344,8 @@ fn encode<R: Serialize>(key: &Key, record: &R) -> Result<Bytes, StoreError> {
     })
 }
 
-/// Reads a record and says which bytes it was.
-pub(crate) async fn load<R: DeserializeOwned>(store: &dyn Store, key: &Key) -> Result<Option<Loaded<R>>, StoreError> {
-    let Some(bytes) = store.get(key).await? else {
-        return Ok(None);
-    };
+/// Reads what is stored under a key.
+pub(crate) fn decode<R: DeserializeOwned>(key: &Key, bytes: &[u8]) -> Result<R, StoreError> {
     let unreadable = |reason: String| StoreError::Unreadable {
         key: key.clone(),
         reason,
@@ -355,14 +353,52 @@ pub(crate) async fn load<R: DeserializeOwned>(store: &dyn Store, key: &Key) -> R
     // serde_json names the kind of mistake and its place, and never quotes more than a single unexpected token; even
     // that is kept out, since a token may be part of a record.
     let damaged = |error: serde_json::Error| unreadable(format!("it is damaged at byte {}", error.column()));
-    let Version { version } = serde_json::from_slice(&bytes).map_err(damaged)?;
+    let Version { version } = serde_json::from_slice(bytes).map_err(damaged)?;
     if version != VERSION {
         return Err(unreadable(format!(
             "its version is {version}, and this software reads {VERSION}"
         )));
     }
-    let Read { record } = serde_json::from_slice(&bytes).map_err(damaged)?;
+    let Read { record } = serde_json::from_slice(bytes).map_err(damaged)?;
+    Ok(record)
+}
+
+/// Reads a record and says which bytes it was.
+pub(crate) async fn load<R: DeserializeOwned>(store: &dyn Store, key: &Key) -> Result<Option<Loaded<R>>, StoreError> {
+    let Some(bytes) = store.get(key).await? else {
+        return Ok(None);
+    };
+    let record = decode(key, &bytes)?;
     Ok(Some(Loaded { record, bytes }))
+}
+
+/// Reads a record and says how long it still has.
+pub(crate) async fn inspect<R: DeserializeOwned>(
+    store: &dyn Store,
+    key: &Key,
+) -> Result<Option<(Loaded<R>, Option<Duration>)>, StoreError> {
+    let Some(kept) = store.inspect(key).await? else {
+        return Ok(None);
+    };
+    let record = decode(key, &kept.record)?;
+    let bytes = kept.record;
+    Ok(Some((Loaded { record, bytes }, kept.time_to_live)))
+}
+
+/// Removes a record that was loaded, unless somebody else has replaced it since. Returns whether it did.
+pub(crate) async fn remove_unchanged<R>(store: &dyn Store, key: &Key, loaded: &Loaded<R>) -> Result<bool, StoreError> {
+    let moment = Some(Duration::from_millis(1));
+    if !store
+        .compare_and_set(key, &loaded.bytes, loaded.bytes.clone(), moment)
+        .await?
+    {
+        return Ok(false);
+    }
+    // A store that forgets by itself has nothing left to remove.
+    if store.get(key).await?.is_some_and(|bytes| bytes == loaded.bytes) {
+        store.remove(key).await?;
+    }
+    Ok(true)
 }
 
 /// Writes a record that must not exist yet.

@@ -416,12 +416,12 @@ impl Store for MemoryStore {
         }
         let now = self.clock.now();
         let mut contents = self.lock();
-        let shelf = contents.by_kind.entry(kind).or_default();
-        shelf.drop_expired(now);
-        let ids = shelf
+        let kept = contents.by_kind.entry(kind).or_default();
+        kept.drop_expired(now);
+        let rest = kept
             .records
             .range::<str, _>((sets::behind(after(position)), Bound::Unbounded));
-        Ok(page(kind, ids.map(|(id, _)| id), position, limit))
+        Ok(page(kind, rest.map(|(id, _)| id), position, limit))
     }
 
     async fn count(&self) -> Result<Counts, StoreError> {

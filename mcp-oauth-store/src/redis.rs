@@ -72,11 +72,13 @@ mod feed;
 mod keys;
 mod lanes;
 mod listing;
+mod predecessor;
 mod records;
 mod scripts;
 mod sets;
 
 pub use configuration::{InvalidConfiguration, RedisConfiguration};
+pub use predecessor::Predecessor;
 
 use connect::Source;
 use failure::Failure;
@@ -110,14 +112,8 @@ impl RedisStore {
     ///
     /// When the configuration cannot be used, such as a certificate authority that is none.
     pub fn new(configuration: &RedisConfiguration) -> Result<Self, InvalidConfiguration> {
-        let source =
-            Source::new(configuration).map_err(|error| InvalidConfiguration::Refused(error.category().to_owned()))?;
-        let patience = Patience {
-            connection: configuration.connection_timeout,
-            response: configuration.response_timeout,
-        };
         Ok(Self {
-            lanes: Lanes::new(source, configuration.lanes.get(), patience, configuration.replicas),
+            lanes: connected(configuration)?,
             keys: Keys::below(&configuration.prefix),
         })
     }
@@ -149,6 +145,39 @@ impl FromStr for RedisStore {
     fn from_str(url: &str) -> Result<Self, InvalidConfiguration> {
         Self::new(&url.parse()?)
     }
+}
+
+/// The connections that a configuration leads to.
+fn connected(configuration: &RedisConfiguration) -> Result<Lanes, InvalidConfiguration> {
+    let source =
+        Source::new(configuration).map_err(|error| InvalidConfiguration::Refused(error.category().to_owned()))?;
+    let patience = Patience {
+        connection: configuration.connection_timeout,
+        response: configuration.response_timeout,
+    };
+    let (lanes, replicas) = (configuration.lanes.get(), configuration.replicas);
+    Ok(Lanes::new(source, lanes, patience, replicas))
+}
+
+/// The servers that have a share of the keys.
+async fn shards(lanes: &Lanes) -> Result<Shards, Failure> {
+    if !lanes.are_of_a_cluster() {
+        return Ok(Shards::One);
+    }
+    let mut command = redis::cmd("CLUSTER");
+    command.arg("SLOTS");
+    let answer = lanes.send(Request::At(&[command], None), Effect::None).await?;
+    Shards::read(listing::array(answer)?.pop().unwrap_or(Value::Nil))
+}
+
+/// Looks at some keys more.
+async fn step(lanes: &Lanes, place: &Place, shards: &Shards, pattern: &str, limit: usize) -> Result<Step, Failure> {
+    let commands = place.request(pattern, limit);
+    let server = shards
+        .get(place.shard)
+        .map(|primary| (primary.host.as_str(), primary.port));
+    let answer = lanes.send(Request::At(&commands, server), Effect::None).await?;
+    place.step(answer, shards)
 }
 
 /// The record in what is stored.
@@ -333,11 +362,11 @@ impl Store for RedisStore {
     }
 
     async fn list(&self, kind: Kind, position: Option<&ListPosition>, limit: usize) -> Result<KeyPage, StoreError> {
-        let (shards, pattern) = (self.shards().await?, self.keys.pattern(Some(kind)));
+        let (shards, pattern) = (shards(&self.lanes).await?, self.keys.pattern(Some(kind)));
         let (mut place, mut keys) = (Some(Place::of(position, &shards)), Vec::new());
         for _ in 0..listing::STEPS {
             let Some(here) = place else { break };
-            match self.step(&here, &shards, &pattern, limit).await? {
+            match step(&self.lanes, &here, &shards, &pattern, limit).await? {
                 Step::Taken(names, next) => {
                     keys.extend(listing::of_kind(names, &self.keys, kind));
                     place = next;
@@ -352,10 +381,10 @@ impl Store for RedisStore {
     }
 
     async fn count(&self) -> Result<Counts, StoreError> {
-        let (shards, pattern) = (self.shards().await?, self.keys.pattern(None));
+        let (shards, pattern) = (shards(&self.lanes).await?, self.keys.pattern(None));
         let (mut place, mut counts) = (Some(Place::beginning(&shards)), Counts::default());
         while let Some(here) = place {
-            match self.step(&here, &shards, &pattern, usize::MAX).await? {
+            match step(&self.lanes, &here, &shards, &pattern, usize::MAX).await? {
                 Step::Taken(names, next) => {
                     for key in names.into_iter().flatten().filter_map(|name| self.keys.read(&name)) {
                         counts.add(key.kind(), 1);
@@ -381,27 +410,6 @@ impl RedisStore {
         self.lanes
             .send(Request::Command(&command, Some(key)), Effect::None)
             .await
-    }
-
-    /// The servers that have a share of the keys.
-    async fn shards(&self) -> Result<Shards, Failure> {
-        if !self.lanes.are_of_a_cluster() {
-            return Ok(Shards::One);
-        }
-        let mut command = redis::cmd("CLUSTER");
-        command.arg("SLOTS");
-        let answer = self.lanes.send(Request::At(&[command], None), Effect::None).await?;
-        Shards::read(listing::array(answer)?.pop().unwrap_or(Value::Nil))
-    }
-
-    /// Looks at some keys more.
-    async fn step(&self, place: &Place, shards: &Shards, pattern: &str, limit: usize) -> Result<Step, Failure> {
-        let commands = place.request(pattern, limit);
-        let server = shards
-            .get(place.shard)
-            .map(|primary| (primary.host.as_str(), primary.port));
-        let answer = self.lanes.send(Request::At(&commands, server), Effect::None).await?;
-        place.step(answer, shards)
     }
 }
 

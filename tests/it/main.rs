@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "what does not hold here fails the test")]
 
 mod authorization;
+mod backups;
 mod bad_input;
 mod browser_binding;
 mod client_assertions;
@@ -24,6 +25,7 @@ mod limits;
 mod management;
 mod metadata;
 mod model;
+mod operator;
 mod pages;
 mod policy;
 mod preregistered;

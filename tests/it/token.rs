@@ -612,8 +612,8 @@ async fn every_step_takes_at_most_two_round_trips_to_the_store() {
     let returned = browser.sign_in(&application, &approved, "ada").await;
     assert_eq!(
         count(before),
-        3,
-        "callback: the transaction; then, at the same time, its end and the grant"
+        5,
+        "callback: the transaction; then, at the same time, its end, the grant, and the hints of its person and client"
     );
 
     let code = mcp_oauth_tests::browser::arrival(&returned).code();
@@ -621,8 +621,9 @@ async fn every_step_takes_at_most_two_round_trips_to_the_store() {
     let tokens = Tokens::of(&client.redeem(&application, &code, &[]).await);
     assert_eq!(
         count(before),
-        4,
-        "token: at the same time the client and the grant; then the grant replaced, and the client renewed"
+        6,
+        "token: at the same time the client, its mark and the grant; then the grant replaced, the client renewed, and the \
+         mark of the person read"
     );
 
     application.call(NOTES, &tokens.access_token).await;

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use mcp_oauth_core::store::{FeedPage, FeedPosition, Key, Store, StoreError};
+use mcp_oauth_core::store::{
+    Counts, FeedPage, FeedPosition, Kept, Key, KeyPage, Kind, ListPosition, MemberPage, Store, StoreError,
+};
 use tokio::time::{Instant, sleep};
 
 const ROUND_TRIP: Duration = Duration::from_secs(1);
@@ -97,5 +99,34 @@ impl<S: Store> Store for DistantStore<S> {
 
     async fn ping(&self) -> Result<(), StoreError> {
         self.there_and_back().await.ping().await
+    }
+
+    async fn inspect(&self, key: &Key) -> Result<Option<Kept>, StoreError> {
+        self.there_and_back().await.inspect(key).await
+    }
+
+    async fn add_member(&self, set: &Key, member: &str, time_to_live: Duration) -> Result<(), StoreError> {
+        self.there_and_back().await.add_member(set, member, time_to_live).await
+    }
+
+    async fn remove_member(&self, set: &Key, member: &str) -> Result<bool, StoreError> {
+        self.there_and_back().await.remove_member(set, member).await
+    }
+
+    async fn members(
+        &self,
+        set: &Key,
+        position: Option<&ListPosition>,
+        limit: usize,
+    ) -> Result<MemberPage, StoreError> {
+        self.there_and_back().await.members(set, position, limit).await
+    }
+
+    async fn list(&self, kind: Kind, position: Option<&ListPosition>, limit: usize) -> Result<KeyPage, StoreError> {
+        self.there_and_back().await.list(kind, position, limit).await
+    }
+
+    async fn count(&self) -> Result<Counts, StoreError> {
+        Store::count(self.there_and_back().await).await
     }
 }

@@ -106,6 +106,9 @@ pub(crate) enum RefreshRefused {
     /// It was issued to another client.
     #[error("the refresh token was issued to another client")]
     OtherClient,
+    /// It is newer than anything that is stored of the grant: the store was restored from a backup, or has lost a write.
+    #[error("the refresh token is newer than what is known here")]
+    Ahead,
     /// It was replaced so recently that its use may be a straggler's: refused, and nothing else happens.
     #[error("the refresh token was replaced, use the newest one")]
     Superseded,
@@ -180,6 +183,12 @@ impl RefreshChain {
             Secret::encode(&bytes),
             &self.marking_key(),
         ))
+    }
+
+    /// Whether a token is of a generation that is still to come. Somebody has got it, so nothing is known of what became of
+    /// the one that is current here; but nobody has done anything wrong.
+    fn is_ahead(&self, generation: u32) -> bool {
+        (1..=u32::MAX / 2).contains(&generation.wrapping_sub(self.generation))
     }
 
     /// Whether a token of an earlier generation may have been rotated out within the window.
@@ -263,6 +272,9 @@ impl Grant {
                 ..self.clone()
             };
             return Transition::Store(Box::new(next), token);
+        }
+        if chain.is_ahead(presented.generation) {
+            return Transition::Refuse(RefreshRefused::Ahead);
         }
         if !chain.may_be_straggler(presented.generation, now, window) {
             return Transition::End(EndReason::RefreshTokenReused);

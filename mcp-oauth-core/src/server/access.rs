@@ -98,10 +98,19 @@ impl AuthorizationServer {
 
     fn has_ended(&self, token: &AccessToken) -> Option<bool> {
         match &token.grant {
+            Some(_) if self.is_marked(token) => Some(true),
             Some(grant) => self.0.ended.contain(grant, &token.client_id, self.clock()),
             // Every token of this server's own has one.
             None => Some(true),
         }
+    }
+
+    /// Whether all that the token's person or client had been granted when it was issued is over, as far as this process
+    /// knows.
+    fn is_marked(&self, token: &AccessToken) -> bool {
+        // A token that says nothing of when it was issued was issued before any mark.
+        let issued_at = token.issued_at.unwrap_or(UnixTime::from_seconds(0));
+        self.0.ended.mark(&token.subject, &token.client_id, issued_at)
     }
 
     /// Reads from the store what this process did not know: the keys, and whether the token's grant or client has
@@ -126,10 +135,8 @@ impl AuthorizationServer {
             ended
         } else {
             self.0.ended.refresh(self.store(), self.clock()).await?;
-            verified
-                .grant
-                .as_ref()
-                .is_none_or(|grant| self.0.ended.contained_at_last_reading(grant, &verified.client_id))
+            let contained = |grant| self.0.ended.contained_at_last_reading(grant, &verified.client_id);
+            self.is_marked(&verified) || verified.grant.as_ref().is_none_or(contained)
         };
         if ended {
             return Err(TokenRefused::Revoked.into());

@@ -10,7 +10,7 @@
 //! assert!("made-up".parse::<SignInState>().is_err());
 //! ```
 
-use futures_util::future::join;
+use futures_util::future::join3;
 
 use super::authorize::ClientRedirect;
 use super::consent::TransactionError;
@@ -216,9 +216,10 @@ impl AuthorizationServer {
         event.subject = Some(grant.identity.subject());
         event.grant = Some(grant.id.clone());
         let key = grant_key(&grant.id);
-        let (inserted, finished) = join(
+        let (inserted, finished, ()) = join3(
             store::insert(self.store(), &key, &grant, Some(self.grant_time_to_live(&grant))),
             self.finish(loaded),
+            self.hint(&grant),
         )
         .await;
         if let Err(error) = finished {

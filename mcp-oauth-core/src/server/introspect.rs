@@ -123,6 +123,16 @@ impl AuthorizationServer {
             Some(token) if token.is_of(&client) || self.is_for(&token, &client).await? => Some(token),
             _ => None,
         };
+        let grant = match &found {
+            Some(KnownToken::Refresh { grant, .. }) => Some(grant),
+            Some(KnownToken::Access { grant, .. }) => grant.as_ref(),
+            None => None,
+        };
+        if let Some(grant) = grant
+            && self.is_over(&grant.record).await?
+        {
+            return Ok(Introspection::Inactive);
+        }
         Ok(match found {
             Some(KnownToken::Refresh { token, grant }) if grant.record.is_current(&token) => {
                 let grant = grant.record;

@@ -26,7 +26,7 @@ use crate::client::{Client, ClientId};
 use crate::error::{ErrorCode, OAuthError};
 use crate::limits::Work;
 use crate::origin::Origin;
-use crate::revocation::Ended;
+use crate::revocation::{Ended, Holder};
 use crate::secret::{Secret, SecretDigest};
 use crate::store::{self, Loaded, StoreError};
 
@@ -209,11 +209,25 @@ impl AuthorizationServer {
 
     async fn deletion(&self, client_id: &str, token: Option<Secret>, origin: &Origin) -> Result<(), ManagementError> {
         let (loaded, _) = self.manager(client_id, token, origin).await?;
-        let client_id = loaded.record.client_id;
-        // If the second step fails, the client is still there and can be deleted again.
-        self.announce(Ended::Client(client_id.clone())).await?;
-        self.store().remove(&client_key(&client_id)).await?;
+        self.end_client(&loaded.record).await?;
         Ok(())
+    }
+
+    /// Removes a client that registered itself, or the record of a document, and ends all that it was granted. Says whether
+    /// there was one.
+    ///
+    /// An identifier that was drawn never comes back, so its tokens end whenever they were issued. One that follows from what
+    /// a client says of itself does, so there what was granted up to now ends, and what it is granted when it is here again
+    /// counts.
+    pub(super) async fn end_client(&self, client: &Client) -> Result<bool, OAuthError> {
+        let client_id = &client.client_id;
+        // If the last step fails, the client is still there and can be deleted again.
+        if client.registration_access_token.is_some() {
+            self.announce(Ended::Client(client_id.clone())).await?;
+        } else {
+            self.end_all(Holder::Client(client_id.clone())).await?;
+        }
+        Ok(self.store().remove(&client_key(client_id)).await?)
     }
 
     /// The client, if the token is its own. For an unknown client the same work is done as for a known one. Wrong tokens

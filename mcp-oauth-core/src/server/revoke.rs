@@ -143,7 +143,8 @@ impl AuthorizationServer {
         // The client that the token was issued to may be gone, with grants that are still there.
         self.0.ended.refresh(self.store(), self.clock()).await?;
         let (grant, client_id) = (claims.jti.grant(), &claims.client_id);
-        Ok(!self.0.ended.contained_at_last_reading(grant, client_id))
+        let marked = self.0.ended.mark(&claims.subject, client_id, claims.issued_at);
+        Ok(!marked && !self.0.ended.contained_at_last_reading(grant, client_id))
     }
 
     /// What a token is. A hint about its kind is not needed: the kinds look different.

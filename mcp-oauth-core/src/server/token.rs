@@ -16,20 +16,23 @@
 use std::time::Duration;
 
 use futures_util::TryFutureExt as _;
-use futures_util::future::{join, try_join3};
+use futures_util::future::{join, try_join4};
 use serde::{Serialize, Serializer};
 
+use super::not_before::{NotBefore, Stored};
 use super::{AuthorizationServer, MAXIMUM_ROUNDS, contended, grant_key};
 use crate::audit::{Action, Event};
-use crate::client::Client;
 use crate::client::authentication::PresentedClient;
 use crate::client::registration::GrantType;
+use crate::client::{Client, ClientId};
+use crate::clock::UnixTime;
 use crate::error::{ErrorCode, OAuthError};
 use crate::grant::{Approval, AuthorizationCode, Grant, GrantId, Redemption, RefreshToken, Transition};
 use crate::origin::Origin;
 use crate::parameters::Parameters;
 use crate::pkce::CodeVerifier;
 use crate::resource::ResourceUri;
+use crate::revocation::Holder;
 use crate::scope::ScopeSet;
 use crate::secret::Secret;
 use crate::store::{self, Loaded, StoreError};
@@ -209,10 +212,11 @@ impl AuthorizationServer {
         };
         event.action = Action::IssueTokens(Some(request.proof.grant_type()));
         event.grant = request.proof.grant().cloned();
-        let (found, mut loaded, ()) = try_join3(
+        let (found, mut loaded, (), mark) = try_join4(
             self.find_client(&presented, &event.origin),
             self.find_grant(&request.proof).err_into(),
             self.prepare_keys().err_into(),
+            self.mark_of(presented.client_id()).err_into(),
         )
         .await?;
         let known = self
@@ -230,20 +234,40 @@ impl AuthorizationServer {
         for _ in 0..MAXIMUM_ROUNDS {
             let grant = loaded.ok_or_else(gone)?;
             event.subject = Some(grant.record.identity.subject());
+            let of_client = grant.record.client_id == client.client_id;
+            if of_client && mark.is_some_and(|mark| mark.ends(&grant.record)) {
+                self.end_marked(&grant.record, &event.origin).await?;
+                return Err(gone().into());
+            }
+            // Before it is known whether all of its person's grants are over: what is issued then has to be over too.
+            let issued_at = self.now();
             let decided = self.decide(&request, client, &grant.record)?;
             match self
                 .reconsider(decided, &grant, client, request.proof.grant_type(), &event.origin)
                 .await?
             {
                 Transition::Store(next, refresh_token) => {
-                    let renewed = self.renew_client(Some(&known));
-                    let (stored, ()) = join(self.replace_grant(&grant, &next), renewed).await;
-                    if stored? {
-                        return self.issue_for(&request, &next, refresh_token.as_ref());
+                    let renewed = join(
+                        self.renew_client(Some(&known)),
+                        self.hint_again(&next, grant.record.last_used_at),
+                    );
+                    let stored = self.store_unless_over(&next, self.replace_grant(&grant, &next));
+                    let (stored, _) = join(stored, renewed).await;
+                    match stored? {
+                        Stored::Yes => return self.issue_for(&request, &next, refresh_token.as_ref(), issued_at),
+                        Stored::No => {}
+                        Stored::Over => {
+                            self.end_marked(&next, &event.origin).await?;
+                            return Err(gone().into());
+                        }
                     }
                 }
                 Transition::Answer(refresh_token) => {
-                    return self.issue_for(&request, &grant.record, refresh_token.as_ref());
+                    if self.person_ended(&grant.record).await? {
+                        self.end_marked(&grant.record, &event.origin).await?;
+                        return Err(gone().into());
+                    }
+                    return self.issue_for(&request, &grant.record, refresh_token.as_ref(), issued_at);
                 }
                 Transition::End(reason) => {
                     self.end_grant(grant, reason, &event.origin).await?;
@@ -254,6 +278,13 @@ impl AuthorizationServer {
             loaded = self.find_grant(&request.proof).await?;
         }
         Err(contended().into())
+    }
+
+    async fn mark_of(&self, client_id: Option<&ClientId>) -> Result<Option<NotBefore>, StoreError> {
+        match client_id {
+            Some(client_id) => self.not_before(&Holder::Client(client_id.clone())).await,
+            None => Ok(None),
+        }
     }
 
     async fn find_grant(&self, proof: &Proof) -> Result<Option<Loaded<Grant>>, StoreError> {
@@ -311,9 +342,10 @@ impl AuthorizationServer {
         request: &TokenRequest,
         grant: &Grant,
         refresh_token: Option<&RefreshToken>,
+        issued_at: UnixTime,
     ) -> Result<TokenResponse, TokenError> {
         let (resources, scope) = (request.resources.as_deref(), request.scope.as_deref());
-        self.issue(resources, scope, grant, refresh_token)
+        self.issue(resources, scope, grant, refresh_token, issued_at)
     }
 
     /// Makes a grant that no code leads to and no refresh token comes of, and issues its access token.
@@ -326,22 +358,26 @@ impl AuthorizationServer {
         event.subject = Some(grant.identity.subject());
         event.grant = Some(grant.id.clone());
         // Before anything is stored, so that nothing is left behind if it fails.
-        let tokens = self.issue(None, None, &grant, None)?;
-        let time_to_live = self.grant_time_to_live(&grant);
-        store::insert(self.store(), &grant_key(&grant.id), &grant, Some(time_to_live)).await?;
+        let tokens = self.issue(None, None, &grant, None, self.now())?;
+        let (key, time_to_live) = (grant_key(&grant.id), self.grant_time_to_live(&grant));
+        let inserted = store::insert(self.store(), &key, &grant, Some(time_to_live));
+        let (inserted, ()) = join(inserted, self.hint(&grant)).await;
+        inserted?;
         Ok(tokens)
     }
 
-    /// Makes the answer. `resources` and `scope` are what the request asks for, if that is less than was approved.
+    /// Makes the answer. `resources` and `scope` are what the request asks for, if that is less than was approved;
+    /// `issued_at` is a moment before it was known that the grant is not over.
     pub(super) fn issue(
         &self,
         resources: Option<&[ResourceUri]>,
         scope: Option<&str>,
         grant: &Grant,
         refresh_token: Option<&RefreshToken>,
+        issued_at: UnixTime,
     ) -> Result<TokenResponse, TokenError> {
         let scope = narrowed(&grant.scopes, scope);
-        let now = self.now();
+        let now = issued_at;
         let lifetime: Duration = self.0.lifetimes.access_token;
         let audience = resources.unwrap_or(&grant.resources);
         let claims = AccessTokenClaims {

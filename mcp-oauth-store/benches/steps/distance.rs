@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use mcp_oauth_core::store::{FeedPage, FeedPosition, Key, Store, StoreError};
+use mcp_oauth_core::store::{
+    Counts, FeedPage, FeedPosition, Kept, Key, KeyPage, Kind, ListPosition, MemberPage, Store, StoreError,
+};
 use mcp_oauth_store::RedisStore;
 
 /// So long that nothing else that a step does counts beside it.
@@ -65,5 +67,34 @@ impl Store for Distant {
 
     async fn read_ended(&self, position: Option<&FeedPosition>) -> Result<FeedPage, StoreError> {
         self.there_and_back().await.read_ended(position).await
+    }
+
+    async fn inspect(&self, key: &Key) -> Result<Option<Kept>, StoreError> {
+        self.there_and_back().await.inspect(key).await
+    }
+
+    async fn add_member(&self, set: &Key, member: &str, time_to_live: Duration) -> Result<(), StoreError> {
+        self.there_and_back().await.add_member(set, member, time_to_live).await
+    }
+
+    async fn remove_member(&self, set: &Key, member: &str) -> Result<bool, StoreError> {
+        self.there_and_back().await.remove_member(set, member).await
+    }
+
+    async fn members(
+        &self,
+        set: &Key,
+        position: Option<&ListPosition>,
+        limit: usize,
+    ) -> Result<MemberPage, StoreError> {
+        self.there_and_back().await.members(set, position, limit).await
+    }
+
+    async fn list(&self, kind: Kind, position: Option<&ListPosition>, limit: usize) -> Result<KeyPage, StoreError> {
+        self.there_and_back().await.list(kind, position, limit).await
+    }
+
+    async fn count(&self) -> Result<Counts, StoreError> {
+        Store::count(self.there_and_back().await).await
     }
 }

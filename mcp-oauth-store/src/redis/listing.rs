@@ -213,6 +213,10 @@ pub(super) fn array(answer: Value) -> Result<Vec<Value>, Failure> {
     }
 }
 
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "it takes an answer apart, as the others do"
+)]
 pub(super) fn integer(answer: Option<Value>) -> Result<i64, Failure> {
     match answer {
         Some(Value::Int(number)) => Ok(number),
@@ -223,8 +227,7 @@ pub(super) fn integer(answer: Option<Value>) -> Result<i64, Failure> {
 pub(super) fn text(answer: Option<Value>) -> Result<String, Failure> {
     match answer {
         Some(Value::BulkString(bytes)) => String::from_utf8(bytes).map_err(|_| Failure::UnexpectedAnswer),
-        Some(Value::SimpleString(text)) => Ok(text),
-        Some(Value::VerbatimString { text, .. }) => Ok(text),
+        Some(Value::SimpleString(text) | Value::VerbatimString { text, .. }) => Ok(text),
         _ => Err(Failure::UnexpectedAnswer),
     }
 }

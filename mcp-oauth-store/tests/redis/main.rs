@@ -3,10 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "what does not hold here fails the test")]
 
 mod access;
+mod backup;
 mod contract;
 mod failover;
 mod faults;
+mod lists;
+mod migration;
 mod operations;
+mod people;
 mod promotion;
 mod resharding;
 mod servers;

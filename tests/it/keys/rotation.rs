@@ -174,8 +174,8 @@ async fn when_the_next_key_cannot_be_stored_the_present_one_goes_on() {
     installation.wait(100 * DAY);
     let client = Client::public(&node).await;
     let code = client.code(&node, "ada").await;
-    // The client, the grant and the keys are read; then the keys are written.
-    installation.store.fail_once(3, Loss::Request);
+    // The client, the grant, the keys and the client's mark are read; then the keys are written.
+    installation.store.fail_once(4, Loss::Request);
     let tokens = Tokens::of(&client.redeem(&node, &code, &[]).await);
     assert_eq!(kid_of(&tokens.access_token), kid);
     installation.wait(10);

@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use futures_util::TryFutureExt as _;
-use futures_util::future::{join3, try_join3};
+use futures_util::future::{join, join4, try_join3};
 
 use crate::audit::{Action, Event};
 use crate::client::Client;
@@ -132,6 +132,7 @@ impl AuthorizationServer {
             request.scope,
             &grant,
             refresh_token.as_ref(),
+            self.now(),
         )?;
         if self.store_redemption(device, &grant, &request.client).await? {
             event.grant = Some(grant.id);
@@ -150,16 +151,22 @@ impl AuthorizationServer {
     ) -> Result<bool, OAuthError> {
         let key = grant_key(&grant.id);
         let redeemed = device.record.redeemed(&grant.id, self.now());
-        let (inserted, replaced, ()) = join3(
+        let (inserted, replaced, ((), ()), over) = join4(
             store::insert(self.store(), &key, grant, Some(self.grant_time_to_live(grant))),
             self.replace_device(device, &redeemed),
-            self.renew_client(Some(client)),
+            join(self.renew_client(Some(client)), self.hint(grant)),
+            // The approval is older than the grant.
+            self.is_over(grant),
         )
         .await;
-        match (inserted, replaced) {
-            (Ok(true), Ok(true)) => Ok(true),
-            (inserted, replaced) => {
-                let failed = inserted.err().or(replaced.err());
+        match (inserted, replaced, over) {
+            (Ok(true), Ok(true), Ok(false)) => Ok(true),
+            (Ok(true), Ok(true), Ok(true)) => {
+                self.store().remove(&key).await?;
+                Err(denied())
+            }
+            (inserted, replaced, over) => {
+                let failed = inserted.err().or(replaced.err()).or(over.err());
                 self.take_back(&device.record, &grant.id).await;
                 failed.map_or(Ok(false), |error| Err(error.into()))
             }

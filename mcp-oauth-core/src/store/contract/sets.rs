@@ -215,7 +215,7 @@ pub async fn a_full_set_makes_room(database: &dyn Database) {
     at_once(&handles, |number, store| {
         let set = set.clone();
         async move {
-            for member in 0..MAXIMUM_MEMBERS / MANY + 1 {
+            for member in 0..=MAXIMUM_MEMBERS / MANY {
                 store
                     .add_member(&set, &format!("short {number} {member}"), LONG)
                     .await
