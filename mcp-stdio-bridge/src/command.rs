@@ -8,6 +8,11 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::caller::Caller;
+use crate::config::ConfigError;
+use crate::helper::{self, ResourceLimits};
+use crate::placeholder::Template;
+
 /// What a program needs to find its home, its helpers and its language. `LC_*` comes on top.
 const ORDINARY: &[&str] = &[
     "PATH",
@@ -58,6 +63,10 @@ pub struct Command {
     env: Vec<(OsString, OsString)>,
     pass_env: Vec<OsString>,
     current_dir: Option<PathBuf>,
+    caller_env: Vec<(OsString, Template)>,
+    user: Option<u32>,
+    group: Option<u32>,
+    limits: ResourceLimits,
 }
 
 impl Command {
@@ -69,6 +78,10 @@ impl Command {
             env: Vec::new(),
             pass_env: Vec::new(),
             current_dir: None,
+            caller_env: Vec::new(),
+            user: None,
+            group: None,
+            limits: ResourceLimits::default(),
         }
     }
 
@@ -96,6 +109,40 @@ impl Command {
         self
     }
 
+    /// Sets a variable of the server's environment to what is known of the caller: `${caller.subject}`, and
+    /// `${caller.NAME}` for what the layer in front has put in under that name. What is not known is empty.
+    ///
+    /// This is for processes that serve one caller only; a bridge whose process is
+    /// [shared](crate::Share::Shared) is not built with it.
+    ///
+    /// # Errors
+    ///
+    /// There is another placeholder in it.
+    pub fn caller_env(mut self, name: impl Into<OsString>, value: &str) -> Result<Self, ConfigError> {
+        let template = Template::parse(value)?;
+        self.caller_env.push((name.into(), template));
+        Ok(self)
+    }
+
+    /// The user that the server runs as, by number. The bridge has to be root for that; supplementary groups are
+    /// dropped.
+    pub fn user(mut self, id: u32) -> Self {
+        self.user = Some(id);
+        self
+    }
+
+    /// The group that the server runs as, by number.
+    pub fn group(mut self, id: u32) -> Self {
+        self.group = Some(id);
+        self
+    }
+
+    /// What the server may use of the machine.
+    pub fn limits(mut self, limits: ResourceLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
     /// The server's working directory; the bridge's own where none is given.
     pub fn current_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.current_dir = Some(directory.into());
@@ -107,14 +154,48 @@ impl Command {
         &self.program
     }
 
+    /// Whether it can be run at all as configured.
+    pub(crate) fn check(&self, shared: bool) -> Result<(), ConfigError> {
+        if shared && !self.caller_env.is_empty() {
+            return Err(ConfigError::SharedCaller);
+        }
+        if !cfg!(unix) && (self.user.is_some() || self.group.is_some()) {
+            return Err(ConfigError::Unsupported("user and group"));
+        }
+        self.limits.check()
+    }
+
+    /// Whether each caller's process is another.
+    pub(crate) fn depends_on_caller(&self) -> bool {
+        !self.caller_env.is_empty()
+    }
+
     /// The command as the operating system takes it.
-    pub(crate) fn prepare(&self) -> tokio::process::Command {
-        let mut command = tokio::process::Command::new(&self.program);
+    pub(crate) fn prepare(&self, caller: Option<&Caller>) -> tokio::process::Command {
+        let mut command = match helper::launcher(&self.limits) {
+            Some(mut launcher) => {
+                launcher.arg(&self.program);
+                launcher
+            }
+            None => tokio::process::Command::new(&self.program),
+        };
         command.args(&self.args).env_clear();
         command.envs(std::env::vars_os().filter(|(name, _)| self.passes(name)));
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        for (name, template) in &self.caller_env {
+            command.env(name, template.fill(caller));
+        }
         if let Some(directory) = &self.current_dir {
             command.current_dir(directory);
+        }
+        #[cfg(unix)]
+        {
+            if let Some(group) = self.group {
+                command.gid(group);
+            }
+            if let Some(user) = self.user {
+                command.uid(user);
+            }
         }
         command
     }
@@ -143,6 +224,6 @@ impl fmt::Debug for Command {
             .field("env", &self.env.iter().map(|(name, _)| name).collect::<Vec<_>>())
             .field("pass_env", &self.pass_env)
             .field("current_dir", &self.current_dir)
-            .finish()
+            .finish_non_exhaustive()
     }
 }

@@ -1,16 +1,19 @@
-//! The HTTP side: streamable HTTP as MCP 2025-03-26 to 2025-11-25 have it.
+//! The HTTP side: streamable HTTP, with sessions up to MCP 2025-11-25 and without from 2026-07-28 on.
 //!
 //! A request is looked at in a fixed order, and nothing is started for one that fails: `Host` and `Origin`
-//! ([`guard`]), method, then what the headers say ([`headers`]), then the size of the body, then the message itself
-//! ([`legacy`]). Every answer that is not the server's is a JSON-RPC error with the HTTP status that the protocol
-//! gives it ([`refusal`]).
+//! ([`guard`]), method, then what the headers say ([`headers`]), then the size of the body, then the message itself.
+//! The message says which era it is of, never a header: one whose `_meta` names a version stands alone ([`modern`]);
+//! any other belongs to a session or opens one ([`legacy`]). Every answer that is not the server's is a JSON-RPC error
+//! with the HTTP status that the protocol gives it ([`refusal`]). What is more than one message is an event stream
+//! ([`sse`]).
 
-mod events;
 pub(crate) mod guard;
 mod headers;
 mod legacy;
+mod mirror;
+mod modern;
 mod refusal;
-mod versions;
+mod sse;
 
 use std::sync::Arc;
 
@@ -18,32 +21,38 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
-use http::{Method, StatusCode, header};
+use futures_util::StreamExt as _;
+use http::{HeaderName, Method, StatusCode, header};
 
 use self::guard::Guard;
 use self::refusal::{Refused, json};
-use crate::session::Sessions;
+use crate::caller::Caller;
+use crate::message::{Body, Kind, Message};
+use crate::server::{Readiness, Server};
+use crate::versions::MODERN;
 
 /// What the handlers share.
 #[derive(Debug)]
 pub(crate) struct Front {
-    pub(crate) guard: Guard,
-    pub(crate) sessions: Sessions,
-    pub(crate) max_body: usize,
+    pub(crate) guard: Arc<Guard>,
+    pub(crate) server: Arc<Server>,
+    /// The header that names the caller, where one is trusted to.
+    pub(crate) caller_header: Option<HeaderName>,
 }
 
 impl Drop for Front {
     /// With the last router and the last handle the bridge is gone, and the servers with it.
     fn drop(&mut self) {
-        self.sessions.stop();
+        self.server.stop();
     }
 }
 
-/// The endpoint at `path`, with a slash at its end or without, and `/health` beside it.
+/// The endpoint at `path`, with a slash at its end or without, and `/health` and `/ready` beside it.
 pub(crate) fn router(front: Arc<Front>, path: &str) -> Router {
     let path = path.trim_end_matches('/');
     let router = Router::new()
         .route("/health", get(health))
+        .route("/ready", get(ready))
         .route(&format!("{path}/"), any(endpoint));
     let router = if path.is_empty() {
         router
@@ -54,24 +63,117 @@ pub(crate) fn router(front: Arc<Front>, path: &str) -> Router {
 }
 
 async fn endpoint(State(front): State<Arc<Front>>, request: Request) -> Response {
-    let handled = async {
-        front.guard.check(request.uri(), request.headers())?;
-        match *request.method() {
-            Method::POST => legacy::post(&front, request).await,
-            Method::GET => legacy::get(&front, request.headers()),
-            Method::DELETE => legacy::delete(&front, request.headers()).await,
-            _ => Err(Refused::Method),
-        }
-    };
-    handled.await.unwrap_or_else(IntoResponse::into_response)
+    serve(&front, request).await
 }
 
-/// Whether the bridge takes requests. Starts nothing, and tells nothing else: this is not behind the guard.
-async fn health(State(front): State<Arc<Front>>) -> Response {
-    let (status, body) = if front.sessions.is_stopping() {
-        (StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"stopping"}"#)
-    } else {
-        (StatusCode::OK, r#"{"status":"ok"}"#)
+/// Takes a request to the endpoint.
+pub(crate) async fn serve(front: &Front, request: Request) -> Response {
+    match handle(front, request).await {
+        Ok(response) => response,
+        Err(refused) => refused.into_response(),
+    }
+}
+
+async fn handle(front: &Front, request: Request) -> Result<Response, Refused> {
+    front.guard.check(request.uri(), request.headers())?;
+    match *request.method() {
+        Method::POST => post(front, request).await,
+        // Neither is there in the protocol without sessions.
+        Method::GET | Method::DELETE if headers::names_version(request.headers(), MODERN) => Err(Refused::PostOnly),
+        Method::GET => {
+            let caller = caller(front, &request);
+            legacy::get(front, request.headers(), caller.as_ref())
+        }
+        Method::DELETE => {
+            let caller = caller(front, &request);
+            legacy::delete(front, request.headers(), caller.as_ref()).await
+        }
+        _ => Err(Refused::Method),
+    }
+}
+
+/// A message of the client, or several.
+async fn post(front: &Front, request: Request) -> Result<Response, Refused> {
+    headers::check_post(request.headers())?;
+    let caller = caller(front, &request);
+    let caller = caller.as_ref();
+    let (parts, body) = request.into_parts();
+    let limits = front.server.limits();
+    let body = read(limits.max_body, &parts.headers, body).await?;
+    let message = match Message::parse_body(body, limits.max_calls) {
+        Ok(Body::One(message)) => message,
+        Ok(Body::Batch(messages)) => return legacy::batch(front, &parts.headers, messages, caller).await,
+        Err(reason) => return Err(Refused::Malformed(None, reason)),
     };
-    (status, [(header::CACHE_CONTROL, "no-store")], json(body.to_owned())).into_response()
+    let malformed = |reason| Refused::Malformed(message.id().cloned(), reason);
+    message.check_params().map_err(malformed)?;
+    let said = message.request_meta().map_err(malformed)?;
+    if said.version.is_some() && !matches!(message.kind(), Kind::Response { .. }) {
+        return modern::post(front, &parts.headers, &message, said, caller).await;
+    }
+    if headers::names_version(&parts.headers, MODERN) {
+        return modern::without_meta(&message, said);
+    }
+    legacy::post(front, &parts.headers, &message, caller).await
+}
+
+/// Who calls: as the layer in front says, or a header that is trusted.
+fn caller(front: &Front, request: &Request) -> Option<Caller> {
+    let known = request.extensions().get::<Caller>().cloned();
+    known.or_else(|| Caller::in_header(request.headers(), front.caller_header.as_ref()?))
+}
+
+/// The body, if it is within the bound.
+async fn read(bound: usize, headers: &http::HeaderMap, body: axum::body::Body) -> Result<Vec<u8>, Refused> {
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok());
+    let announced = announced.and_then(|length| length.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > bound) {
+        return Err(Refused::TooLarge(bound));
+    }
+    let mut pieces = body.into_data_stream();
+    // What is announced is not believed beyond the ordinary.
+    let mut body = Vec::with_capacity(announced.unwrap_or(0).min(64 * 1024));
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|_| Refused::Body)?;
+        if body.len() + piece.len() > bound {
+            return Err(Refused::TooLarge(bound));
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(body)
+}
+
+/// Whether the bridge is alive. Starts nothing, and tells nothing else: this is not behind the guard.
+async fn health(State(front): State<Arc<Front>>) -> Response {
+    let alive = !front.server.is_stopping();
+    status(alive, if alive { "ok" } else { "stopping" })
+}
+
+/// Whether a new client would be served. Starts nothing either.
+async fn ready(State(front): State<Arc<Front>>) -> Response {
+    let readiness = front.server.readiness();
+    status(readiness == Readiness::Ready, word(readiness))
+}
+
+/// How a server is, in a word.
+pub(crate) fn word(readiness: Readiness) -> &'static str {
+    match readiness {
+        Readiness::Ready => "ready",
+        Readiness::Failing => "failing",
+        Readiness::Full => "full",
+        Readiness::Stopping => "stopping",
+    }
+}
+
+/// `200` or `503`, and a word.
+pub(crate) fn status(good: bool, word: &str) -> Response {
+    let status = if good {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let body = format!(r#"{{"status":"{word}"}}"#);
+    (status, [(header::CACHE_CONTROL, "no-store")], json(body)).into_response()
 }

@@ -66,16 +66,33 @@
 
 mod back;
 mod bridge;
+mod caller;
+mod child;
 mod command;
 mod config;
+mod era;
+mod events;
 mod front;
+pub mod helper;
 mod message;
+mod modern;
+mod placeholder;
+mod server;
 mod session;
+mod shared;
+mod start;
+mod stream;
+mod tools;
+mod translate;
+mod versions;
 
 pub use self::bridge::{Bridge, Builder};
+pub use self::caller::Caller;
 pub use self::command::Command;
-pub use self::config::ConfigError;
+pub use self::config::{ConfigError, Share};
+pub use self::events::{EventStore, MemoryEvents};
 pub use self::front::guard::{Hosts, Origins};
+pub use self::helper::ResourceLimits;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

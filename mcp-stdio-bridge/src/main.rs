@@ -8,6 +8,7 @@ mod cli;
 use std::time::Duration;
 
 use anyhow::Context;
+use axum::serve::ListenerExt as _;
 use clap::Parser;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -20,6 +21,8 @@ use self::cli::Options;
 const LAST_WORDS: Duration = Duration::from_millis(300);
 
 fn main() -> anyhow::Result<()> {
+    // Does not return where the program was started to help one that runs already.
+    mcp_stdio_bridge::helper::run();
     let options = Options::parse();
     let filter = EnvFilter::try_new(&options.log_level)
         .with_context(|| format!("`{}` is not a log level", options.log_level))?;
@@ -35,7 +38,7 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     let address = options.address()?;
     let bridge = options.builder().build()?;
     // Taken before anything is served, so that no signal is missed.
-    let signal = Signal::new()?;
+    let mut signal = Signal::new()?;
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address}"))?;
@@ -46,6 +49,10 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     );
 
     let (stop, stopped) = oneshot::channel::<()>();
+    // Answers are small and complete; waiting for more to send only makes them late.
+    let listener = listener.tap_io(|connection| {
+        let _ = connection.set_nodelay(true);
+    });
     let server = axum::serve(listener, bridge.router()).with_graceful_shutdown(async {
         // Dropping the sender counts as well.
         let _ = stopped.await;
@@ -56,7 +63,13 @@ async fn run(options: &Options) -> anyhow::Result<()> {
         () = signal.received() => tracing::info!("shutting down"),
     }
     drop(stop);
-    bridge.shutdown().await;
+    tokio::select! {
+        () = bridge.shutdown() => {}
+        () = signal.received() => {
+            bridge.stop();
+            bridge.shutdown().await;
+        }
+    }
     // A client that keeps its connection open does not keep the program.
     let _ = timeout(LAST_WORDS, server).await;
     Ok(())
@@ -78,7 +91,7 @@ impl Signal {
         })
     }
 
-    async fn received(mut self) {
+    async fn received(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
@@ -95,7 +108,7 @@ impl Signal {
         Ok(Self)
     }
 
-    async fn received(self) {
+    async fn received(&mut self) {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending().await
         }

@@ -12,6 +12,7 @@
 
 mod id;
 pub(crate) mod reply;
+mod request_meta;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,14 +22,17 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 pub(crate) use self::id::{Id, Key};
+pub(crate) use self::request_meta::{RequestMeta, meta};
 
 /// Why a text is not a message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Malformed {
     #[error("the body is not valid JSON")]
     NotJson,
-    #[error("batches are not supported: send each JSON-RPC message in a request of its own")]
+    #[error("a batch is not taken here: send each JSON-RPC message in a request of its own")]
     Batch,
+    #[error("a batch has at least one message and at most {0}")]
+    BatchSize(usize),
     #[error("a JSON-RPC message is an object")]
     NotAnObject,
     #[error("the member `{0}` appears twice")]
@@ -77,6 +81,25 @@ pub(crate) struct Message {
     kind: Kind,
     id: Option<Range<usize>>,
     params: Option<Range<usize>>,
+    /// The `result` or the `error`.
+    outcome: Option<Range<usize>>,
+}
+
+/// What a client sent in one request.
+#[derive(Debug)]
+pub(crate) enum Body {
+    One(Message),
+    /// As MCP 2025-03-26 has it, and no version after it.
+    Batch(Vec<Message>),
+}
+
+/// The parts of a request's `params` that decide where its answers go.
+#[derive(Debug, Default)]
+pub(crate) struct Routing {
+    /// `_meta.progressToken`, if it is one.
+    pub(crate) token: Option<Member>,
+    /// Whether the request begins a task.
+    pub(crate) task: bool,
 }
 
 /// A value inside the text that can be read and replaced.
@@ -126,12 +149,44 @@ impl Message {
             (None, _) => return Err(Malformed::Shape),
         };
         let place = |value: Option<&RawValue>| value.map(|value| place(source, value));
-        let (id, params) = (place(id), place(params));
-        Ok(Self { text, kind, id, params })
+        let (id, params, outcome) = (place(id), place(params), place(result.or(error)));
+        Ok(Self {
+            text,
+            kind,
+            id,
+            params,
+            outcome,
+        })
+    }
+
+    /// Reads one message, or an array of at most `most`.
+    pub(crate) fn parse_body(text: Vec<u8>, most: usize) -> Result<Body, Malformed> {
+        if text.trim_ascii_start().first() != Some(&b'[') {
+            return Self::parse(text).map(Body::One);
+        }
+        let raw: Vec<&RawValue> = serde_json::from_slice(&text).map_err(|_| Malformed::NotJson)?;
+        if raw.is_empty() || raw.len() > most {
+            return Err(Malformed::BatchSize(most));
+        }
+        let messages = raw.iter().map(|raw| Self::parse(raw.get().as_bytes().to_vec()));
+        messages.collect::<Result<_, _>>().map(Body::Batch)
     }
 
     pub(crate) fn kind(&self) -> &Kind {
         &self.kind
+    }
+
+    /// The method of a request or a notification.
+    pub(crate) fn method(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Request { method, .. } | Kind::Notification { method } => Some(method),
+            Kind::Response { .. } => None,
+        }
+    }
+
+    /// How many bytes it has.
+    pub(crate) fn len(&self) -> usize {
+        self.text.len()
     }
 
     /// The id of a request or a response.
@@ -155,7 +210,21 @@ impl Message {
         Ok(())
     }
 
+    /// What routing a request needs of its `params`.
+    pub(crate) fn routing(&self) -> Routing {
+        let Some(Ok([meta, task])) = self.params_object().map(|params| members(params, ["_meta", "task"])) else {
+            return Routing::default();
+        };
+        let meta = meta.filter(|meta| meta.get().starts_with('{'));
+        let token = meta.and_then(|meta| members(meta.get(), ["progressToken"]).ok()?[0]);
+        Routing {
+            token: token.map(|token| self.member(token)).filter(|token| token.id.is_some()),
+            task: task.is_some(),
+        }
+    }
+
     /// `params._meta.progressToken`, the token by which a request asks for progress.
+    #[cfg(test)]
     pub(crate) fn asks_progress_by(&self) -> Option<Member> {
         let [meta] = members(self.params_object()?, ["_meta"]).ok()?;
         let meta = meta.filter(|meta| meta.get().starts_with('{'))?;
@@ -169,9 +238,56 @@ impl Message {
         value.map(|value| self.member(value))
     }
 
-    /// Whether `params` has a member of this name.
-    pub(crate) fn has_param(&self, name: &'static str) -> bool {
-        self.param(name).is_some()
+    /// The raw `params`, if they are an object.
+    pub(crate) fn params(&self) -> Option<&str> {
+        self.params_object()
+    }
+
+    /// The raw `result` or `error` of a response.
+    pub(crate) fn outcome(&self) -> Option<&str> {
+        Some(&self.text[self.outcome.clone()?])
+    }
+
+    /// The named members of an object inside this message.
+    pub(crate) fn members<const N: usize>(&self, object: &str, names: [&'static str; N]) -> [Option<Member>; N] {
+        if !object.starts_with('{') {
+            return [const { None }; N];
+        }
+        let found = members(object, names).unwrap_or([None; N]);
+        found.map(|value| value.map(|value| self.member(value)))
+    }
+
+    /// The text of a value.
+    pub(crate) fn text(&self, member: &Member) -> &str {
+        &self.text[member.at.clone()]
+    }
+
+    /// The place behind the opening brace of an object inside this message, for members to be put in.
+    pub(crate) fn start_of(&self, object: &str) -> Member {
+        let start = object.as_ptr().addr() - self.text.as_ptr().addr() + 1;
+        Member {
+            at: start..start,
+            id: None,
+        }
+    }
+
+    /// The place behind the opening brace of the message itself.
+    pub(crate) fn start(&self) -> Member {
+        let start = self.text.find('{').map_or(0, |brace| brace + 1);
+        Member {
+            at: start..start,
+            id: None,
+        }
+    }
+
+    /// Where a value is that was found inside this message.
+    pub(crate) fn place_of(&self, value: &RawValue) -> Member {
+        self.member(value)
+    }
+
+    /// Where the `params` are, whatever they are.
+    pub(crate) fn params_member(&self) -> Option<Member> {
+        self.params.clone().map(|at| Member { at, id: None })
     }
 
     /// Where the id is, to be replaced.
@@ -228,8 +344,20 @@ impl fmt::Debug for Message {
     }
 }
 
+/// Whether an object has no members.
+pub(crate) fn is_empty(object: &str) -> bool {
+    object
+        .strip_prefix('{')
+        .is_some_and(|rest| rest.trim_start().starts_with('}'))
+}
+
 fn valid(source: &str) -> bool {
     serde_json::from_str::<IgnoredAny>(source).is_ok()
+}
+
+/// The text of a raw JSON string.
+pub(crate) fn text_of(raw: &str) -> Option<Cow<'_, str>> {
+    serde_json::from_str::<Text<'_>>(raw).ok().map(|text| text.0)
 }
 
 /// A JSON string's text.
@@ -244,7 +372,7 @@ fn place(source: &str, value: &RawValue) -> Range<usize> {
 }
 
 /// The named members of an object, each of which may appear once only.
-fn members<'a, const N: usize>(
+pub(crate) fn members<'a, const N: usize>(
     object: &'a str,
     names: [&'static str; N],
 ) -> Result<[Option<&'a RawValue>; N], Malformed> {
@@ -257,6 +385,30 @@ fn members<'a, const N: usize>(
         Some(name) => Err(Malformed::Duplicate(name)),
         None => Ok(found),
     }
+}
+
+/// All members of an object, in their order.
+pub(crate) fn entries(object: &str) -> Vec<(String, &RawValue)> {
+    struct Entries;
+
+    impl<'de> Visitor<'de> for Entries {
+        type Value = Vec<(String, &'de RawValue)>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a JSON object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut entries = Vec::new();
+            while let Some(Text(key)) = map.next_key()? {
+                entries.push((key.into_owned(), map.next_value()?));
+            }
+            Ok(entries)
+        }
+    }
+
+    let mut deserializer = serde_json::Deserializer::from_str(object);
+    deserializer.deserialize_map(Entries).unwrap_or_default()
 }
 
 /// Collects the named members; the others are skipped unread.

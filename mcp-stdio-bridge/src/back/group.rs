@@ -11,31 +11,41 @@ mod system {
     use nix::unistd::Pid;
     use process_wrap::tokio::{CommandWrap, ProcessGroup};
 
+    use crate::helper::Watch;
+
     /// Makes the command the leader of a new group.
     pub(in crate::back) fn join(command: &mut CommandWrap) {
         command.wrap(ProcessGroup::leader());
     }
 
     /// A group, known by its leader.
-    #[derive(Debug, Clone, Copy)]
-    pub(in crate::back) struct Group(Option<Pid>);
+    #[derive(Debug)]
+    pub(in crate::back) struct Group {
+        leader: Option<Pid>,
+        /// Ends it if the bridge is killed.
+        _watch: Option<Watch>,
+    }
 
     impl Group {
         pub(in crate::back) fn of(leader: Option<u32>) -> Self {
-            Self(leader.and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw))
+            let leader = leader.and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+            Self {
+                leader,
+                _watch: leader.and_then(Watch::over),
+            }
         }
 
         /// Asks every member to end.
-        pub(in crate::back) fn terminate(self) {
-            if let Some(group) = self.0 {
+        pub(in crate::back) fn terminate(&self) {
+            if let Some(group) = self.leader {
                 // The only failure is that nobody is there any more.
                 let _ = killpg(group, Signal::SIGTERM);
             }
         }
 
         /// Whether a member is left that runs. The number is not given to another group as long as one is there.
-        pub(in crate::back) fn is_alive(self) -> bool {
-            self.0
+        pub(in crate::back) fn is_alive(&self) -> bool {
+            self.leader
                 .is_some_and(|group| killpg(group, None).is_ok() && !all_ended(group))
         }
     }
@@ -73,7 +83,7 @@ mod system {
     }
 
     /// A job can be ended, which its owner does, but not asked to end.
-    #[derive(Debug, Clone, Copy)]
+    #[derive(Debug)]
     pub(in crate::back) struct Group;
 
     impl Group {
@@ -81,10 +91,10 @@ mod system {
             Self
         }
 
-        pub(in crate::back) fn terminate(self) {}
+        pub(in crate::back) fn terminate(&self) {}
 
         /// Not to be known; the job is ended in any case.
-        pub(in crate::back) fn is_alive(self) -> bool {
+        pub(in crate::back) fn is_alive(&self) -> bool {
             true
         }
     }

@@ -6,8 +6,8 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, BufReader};
 
 use super::scan::Scan;
 
-/// What a pipe is read with.
-const BUFFER: usize = 64 * 1024;
+/// What a pipe is read with. There are two pipes for each server.
+const BUFFER: usize = 8 * 1024;
 
 /// A line, without its end.
 #[derive(Debug)]

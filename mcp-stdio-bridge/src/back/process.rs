@@ -9,11 +9,12 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use process_wrap::tokio::{ChildWrapper, CommandWrap, KillOnDrop};
-use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
+use tokio::process::{ChildStdin, ChildStdout};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::group::{self, Group};
-use crate::command::Command;
+use super::stderr::Tail;
 
 /// From the closing of stdin to SIGTERM.
 const AFTER_EOF: Duration = Duration::from_secs(2);
@@ -24,12 +25,14 @@ const AFTER_KILL: Duration = Duration::from_millis(500);
 /// How soon the group is looked at again, the first time and later; there is no event for its end.
 const LOOK: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(80));
 
-/// The pipes of a process that was just started.
+/// A process that was just started. Its stderr is being read already.
 #[derive(Debug)]
-pub(crate) struct Pipes {
+pub(crate) struct Started {
+    pub(crate) process: Process,
     pub(crate) stdin: ChildStdin,
     pub(crate) stdout: ChildStdout,
-    pub(crate) stderr: ChildStderr,
+    pub(crate) stderr: AbortOnDropHandle<()>,
+    pub(crate) tail: Tail,
 }
 
 /// A running server with everything it started.
@@ -41,9 +44,8 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts the command in a group of its own.
-    pub(crate) fn start(command: &Command) -> io::Result<(Self, Pipes)> {
-        let mut command = command.prepare();
+    /// Starts the command in a group of its own. What it says on stderr is logged as that of `label`.
+    pub(crate) fn start(mut command: tokio::process::Command, label: &str) -> io::Result<Started> {
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -59,10 +61,25 @@ impl Process {
             ended: false,
         };
         let child = &mut process.child;
-        match (child.stdin().take(), child.stdout().take(), child.stderr().take()) {
-            (Some(stdin), Some(stdout), Some(stderr)) => Ok((process, Pipes { stdin, stdout, stderr })),
-            _ => Err(io::Error::other("the process was started without its pipes")),
-        }
+        let (Some(stdin), Some(stdout), Some(stderr)) =
+            (child.stdin().take(), child.stdout().take(), child.stderr().take())
+        else {
+            return Err(io::Error::other("the process was started without its pipes"));
+        };
+        let tail = Tail::default();
+        let stderr = AbortOnDropHandle::new(tokio::spawn(tail.clone().drain(stderr, label.into())));
+        Ok(Started {
+            process,
+            stdin,
+            stdout,
+            stderr,
+            tail,
+        })
+    }
+
+    /// Whether it runs, as far as is known without waiting.
+    pub(crate) fn is_running(&mut self) -> bool {
+        matches!(self.child.inner_mut().try_wait(), Ok(None))
     }
 
     /// The process id, for logs.

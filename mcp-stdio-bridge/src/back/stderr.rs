@@ -1,7 +1,7 @@
 //! What the server says on stderr: always read, shown in the log at `debug`, its end kept.
 //!
-//! The last lines explain a server that did not start; they go to the log, never to a client, since a server may
-//! print its settings there.
+//! The last lines explain a server that did not start. They go to the log, and to a client only where the operator has
+//! said so, since a server may print its settings there.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +21,7 @@ pub(crate) struct Tail(Arc<Mutex<VecDeque<String>>>);
 
 impl Tail {
     /// Reads a pipe to its end.
-    pub(crate) async fn drain(self, stderr: impl AsyncRead + Unpin) {
+    pub(crate) async fn drain(self, stderr: impl AsyncRead + Unpin, label: Box<str>) {
         let mut lines = Lines::new(stderr, LONGEST_LINE);
         while let Ok(Some(line)) = lines.next().await {
             let text = match &line {
@@ -30,7 +30,7 @@ impl Tail {
                     format!("{}… ({} bytes)", String::from_utf8_lossy(&long.head), long.length)
                 }
             };
-            tracing::debug!(target: "mcp_stdio_bridge::stderr", "{text}");
+            tracing::debug!(target: "mcp_stdio_bridge::stderr", of = &*label, "{text}");
             self.keep(text);
         }
     }

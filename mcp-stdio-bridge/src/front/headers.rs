@@ -3,15 +3,16 @@
 use http::{HeaderMap, HeaderName, header};
 
 use super::refusal::Refused;
-use super::versions::VERSIONS;
+use crate::versions::LEGACY;
 
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
 
-/// The headers of a POST: type of the body, types of the answer, version.
+/// The headers of a POST: type of the body, types of the answer.
 ///
 /// A client has to accept both kinds of answer, JSON and an event stream. `*/*` and `application/*` count, and so
 /// does the absence of `Accept`, which by HTTP's own rules means anything.
@@ -24,7 +25,7 @@ pub(super) fn check_post(headers: &HeaderMap) -> Result<(), Refused> {
     if headers.contains_key(header::ACCEPT) && !(accepts(headers, JSON) && accepts(headers, EVENTS)) {
         return Err(Refused::Accept("application/json and text/event-stream"));
     }
-    check_version(headers)
+    Ok(())
 }
 
 /// The headers of a GET: it has to ask for an event stream by name, since that is what it gets without an end.
@@ -38,7 +39,7 @@ pub(super) fn check_get(headers: &HeaderMap) -> Result<(), Refused> {
 /// A version that is named has to be one of ours; none need be.
 pub(super) fn check_version(headers: &HeaderMap) -> Result<(), Refused> {
     for version in headers.get_all(PROTOCOL_VERSION) {
-        if !VERSIONS.iter().any(|known| known.as_bytes() == version.as_bytes()) {
+        if !LEGACY.iter().any(|known| known.as_bytes() == version.as_bytes()) {
             return Err(Refused::Version(
                 String::from_utf8_lossy(version.as_bytes()).into_owned(),
             ));
@@ -55,6 +56,28 @@ pub(super) fn session_id(headers: &HeaderMap) -> Result<Option<&str>, Refused> {
         return Err(Refused::TwoSessions);
     }
     Ok(id.map(|id| id.to_str().unwrap_or_default()))
+}
+
+/// The event that the client has seen last. One that is no text is none that was sent.
+pub(super) fn last_event_id(headers: &HeaderMap) -> Option<&str> {
+    headers.get(LAST_EVENT_ID).map(|id| id.to_str().unwrap_or_default())
+}
+
+/// Whether this version is named.
+pub(super) fn names_version(headers: &HeaderMap, version: &str) -> bool {
+    headers
+        .get_all(PROTOCOL_VERSION)
+        .iter()
+        .any(|named| named.as_bytes() == version.as_bytes())
+}
+
+/// The version has to be named once, and as the body has it.
+pub(super) fn check_same_version(headers: &HeaderMap, version: &str) -> Result<(), ()> {
+    let mut named = headers.get_all(PROTOCOL_VERSION).iter();
+    match (named.next(), named.next()) {
+        (Some(named), None) if named.as_bytes() == version.as_bytes() => Ok(()),
+        _ => Err(()),
+    }
 }
 
 fn accepts(headers: &HeaderMap, kind: &str) -> bool {

@@ -67,10 +67,9 @@ impl Waiting {
     }
 
     /// Takes a request out that its server has cancelled.
-    pub(super) fn cancel(&mut self, id: &Key) {
-        if let Some(index) = self.queue.iter().position(|waited| waited.request.as_ref() == Some(id)) {
-            self.remove(index);
-        }
+    pub(super) fn cancel(&mut self, id: &Key) -> bool {
+        let index = self.queue.iter().position(|waited| waited.request.as_ref() == Some(id));
+        index.and_then(|index| self.remove(index)).is_some()
     }
 
     /// Takes a request out that has waited for too long.
@@ -80,14 +79,6 @@ impl Waiting {
             return None;
         }
         self.remove(index)?.request
-    }
-
-    /// When the oldest request will have waited for too long.
-    pub(super) fn expires(&self) -> Option<Instant> {
-        self.queue
-            .iter()
-            .find(|waited| waited.request.is_some())
-            .map(|waited| waited.since + PATIENCE)
     }
 
     fn remove(&mut self, index: usize) -> Option<Waited> {

@@ -98,12 +98,12 @@ async fn headers_that_are_in_order_are_let_through() {
 async fn an_unsupported_version_is_told_which_are_supported() {
     let bridge = builder().build().unwrap();
     let answer = Client::new(&bridge)
-        .send(with("mcp-protocol-version", Some("2026-07-28")))
+        .send(with("mcp-protocol-version", Some("2027-01-01")))
         .await;
     let error = answer.json().await["error"].take();
     assert_eq!(
         (&error["code"], &error["data"]["requested"]),
-        (&json!(-32022), &json!("2026-07-28"))
+        (&json!(-32022), &json!("2027-01-01"))
     );
     assert!(
         error["data"]["supported"]

@@ -141,7 +141,9 @@ async fn what_is_no_message_is_refused_without_reaching_the_server() {
         ("", -32700, "JSON"),
         ("\u{feff}{}", -32700, "JSON"),
         ("3", -32600, "object"),
-        (r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#, -32600, "batches"),
+        (r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#, -32600, "batch"),
+        ("[]", -32600, "batch"),
+        (r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}"#, -32700, "JSON"),
         (
             r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}"#,
             -32600,
@@ -285,5 +287,13 @@ async fn raw(client: &Client, body: String) -> Value {
     let session = client.session.as_ref().unwrap();
     request.headers_mut().insert("mcp-session-id", session.parse().unwrap());
     let response = client.router.clone().oneshot(request).await.unwrap();
-    serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap()
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    // By then it has become a stream.
+    let text = std::str::from_utf8(&body).unwrap();
+    let last = text
+        .lines()
+        .rev()
+        .find_map(|line| line.strip_prefix("data: "))
+        .unwrap_or(text);
+    serde_json::from_str(last).unwrap()
 }

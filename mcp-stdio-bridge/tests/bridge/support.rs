@@ -109,6 +109,8 @@ impl Client {
             headers: parts.headers,
             body: body.into_data_stream(),
             text: String::new(),
+            last_event: None,
+            retry: None,
         }
     }
 
@@ -154,6 +156,9 @@ pub(crate) struct Answer {
     pub(crate) headers: HeaderMap,
     body: BodyDataStream,
     text: String,
+    /// The id of the last event.
+    pub(crate) last_event: Option<String>,
+    pub(crate) retry: Option<String>,
 }
 
 impl Answer {
@@ -181,10 +186,19 @@ impl Answer {
         assert_eq!(self.content_type(), "text/event-stream");
         loop {
             while let Some((event, rest)) = self.text.split_once("\n\n") {
-                let data = event.strip_prefix("data: ").map(str::to_owned);
+                let field = |name: &str| {
+                    event
+                        .lines()
+                        .find_map(|line| line.strip_prefix(name))
+                        .map(str::to_owned)
+                };
+                let (id, data) = (field("id: "), field("data: "));
+                self.retry = self.retry.take().or_else(|| field("retry: "));
                 self.text = String::from(rest);
-                if data.is_some() {
-                    return data;
+                self.last_event = id.or(self.last_event.take());
+                // An event without a message is there for its id.
+                if let Some(data) = data.filter(|data| !data.is_empty()) {
+                    return Some(data);
                 }
             }
             if !self.more().await {

@@ -1,0 +1,660 @@
+//! A client of the modern era and a server that has to be initialized.
+//!
+//! Each request gets a process that was initialized with what the request says of its client ([`pool`](super::pool)),
+//! is stripped of what only the modern era knows, and has what the modern era asks for put into its result: the type,
+//! the hints for caches (nothing may be kept), the server's name. `server/discover` is answered from what the server
+//! said at `initialize`; `subscriptions/listen` becomes a stream that hears what the server says has changed.
+//!
+//! What the server asks in a call is the call's result: `input_required`, with a state that finds the call again. The
+//! call waits, the process with it, until the client repeats its request with the answers, or has not for too long.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::pool::{For, Lease, Listener, Pool};
+use super::request_state::{Bound, Seal, Unknown};
+use super::{Changes, error, is_input_required, missing};
+use crate::caller::{Caller, CallerKey};
+use crate::child::calls::{Kind as CallKind, Level};
+use crate::child::{Answers, Child, Refusal, Unanswered, Wants};
+use crate::era::{Eras, client_info, own};
+use crate::message::{self, Id, Key, Kind, Message, meta, reply};
+use crate::start::{OpenError, Starter};
+use crate::stream::{Frame, Numbered, Stream};
+use crate::versions::ALL;
+
+/// How many calls can wait for their clients.
+const PARKED: usize = 256;
+
+/// Why a request gets no answer from a server.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotTaken {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(transparent)]
+    State(#[from] Unknown),
+    #[error("the parameters of `subscriptions/listen` name no notifications")]
+    Filter,
+}
+
+/// Brings requests of the modern era to a server of the other.
+#[derive(Debug)]
+pub(crate) struct ModernToLegacy {
+    pool: Pool,
+    starter: Arc<Starter>,
+    seal: Option<Arc<Seal>>,
+    parked: Arc<Mutex<HashMap<u64, oneshot::Sender<Resumed>>>>,
+    next: AtomicU64,
+}
+
+/// A client comes back with its answers.
+#[derive(Debug)]
+struct Resumed {
+    /// Raw.
+    responses: String,
+    id: Id,
+    stream: Arc<Stream>,
+    stop: CancellationToken,
+}
+
+impl ModernToLegacy {
+    pub(crate) fn new(starter: Arc<Starter>, eras: Arc<Eras>) -> Self {
+        Self {
+            pool: Pool::new(Arc::clone(&starter), eras),
+            starter,
+            seal: Seal::new().map(Arc::new),
+            parked: Arc::default(),
+            next: AtomicU64::new(1),
+        }
+    }
+
+    /// The processes that nobody uses now.
+    pub(crate) fn unused(&self) -> Vec<Arc<Child>> {
+        self.pool.unused()
+    }
+
+    /// Every process that runs.
+    pub(crate) fn children(&self) -> Vec<Arc<Child>> {
+        self.pool.children()
+    }
+
+    pub(crate) fn sweep(&self) {
+        self.pool.sweep();
+    }
+
+    /// Ends the streams that hear of changes.
+    pub(crate) fn finish(&self) {
+        self.pool.finish();
+    }
+
+    /// Takes a request.
+    pub(crate) async fn call(
+        &self,
+        request: &Message,
+        key: &CallerKey,
+        caller: Option<&Caller>,
+    ) -> Result<Answers, NotTaken> {
+        let (Kind::Request { id, method }, Ok(said)) = (request.kind(), request.request_meta()) else {
+            return Err(Refusal::Unasked.into());
+        };
+        if let Some(state) = request.param_text("requestState") {
+            return self.resume(request, id, method, key, &state).map_err(NotTaken::from);
+        }
+        let of = For {
+            caller: key.clone(),
+            client_info: said.client_info.map_or_else(|| client_info().into(), Arc::from),
+            capabilities: said.capabilities.unwrap_or("{}").into(),
+        };
+        let group = self.pool.group(of);
+        let exclusive = CallKind::of(method) == CallKind::Asking && group.of.can_be_asked();
+        let lease = group.lease(caller, exclusive).await?;
+
+        let (stream, reader) = Stream::new();
+        let stop = CancellationToken::new();
+        let answers = Answers::translated(id.clone(), reader, stop.clone());
+        match method.as_str() {
+            "server/discover" => {
+                stream.put(discovered(id.raw(), &lease.member.initialized));
+                return Ok(answers);
+            }
+            "subscriptions/listen" => {
+                self.listen(request, id, lease, stream, stop)?;
+                return Ok(answers);
+            }
+            _ => {}
+        }
+        let level_name = said.log_level.and_then(message::text_of);
+        let level = level_name.as_deref().and_then(Level::named);
+        lease.member.log(level, level_name.as_deref());
+        let stripped = own(strip(request));
+        let wants = Wants {
+            level,
+            ..Wants::default()
+        };
+        let upstream = lease.member.child.call(&stripped, wants).await?.cancels();
+        let conversation = Conversation {
+            id: id.clone(),
+            method: method.clone(),
+            name: name_of(request),
+            lease,
+            upstream,
+            stream,
+            stop,
+            pending: Vec::new(),
+            missing: None,
+            asked: 0,
+            answer: None,
+        };
+        let parking = Parking {
+            parked: Arc::clone(&self.parked),
+            number: self.next.fetch_add(1, Ordering::Relaxed),
+        };
+        tokio::spawn(conversation.run(parking, self.seal.clone(), self.starter.limits().input_timeout));
+        Ok(answers)
+    }
+
+    /// A client repeats its request.
+    fn resume(
+        &self,
+        request: &Message,
+        id: &Id,
+        method: &str,
+        key: &CallerKey,
+        state: &str,
+    ) -> Result<Answers, Unknown> {
+        let name = name_of(request);
+        let bound = Bound {
+            caller: key.as_deref(),
+            method,
+            name: &name,
+        };
+        let number = self.seal.as_ref().ok_or(Unknown)?.open(state, bound)?;
+        let waiting = self.lock().remove(&number).ok_or(Unknown)?;
+        let responses = request.params().map(|params| {
+            let [responses] = request.members(params, ["inputResponses"]);
+            responses.map(|responses| request.text(&responses).to_owned())
+        });
+        let (stream, reader) = Stream::new();
+        let stop = CancellationToken::new();
+        let resumed = Resumed {
+            responses: responses.flatten().unwrap_or_else(|| "{}".to_owned()),
+            id: id.clone(),
+            stream,
+            stop: stop.clone(),
+        };
+        waiting.send(resumed).map_err(|_| Unknown)?;
+        Ok(Answers::translated(id.clone(), reader, stop))
+    }
+
+    fn listen(
+        &self,
+        request: &Message,
+        id: &Id,
+        lease: Lease,
+        stream: Arc<Stream>,
+        stop: CancellationToken,
+    ) -> Result<(), NotTaken> {
+        let filter = Filter::read(request).ok_or(NotTaken::Filter)?;
+        let (filter, methods) = filter.supported(&lease.member.initialized);
+        stream.put(Frame::Message(format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{{"_meta":{{"{}":{}}},"notifications":{filter}}}}}"#,
+            meta::SUBSCRIPTION_ID,
+            id.raw(),
+        )));
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        lease.group.listen(Listener {
+            number,
+            child: Arc::clone(&lease.member.child),
+            id: id.raw().to_owned(),
+            methods,
+            uris: filter.uris.clone(),
+            stream,
+        });
+        tokio::spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = lease.member.child.ended() => {}
+            }
+            lease.group.unlisten(number);
+        });
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, oneshot::Sender<Resumed>>> {
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes a call's place among those that wait away again, however the call ends.
+#[derive(Debug)]
+struct Parking {
+    parked: Arc<Mutex<HashMap<u64, oneshot::Sender<Resumed>>>>,
+    number: u64,
+}
+
+impl Parking {
+    /// Waits for the client to come back; `None` where there is no room for another.
+    fn wait(&self) -> Option<oneshot::Receiver<Resumed>> {
+        let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
+        if parked.len() >= PARKED {
+            return None;
+        }
+        let (sender, receiver) = oneshot::channel();
+        parked.insert(self.number, sender);
+        Some(receiver)
+    }
+}
+
+impl Drop for Parking {
+    fn drop(&mut self) {
+        let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
+        parked.remove(&self.number);
+    }
+}
+
+/// One call, over as many rounds as it takes.
+struct Conversation {
+    /// Of the client's request that is open now, or was the last.
+    id: Id,
+    method: String,
+    name: String,
+    lease: Lease,
+    upstream: Answers,
+    stream: Arc<Stream>,
+    stop: CancellationToken,
+    /// What the server has asked and the client has not answered.
+    pending: Vec<Pending>,
+    /// What the server has asked that the client cannot do.
+    missing: Option<&'static str>,
+    asked: u64,
+    /// The answer, come while nobody was there to take it.
+    answer: Option<(String, Option<i64>)>,
+}
+
+/// A question of the server.
+struct Pending {
+    /// Its name among the client's.
+    name: String,
+    id: Key,
+    method: String,
+    /// Raw.
+    params: String,
+}
+
+impl Conversation {
+    async fn run(mut self, parking: Parking, seal: Option<Arc<Seal>>, life: std::time::Duration) {
+        loop {
+            let next = tokio::select! {
+                next = self.upstream.next() => next,
+                () = self.stop.cancelled() => return,
+            };
+            match next {
+                Some(Numbered {
+                    frame: Frame::Answer { line, error },
+                    ..
+                }) => {
+                    self.finish(line, error);
+                    return;
+                }
+                Some(Numbered {
+                    frame: Frame::Message(line),
+                    ..
+                }) => self.take(line),
+                None => return,
+            }
+            while !self.pending.is_empty() {
+                if self.round(&parking, seal.as_deref(), life).await.is_none() {
+                    for pending in &self.pending {
+                        self.lease.member.child.refuse(&pending.id, Unanswered::TimedOut);
+                    }
+                    return;
+                }
+                if let Some((line, error)) = self.answer.take() {
+                    self.finish(line, error);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Asks the client what the server has asked, and waits for it to come back. `None` if it does not.
+    async fn round(&mut self, parking: &Parking, seal: Option<&Seal>, life: std::time::Duration) -> Option<()> {
+        let bound = Bound {
+            caller: self.lease.group.of.caller.as_deref(),
+            method: &self.method,
+            name: &self.name,
+        };
+        let state = seal.and_then(|seal| seal.seal(parking.number, bound, life));
+        let waiting = parking.wait();
+        let (Some(state), Some(mut waiting)) = (state, waiting) else {
+            let text = "too many calls wait for their clients' answers";
+            self.stream.put(error(self.id.raw(), reply::OVERLOADED, text));
+            return None;
+        };
+        self.stream.put(self.input_required(&state));
+        let displaced = CancellationToken::new();
+        self.lease.park(&displaced);
+        let until = Instant::now() + life;
+        let resumed = loop {
+            tokio::select! {
+                resumed = &mut waiting => break resumed.ok(),
+                next = self.upstream.next(), if self.answer.is_none() => match next {
+                    Some(Numbered { frame: Frame::Answer { line, error }, .. }) => self.answer = Some((line, error)),
+                    Some(Numbered { frame: Frame::Message(line), .. }) => self.take(line),
+                    None => break None,
+                },
+                () = sleep_until(until) => break None,
+                () = displaced.cancelled() => break None,
+            }
+        }?;
+        self.lease.unpark();
+        self.id = resumed.id;
+        self.stream = resumed.stream;
+        self.stop = resumed.stop;
+        let child = &self.lease.member.child;
+        self.pending.retain(|pending| {
+            let answers = message::entries(&resumed.responses);
+            let answer = answers.iter().find(|(name, _)| *name == pending.name);
+            let Some((_, answer)) = answer.filter(|(_, answer)| answer.get().starts_with('{')) else {
+                return true;
+            };
+            child.answer(0, &pending.id, |id| reply::result(id, answer.get()));
+            false
+        });
+        Some(())
+    }
+
+    /// Something of the server that is not the answer.
+    fn take(&mut self, line: String) {
+        let Ok(message) = Message::parse(line.into_bytes()) else {
+            return;
+        };
+        match message.kind() {
+            Kind::Request { id, method } => {
+                if let Err(capability) = self.lease.group.of.can_answer(method) {
+                    self.missing = Some(capability).filter(|capability| !capability.is_empty());
+                    self.lease.member.child.refuse(id.key(), Unanswered::Undeclared);
+                    return;
+                }
+                self.asked += 1;
+                let kind = method.split('/').next().unwrap_or_default();
+                self.pending.push(Pending {
+                    name: format!("{kind}-{}", self.asked),
+                    id: id.key().clone(),
+                    method: method.clone(),
+                    params: message.params().unwrap_or("{}").to_owned(),
+                });
+            }
+            Kind::Notification { method } if method == "notifications/cancelled" => {
+                let id = message.param("requestId").and_then(|member| member.id);
+                self.pending
+                    .retain(|pending| id.as_ref().map(Id::key) != Some(&pending.id));
+            }
+            _ => {
+                self.stream.put(Frame::Message(message.line(&[])));
+            }
+        }
+    }
+
+    fn input_required(&self, state: &str) -> Frame {
+        let requests: Vec<_> = self
+            .pending
+            .iter()
+            .map(
+                |Pending {
+                     name, method, params, ..
+                 }| { format!(r#""{name}":{{"method":"{method}","params":{params}}}"#) },
+            )
+            .collect();
+        let result = format!(
+            r#"{{"resultType":"input_required","inputRequests":{{{}}},"requestState":"{state}","_meta":{{"{}":{}}}}}"#,
+            requests.join(","),
+            meta::SERVER_INFO,
+            server_info(&self.lease.member.initialized),
+        );
+        let line = reply::result(self.id.raw(), &result).replace(['\n', '\r'], " ");
+        Frame::Answer { line, error: None }
+    }
+
+    /// The answer, as the modern era has it.
+    fn finish(&self, line: String, code: Option<i64>) {
+        let Ok(message) = Message::parse(line.into_bytes()) else {
+            return;
+        };
+        if let Some(capability) = self.missing
+            && (code.is_some() || is_tool_error(&message))
+        {
+            self.stream.put(missing(self.id.raw(), capability));
+            return;
+        }
+        self.stream.put(answered(
+            &message,
+            code,
+            self.id.raw(),
+            &self.method,
+            &self.lease.member.initialized,
+        ));
+    }
+}
+
+/// An answer of the other era under the client's id.
+fn answered(message: &Message, code: Option<i64>, id: &str, method: &str, initialized: &str) -> Frame {
+    let mut changes = Changes::default();
+    if let Some(at) = message.id_member() {
+        changes.replace(at, id);
+    }
+    let outcome = message.outcome().unwrap_or_default();
+    let mut error = code;
+    if code == Some(reply::RESOURCE_NOT_FOUND.into()) {
+        let [at] = message.members(outcome, ["code"]);
+        if let Some(at) = at {
+            changes.replace(at, reply::INVALID_PARAMS.to_string());
+            error = Some(reply::INVALID_PARAMS.into());
+        }
+    } else if code.is_none() && outcome.starts_with('{') && !is_input_required(message) {
+        let [kind, ttl, scope, about] = message.members(outcome, ["resultType", "ttlMs", "cacheScope", "_meta"]);
+        let mut members = Vec::new();
+        if kind.is_none() {
+            members.push(r#""resultType":"complete""#.to_owned());
+        }
+        if is_cacheable(method) {
+            // What a server of the other era does not say may change at any time.
+            members.extend(ttl.is_none().then(|| r#""ttlMs":0"#.to_owned()));
+            members.extend(scope.is_none().then(|| r#""cacheScope":"private""#.to_owned()));
+        }
+        let server = format!(r#""{}":{}"#, meta::SERVER_INFO, server_info(initialized));
+        match about.as_ref().map(|about| message.text(about)) {
+            Some(about) if about.starts_with('{') => {
+                let [named] = message.members(about, [meta::SERVER_INFO]);
+                if named.is_none() {
+                    changes.insert(message, about, server);
+                }
+            }
+            Some(_) => {}
+            None => members.push(format!(r#""_meta":{{{server}}}"#)),
+        }
+        changes.insert(message, outcome, members.join(","));
+    }
+    Frame::Answer {
+        line: changes.line(message),
+        error,
+    }
+}
+
+fn is_cacheable(method: &str) -> bool {
+    matches!(
+        method,
+        "tools/list" | "prompts/list" | "resources/list" | "resources/templates/list" | "resources/read"
+    )
+}
+
+fn is_tool_error(message: &Message) -> bool {
+    let Some(result) = message.outcome() else { return false };
+    let [failed] = message.members(result, ["isError"]);
+    failed.is_some_and(|failed| message.text(&failed) == "true")
+}
+
+/// The raw `serverInfo` of an `initialize` result.
+fn server_info(initialized: &str) -> &str {
+    let info = message::members(initialized, ["serverInfo"])
+        .ok()
+        .and_then(|[info]| info);
+    info.map_or(r#"{"name":"unknown","version":"0"}"#, serde_json::value::RawValue::get)
+}
+
+/// The tool, prompt or resource that a request is about.
+fn name_of(request: &Message) -> String {
+    let name = request.param_text("name").or_else(|| request.param_text("uri"));
+    name.unwrap_or_default()
+}
+
+/// A request without what only the modern era knows.
+fn strip(request: &Message) -> String {
+    let mut changes = Changes::default();
+    if let Some(params) = request.params() {
+        let [about, responses] = request.members(params, ["_meta", "inputResponses"]);
+        if let Some(about) = about {
+            let kept: Vec<_> = message::entries(request.text(&about))
+                .into_iter()
+                .filter(|(name, _)| !name.starts_with(meta::PREFIX))
+                .map(|(name, value)| format!("{}:{}", serde_json::Value::from(name), value.get()))
+                .collect();
+            changes.replace(about, format!("{{{}}}", kept.join(",")));
+        }
+        if let Some(responses) = responses {
+            // Answers to questions that this server has not asked yet.
+            changes.replace(responses, "null");
+        }
+    }
+    changes.line(request)
+}
+
+/// The answer to `server/discover` from that to `initialize`.
+fn discovered(id: &str, initialized: &str) -> Frame {
+    let found = message::members(initialized, ["capabilities", "instructions"]).unwrap_or([None; 2]);
+    let [capabilities, instructions] = found.map(|found| found.map(serde_json::value::RawValue::get));
+    let instructions = instructions
+        .map(|text| format!(r#""instructions":{text},"#))
+        .unwrap_or_default();
+    let result = format!(
+        r#"{{"resultType":"complete","supportedVersions":{},"capabilities":{},{instructions}"ttlMs":0,"cacheScope":"private","_meta":{{"{}":{}}}}}"#,
+        serde_json::json!(ALL),
+        capabilities.unwrap_or("{}"),
+        meta::SERVER_INFO,
+        server_info(initialized),
+    );
+    Frame::Answer {
+        line: reply::result(id, &result),
+        error: None,
+    }
+}
+
+/// A notification that belongs to a subscription.
+pub(super) fn tagged(message: &Message, subscription: &str) -> String {
+    let tag = format!(r#""{}":{subscription}"#, meta::SUBSCRIPTION_ID);
+    let mut changes = Changes::default();
+    match message.params() {
+        Some(params) => {
+            let [about] = message.members(params, ["_meta"]);
+            match about.as_ref().map(|about| message.text(about)) {
+                Some(about) if about.starts_with('{') => changes.insert(message, about, tag),
+                Some(_) => {}
+                None => changes.insert(message, params, format!(r#""_meta":{{{tag}}}"#)),
+            }
+        }
+        None => match message.params_member() {
+            Some(params) => changes.replace(params, format!(r#"{{"_meta":{{{tag}}}}}"#)),
+            None => {
+                let params = format!(r#""params":{{"_meta":{{{tag}}}}},"#);
+                changes.replace(message.start(), params);
+            }
+        },
+    }
+    changes.line(message)
+}
+
+/// The end of a subscription.
+pub(super) fn listened(id: &str) -> Frame {
+    let result = format!(
+        r#"{{"resultType":"complete","_meta":{{"{}":{id}}}}}"#,
+        meta::SUBSCRIPTION_ID
+    );
+    Frame::Answer {
+        line: reply::result(id, &result),
+        error: None,
+    }
+}
+
+/// What a client wants to hear of.
+#[derive(Debug, Default)]
+struct Filter {
+    tools: bool,
+    prompts: bool,
+    resources: bool,
+    uris: Vec<String>,
+}
+
+impl Filter {
+    fn read(request: &Message) -> Option<Self> {
+        let [wanted] = request.members(request.params()?, ["notifications"]);
+        let wanted = request.text(&wanted?).to_owned();
+        let wanted: serde_json::Value = serde_json::from_str(&wanted).ok()?;
+        let flag = |name: &str| wanted[name] == true;
+        let uris = wanted["resourceSubscriptions"].as_array().into_iter().flatten();
+        wanted.is_object().then(|| Self {
+            tools: flag("toolsListChanged"),
+            prompts: flag("promptsListChanged"),
+            resources: flag("resourcesListChanged"),
+            uris: uris.filter_map(|uri| uri.as_str().map(str::to_owned)).collect(),
+        })
+    }
+
+    /// What of it the server can do, and the methods that go with it.
+    fn supported(mut self, initialized: &str) -> (Self, Vec<&'static str>) {
+        let said: serde_json::Value = serde_json::from_str(initialized).unwrap_or_default();
+        let can = |what: &str, how: &str| said["capabilities"][what][how] == true;
+        self.tools &= can("tools", "listChanged");
+        self.prompts &= can("prompts", "listChanged");
+        self.resources &= can("resources", "listChanged");
+        if !can("resources", "subscribe") {
+            self.uris.clear();
+        }
+        let methods = [
+            (self.tools, "notifications/tools/list_changed"),
+            (self.prompts, "notifications/prompts/list_changed"),
+            (self.resources, "notifications/resources/list_changed"),
+        ];
+        let methods = methods
+            .into_iter()
+            .filter_map(|(wanted, method)| wanted.then_some(method));
+        let methods = methods.collect();
+        (self, methods)
+    }
+}
+
+impl std::fmt::Display for Filter {
+    /// As JSON.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut members = serde_json::Map::new();
+        for (wanted, name) in [
+            (self.tools, "toolsListChanged"),
+            (self.prompts, "promptsListChanged"),
+            (self.resources, "resourcesListChanged"),
+        ] {
+            if wanted {
+                members.insert(name.to_owned(), true.into());
+            }
+        }
+        if !self.uris.is_empty() {
+            members.insert("resourceSubscriptions".to_owned(), self.uris.clone().into());
+        }
+        write!(f, "{}", serde_json::Value::Object(members))
+    }
+}

@@ -1,0 +1,486 @@
+//! Processes that were initialized for clients of the modern era.
+//!
+//! A server is told once, by `initialize`, who its client is and what it can do; so processes are kept apart by
+//! caller, client and capabilities. Within that, requests share a process, the first one, as long as the server cannot
+//! ask back in them. Where it can, a call has a process to itself while it runs, for a server does not say which call
+//! its question is about. The first process that is free is taken, so that calls that come one after the other meet
+//! the same one and what it remembers.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
+
+use super::{capability_of, declares};
+use crate::caller::{Caller, CallerKey};
+use crate::child::calls::Level;
+use crate::child::{Child, End, First, Home, Unanswered, Wants};
+use crate::era::{Eras, own};
+use crate::message::{self, Id, Key, Message, reply};
+use crate::modern::level_of;
+use crate::start::{OpenError, Starter};
+use crate::stream::{Frame, Pressure, Stream};
+use crate::versions::LEGACY;
+
+/// How long a call waits for a process to be free.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A call that waits so long for its client gives its process up where another needs one.
+const PARKED: Duration = Duration::from_secs(10);
+
+/// For whom a process was initialized.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct For {
+    pub(super) caller: CallerKey,
+    /// Raw.
+    pub(super) client_info: Arc<str>,
+    /// Raw.
+    pub(super) capabilities: Arc<str>,
+}
+
+impl For {
+    /// Whether a server may ask this client anything.
+    pub(super) fn can_be_asked(&self) -> bool {
+        ["sampling", "elicitation", "roots"]
+            .into_iter()
+            .any(|capability| declares(&self.capabilities, capability))
+    }
+
+    /// Whether the client can be asked this.
+    pub(super) fn can_answer(&self, method: &str) -> Result<(), &'static str> {
+        match capability_of(method) {
+            Some(capability) if declares(&self.capabilities, capability) => Ok(()),
+            Some(capability) => Err(capability),
+            None => Err(""),
+        }
+    }
+}
+
+/// All processes.
+#[derive(Debug)]
+pub(super) struct Pool {
+    starter: Arc<Starter>,
+    eras: Arc<Eras>,
+    groups: Mutex<HashMap<For, Arc<Group>>>,
+}
+
+/// The processes of one client.
+pub(super) struct Group {
+    pub(super) of: For,
+    starter: Arc<Starter>,
+    eras: Arc<Eras>,
+    members: Mutex<Vec<Arc<Member>>>,
+    starting: tokio::sync::Mutex<()>,
+    freed: Notify,
+    listeners: Mutex<Vec<Listener>>,
+}
+
+/// One process.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) child: Arc<Child>,
+    /// The raw result of `initialize`.
+    pub(super) initialized: Arc<str>,
+    state: Mutex<MemberState>,
+}
+
+#[derive(Debug, Default)]
+struct MemberState {
+    /// A call has it to itself.
+    taken: bool,
+    /// Since when that call has waited for its client, and how to end it.
+    parked: Option<(Instant, tokio_util::sync::CancellationToken)>,
+    /// How many streams keep it.
+    kept: usize,
+    level: Option<Level>,
+}
+
+/// A process that is used.
+#[derive(Debug)]
+pub(super) struct Lease {
+    pub(super) group: Arc<Group>,
+    pub(super) member: Arc<Member>,
+    exclusive: bool,
+}
+
+/// A stream that hears of changes.
+#[derive(Debug)]
+pub(super) struct Listener {
+    pub(super) number: u64,
+    pub(super) child: Arc<Child>,
+    /// Raw.
+    pub(super) id: String,
+    pub(super) methods: Vec<&'static str>,
+    pub(super) uris: Vec<String>,
+    pub(super) stream: Arc<Stream>,
+}
+
+impl Pool {
+    pub(super) fn new(starter: Arc<Starter>, eras: Arc<Eras>) -> Self {
+        Self {
+            starter,
+            eras,
+            groups: Mutex::default(),
+        }
+    }
+
+    pub(super) fn group(&self, of: For) -> Arc<Group> {
+        let mut groups = self.lock();
+        let group = groups.entry(of).or_insert_with_key(|of| {
+            Arc::new(Group {
+                of: of.clone(),
+                starter: Arc::clone(&self.starter),
+                eras: Arc::clone(&self.eras),
+                members: Mutex::default(),
+                starting: tokio::sync::Mutex::default(),
+                freed: Notify::new(),
+                listeners: Mutex::default(),
+            })
+        });
+        Arc::clone(group)
+    }
+
+    /// The processes that nobody uses now.
+    pub(super) fn unused(&self) -> Vec<Arc<Child>> {
+        let groups = self.lock();
+        let members = groups.values().flat_map(|group| group.open());
+        members
+            .filter(|member| {
+                let state = member.lock();
+                !state.taken && state.kept == 0
+            })
+            .map(|member| Arc::clone(&member.child))
+            .collect()
+    }
+
+    /// Every process that runs.
+    pub(super) fn children(&self) -> Vec<Arc<Child>> {
+        let groups = self.lock();
+        let members = groups.values().flat_map(|group| group.open());
+        members.map(|member| Arc::clone(&member.child)).collect()
+    }
+
+    /// Forgets the groups that have no process.
+    pub(super) fn sweep(&self) {
+        self.lock()
+            .retain(|_, group| !group.open().is_empty() || Arc::strong_count(group) > 1);
+    }
+
+    /// Ends all streams that hear of changes, as the protocol has it.
+    pub(super) fn finish(&self) {
+        let groups: Vec<_> = self.lock().values().cloned().collect();
+        for group in groups {
+            for listener in std::mem::take(&mut *group.listening()) {
+                listener.finish();
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<For, Arc<Group>>> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Group {
+    /// A process to use; with `exclusive` to be used by nobody else.
+    pub(super) async fn lease(self: &Arc<Self>, caller: Option<&Caller>, exclusive: bool) -> Result<Lease, OpenError> {
+        let leased = async {
+            loop {
+                let freed = self.freed.notified();
+                if let Some(lease) = self.free(exclusive) {
+                    return Ok(lease);
+                }
+                if self.open().len() < self.starter.limits().max_pool {
+                    let starting = self.starting.lock().await;
+                    if let Some(lease) = self.free(exclusive) {
+                        return Ok(lease);
+                    }
+                    if self.open().len() < self.starter.limits().max_pool {
+                        let member = self.start(caller).await?;
+                        self.lock().push(member);
+                        drop(starting);
+                        continue;
+                    }
+                }
+                self.displace();
+                let _ = timeout(Duration::from_secs(1), freed).await;
+            }
+        };
+        match timeout(PATIENCE + self.starter.limits().handshake_timeout, leased).await {
+            Ok(lease) => lease,
+            Err(_) => Err(OpenError::Processes(self.starter.limits().max_pool)),
+        }
+    }
+
+    fn free(self: &Arc<Self>, exclusive: bool) -> Option<Lease> {
+        for member in self.open() {
+            let mut state = member.lock();
+            if exclusive && state.taken {
+                continue;
+            }
+            state.taken |= exclusive;
+            state.kept += usize::from(!exclusive);
+            drop(state);
+            return Some(Lease {
+                group: Arc::clone(self),
+                member,
+                exclusive,
+            });
+        }
+        None
+    }
+
+    /// Ends the call that has waited the longest for its client, if that is long.
+    fn displace(&self) {
+        let members = self.open();
+        let parked = members.iter().filter_map(|member| member.lock().parked.clone());
+        if let Some((since, stop)) = parked.min_by_key(|(since, _)| *since)
+            && since.elapsed() > PARKED
+        {
+            stop.cancel();
+        }
+    }
+
+    fn open(&self) -> Vec<Arc<Member>> {
+        let mut members = self.lock();
+        members.retain(|member| member.child.is_open());
+        members.clone()
+    }
+
+    /// Starts a process and goes through the handshake with it.
+    async fn start(self: &Arc<Self>, caller: Option<&Caller>) -> Result<Arc<Member>, OpenError> {
+        let child = self.starter.start_soon(caller, false).await?;
+        let home: Weak<Self> = Arc::downgrade(self);
+        child.serve(home);
+        let request = own(format!(
+            r#"{{"jsonrpc":"2.0","id":0,"method":"initialize","params":{{"protocolVersion":"{}","capabilities":{},"clientInfo":{}}}}}"#,
+            LEGACY[0], self.of.capabilities, self.of.client_info,
+        ));
+        let limit = self.starter.limits().handshake_timeout;
+        let handshake = async {
+            let mut answers = child.call(&request, Wants::default()).await.ok()?;
+            match answers.first(limit).await {
+                First::Answer(frame) => Some(frame),
+                First::Stream => None,
+            }
+        };
+        let answer = timeout(limit, handshake).await.ok().flatten();
+        let Some(frame) = answer else {
+            let end = child.end().unwrap_or(End::HandshakeTimeout("initialize", limit));
+            return Err(self.starter.start_failed(&child, end).await);
+        };
+        if !child.is_open() {
+            let end = child.end().unwrap_or(End::PipeClosed);
+            return Err(self.starter.start_failed(&child, end).await);
+        }
+        let Frame::Answer { line, error: None } = frame else {
+            child.close(End::HandshakeRefused);
+            return Err(OpenError::Refused(frame.line().to_owned()));
+        };
+        let initialized = own(line).outcome().unwrap_or("{}").into();
+        child.tell(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#.to_owned());
+        self.starter.succeeded();
+        self.eras.set_legacy(true);
+        if self.eras.modern().is_none() {
+            self.eras.set_modern(false);
+        }
+        Ok(Arc::new(Member {
+            child,
+            initialized,
+            state: Mutex::default(),
+        }))
+    }
+
+    /// Adds a stream that hears of changes; the server is asked for those of resources.
+    pub(super) fn listen(&self, listener: Listener) {
+        for uri in &listener.uris {
+            if !self
+                .listening()
+                .iter()
+                .any(|other| other.subscribes(&listener.child, uri))
+            {
+                subscribe(&listener.child, "resources/subscribe", uri);
+            }
+        }
+        self.listening().push(listener);
+    }
+
+    /// Takes it away again.
+    pub(super) fn unlisten(&self, number: u64) {
+        let removed = {
+            let mut listeners = self.listening();
+            let index = listeners.iter().position(|listener| listener.number == number);
+            index.map(|index| listeners.remove(index))
+        };
+        let Some(removed) = removed else { return };
+        for uri in &removed.uris {
+            if !self
+                .listening()
+                .iter()
+                .any(|other| other.subscribes(&removed.child, uri))
+            {
+                subscribe(&removed.child, "resources/unsubscribe", uri);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Member>>> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn listening(&self) -> MutexGuard<'_, Vec<Listener>> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn subscribe(child: &Arc<Child>, method: &str, uri: &str) {
+    let uri = serde_json::Value::from(uri);
+    child.tell(format!(
+        r#"{{"jsonrpc":"2.0","id":"{method} {}","method":"{method}","params":{{"uri":{uri}}}}}"#,
+        uuid::Uuid::new_v4()
+    ));
+}
+
+impl Home for Group {
+    fn notify(&self, child: &Arc<Child>, message: &Message, method: &str) -> Pressure {
+        let line = || Frame::Message(message.line(&[]));
+        match method {
+            "notifications/message" => child
+                .hearing(level_of(message))
+                .and_then(|call| child.put(call, line()))
+                .flatten(),
+            "notifications/resources/updated"
+            | "notifications/tools/list_changed"
+            | "notifications/prompts/list_changed"
+            | "notifications/resources/list_changed" => {
+                let uri = message.param_text("uri");
+                let listeners = self.listening();
+                for listener in &*listeners {
+                    if listener.wants(child, method, uri.as_deref()) {
+                        listener.hear(message);
+                    }
+                }
+                None
+            }
+            _ => child.only().and_then(|call| child.put(call, line())).flatten(),
+        }
+    }
+
+    fn ask(&self, child: &Arc<Child>, message: &Message, id: &Id, method: &str) -> Result<Pressure, Unanswered> {
+        if method == "ping" && child.answer(0, id.key(), |id| reply::result(id, "{}")) {
+            return Ok(None);
+        }
+        child.ask_in_call(message, id).ok_or(Unanswered::Nobody)
+    }
+
+    fn take_back(&self, _child: &Arc<Child>, _message: &Message, _id: &Key) {}
+
+    fn ended(&self, child: &Arc<Child>, end: &End) {
+        self.freed.notify_waiters();
+        let mut listeners = self.listening();
+        listeners.retain(|listener| {
+            let theirs = Arc::ptr_eq(&listener.child, child);
+            if theirs {
+                listener
+                    .stream
+                    .put(super::error(&listener.id, reply::INTERNAL_ERROR, &end.to_string()));
+            }
+            !theirs
+        });
+    }
+}
+
+impl Listener {
+    fn subscribes(&self, child: &Arc<Child>, uri: &str) -> bool {
+        Arc::ptr_eq(&self.child, child) && self.uris.iter().any(|wanted| wanted == uri)
+    }
+
+    /// What has changed in one process has changed for the client, but for resources, which it subscribed to in one.
+    fn wants(&self, child: &Arc<Child>, method: &str, uri: Option<&str>) -> bool {
+        match uri {
+            Some(uri) if method == "notifications/resources/updated" => self.subscribes(child, uri),
+            _ => self.methods.contains(&method),
+        }
+    }
+
+    fn hear(&self, message: &Message) {
+        let line = super::modern_to_legacy::tagged(message, &self.id);
+        // Nobody waits for one that is slow, and what it misses is that something has changed.
+        if self.stream.put(Frame::Message(line)) == crate::stream::Put::Full {
+            tracing::warn!("a client does not read what it listens to and was cut off");
+            self.stream
+                .put(super::error(&self.id, reply::OVERLOADED, "the client does not read"));
+        }
+    }
+
+    /// The end as the protocol has it.
+    fn finish(&self) {
+        self.stream.put(super::modern_to_legacy::listened(&self.id));
+    }
+}
+
+impl Member {
+    /// Makes the server log as much as is wanted now.
+    pub(super) fn log(&self, level: Option<Level>, name: Option<&str>) {
+        let (Some(level), Some(name)) = (level, name) else {
+            return;
+        };
+        let has_logging = message::members(&self.initialized, ["capabilities"])
+            .ok()
+            .and_then(|[capabilities]| capabilities)
+            .is_some_and(|capabilities| declares(capabilities.get(), "logging"));
+        if !has_logging {
+            return;
+        }
+        let most = self.child.lowest_level().map_or(level, |other| other.min(level));
+        {
+            let mut state = self.lock();
+            if state.level == Some(most) || (most < level && state.level.is_some_and(|now| now <= most)) {
+                return;
+            }
+            state.level = Some(level);
+        }
+        self.child.tell(format!(
+            r#"{{"jsonrpc":"2.0","id":"logging {}","method":"logging/setLevel","params":{{"level":"{name}"}}}}"#,
+            uuid::Uuid::new_v4()
+        ));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, MemberState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lease {
+    /// The call waits for its client; `stop` ends it if its process is needed.
+    pub(super) fn park(&self, stop: &tokio_util::sync::CancellationToken) {
+        self.member.lock().parked = Some((Instant::now(), stop.clone()));
+    }
+
+    /// It goes on.
+    pub(super) fn unpark(&self) {
+        self.member.lock().parked = None;
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        {
+            let mut state = self.member.lock();
+            if self.exclusive {
+                state.taken = false;
+                state.parked = None;
+            } else {
+                state.kept -= 1;
+            }
+        }
+        self.group.freed.notify_waiters();
+    }
+}
+
+impl std::fmt::Debug for Group {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Group").finish_non_exhaustive()
+    }
+}
