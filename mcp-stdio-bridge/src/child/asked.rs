@@ -33,8 +33,13 @@ pub(crate) struct Asking {
 pub(super) struct Asked(HashMap<Key, Asking>);
 
 impl Asked {
-    /// Notes a request; `false` where there is no room for another.
-    pub(super) fn insert(&mut self, id: &Id) -> bool {
+    /// Notes a request; `false` where there is no room for another. One makes room whose call is not running any more:
+    /// its answer may still come, and mostly does not.
+    pub(super) fn insert(&mut self, id: &Id, running: impl Fn(u64) -> bool) -> bool {
+        if self.0.len() >= BOUND {
+            self.0
+                .retain(|_, asked| !matches!(asked.to, To::Call(number) if !running(number)));
+        }
         if self.0.len() >= BOUND && !self.0.contains_key(id.key()) {
             return false;
         }

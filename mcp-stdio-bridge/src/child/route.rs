@@ -82,7 +82,6 @@ impl Child {
             let call = state.calls.answered(number);
             if call.is_some() {
                 state.last_used = Instant::now();
-                state.asked.forget_call(number);
             }
             call
         };
@@ -125,7 +124,12 @@ impl Child {
     }
 
     fn ask(self: &Arc<Self>, message: &Message, id: &Id, method: &str) -> Pressure {
-        if !self.lock().asked.insert(id) {
+        let noted = {
+            let state = &mut *self.lock();
+            let calls = &state.calls;
+            state.asked.insert(id, |number| calls.get(number).is_some())
+        };
+        if !noted {
             let why = Unanswered::Many.to_string();
             self.tell(reply::error(Some(id.raw()), reply::INTERNAL_ERROR, &why));
             return None;

@@ -11,9 +11,10 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::pool::{For, Lease, Listener, Pool};
@@ -30,6 +31,8 @@ use crate::versions::ALL;
 
 /// How many calls can wait for their clients.
 const PARKED: usize = 256;
+/// What comes this soon after a question belongs to it.
+const TOGETHER: Duration = Duration::from_millis(10);
 
 /// Why a request gets no answer from a server.
 #[derive(Debug, thiserror::Error)]
@@ -289,7 +292,7 @@ struct Pending {
 }
 
 impl Conversation {
-    async fn run(mut self, parking: Parking, seal: Option<Arc<Seal>>, life: std::time::Duration) {
+    async fn run(mut self, parking: Parking, seal: Option<Arc<Seal>>, life: Duration) {
         loop {
             let next = tokio::select! {
                 next = self.upstream.next() => next,
@@ -309,23 +312,43 @@ impl Conversation {
                 }) => self.take(line),
                 None => return,
             }
-            while !self.pending.is_empty() {
+            if !self.pending.is_empty() {
+                self.gather().await;
+            }
+            while !self.pending.is_empty() && self.answer.is_none() {
                 if self.round(&parking, seal.as_deref(), life).await.is_none() {
                     for pending in &self.pending {
                         self.lease.member.child.refuse(&pending.id, Unanswered::TimedOut);
                     }
                     return;
                 }
-                if let Some((line, error)) = self.answer.take() {
-                    self.finish(line, error);
-                    return;
-                }
+            }
+            if let Some((line, error)) = self.answer.take() {
+                self.finish(line, error);
+                return;
+            }
+        }
+    }
+
+    /// Takes what the server asks together with its first question, which is what comes before it is quiet for a moment.
+    async fn gather(&mut self) {
+        while self.answer.is_none() {
+            match timeout(TOGETHER, self.upstream.next()).await {
+                Ok(Some(Numbered {
+                    frame: Frame::Answer { line, error },
+                    ..
+                })) => self.answer = Some((line, error)),
+                Ok(Some(Numbered {
+                    frame: Frame::Message(line),
+                    ..
+                })) => self.take(line),
+                Ok(None) | Err(_) => return,
             }
         }
     }
 
     /// Asks the client what the server has asked, and waits for it to come back. `None` if it does not.
-    async fn round(&mut self, parking: &Parking, seal: Option<&Seal>, life: std::time::Duration) -> Option<()> {
+    async fn round(&mut self, parking: &Parking, seal: Option<&Seal>, life: Duration) -> Option<()> {
         let bound = Bound {
             caller: self.lease.group.of.caller.as_deref(),
             method: &self.method,

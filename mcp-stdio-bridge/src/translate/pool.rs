@@ -26,8 +26,8 @@ use crate::versions::LEGACY;
 
 /// How long a call waits for a process to be free.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// A call that waits so long for its client gives its process up where another needs one.
-const PARKED: Duration = Duration::from_secs(10);
+/// How many calls of one client may wait for it, on top of those that run: each keeps its process.
+const PARKED: usize = 16;
 
 /// For whom a process was initialized.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -191,20 +191,23 @@ impl Group {
                 if let Some(lease) = self.free(exclusive) {
                     return Ok(lease);
                 }
-                if self.open().len() < self.starter.limits().max_pool {
+                if self.may_grow() {
                     let starting = self.starting.lock().await;
                     if let Some(lease) = self.free(exclusive) {
                         return Ok(lease);
                     }
-                    if self.open().len() < self.starter.limits().max_pool {
+                    if self.may_grow() {
                         let member = self.start(caller).await?;
                         self.lock().push(member);
                         drop(starting);
                         continue;
                     }
                 }
-                self.displace();
-                let _ = timeout(Duration::from_secs(1), freed).await;
+                if !self.displace() {
+                    let _ = timeout(Duration::from_secs(1), freed).await;
+                    continue;
+                }
+                let _ = timeout(Duration::from_millis(100), freed).await;
             }
         };
         match timeout(PATIENCE + self.starter.limits().handshake_timeout, leased).await {
@@ -231,15 +234,23 @@ impl Group {
         None
     }
 
-    /// Ends the call that has waited the longest for its client, if that is long.
-    fn displace(&self) {
+    /// Whether another process may be started. Those whose call waits for its client do no work; they count apart.
+    fn may_grow(&self) -> bool {
+        let members = self.open();
+        let parked = members.iter().filter(|member| member.lock().parked.is_some()).count();
+        let running = members.len() - parked;
+        members.is_empty() || (running < self.starter.limits().max_pool && parked < PARKED && self.starter.has_room())
+    }
+
+    /// Ends the call that has waited the longest for its client.
+    fn displace(&self) -> bool {
         let members = self.open();
         let parked = members.iter().filter_map(|member| member.lock().parked.clone());
-        if let Some((since, stop)) = parked.min_by_key(|(since, _)| *since)
-            && since.elapsed() > PARKED
-        {
-            stop.cancel();
-        }
+        let Some((_, stop)) = parked.min_by_key(|(since, _)| *since) else {
+            return false;
+        };
+        stop.cancel();
+        true
     }
 
     fn open(&self) -> Vec<Arc<Member>> {

@@ -122,6 +122,13 @@ impl Client {
         self.send(request(Method::GET, "/mcp", "")).await
     }
 
+    /// Goes on with a stream behind an event.
+    pub(crate) async fn resume(&self, event: &str) -> Answer {
+        let mut request = request(Method::GET, "/mcp", "");
+        request.headers_mut().insert("last-event-id", event.parse().unwrap());
+        self.send(request).await
+    }
+
     pub(crate) async fn delete(&self) -> Answer {
         self.send(request(Method::DELETE, "/mcp", "")).await
     }
