@@ -54,9 +54,7 @@ impl Bridge {
     /// served, because the server's last start has failed or there is no room. Neither starts anything, and any `Host`
     /// may ask.
     pub fn router(&self) -> Router {
-        if tokio::runtime::Handle::try_current().is_ok() {
-            self.front.server.warm_up();
-        }
+        self.warm_up();
         front::router(Arc::clone(&self.front), &self.path)
     }
 
@@ -76,6 +74,13 @@ impl Bridge {
     /// Ends everything at once; [`shutdown`](Self::shutdown) can be waited for after it.
     pub fn stop(&self) {
         self.front.server.stop();
+    }
+
+    /// Starts the spares, if there is a runtime for them to be started in.
+    pub(crate) fn warm_up(&self) {
+        if tokio::runtime::Handle::try_current().is_ok() {
+            self.front.server.warm_up();
+        }
     }
 
     pub(crate) fn front(&self) -> &Arc<Front> {

@@ -77,8 +77,6 @@ pub(crate) enum Unanswered {
     Undeclared,
     #[error("the client did not answer in time")]
     TimedOut,
-    #[error("the client took the request back that this was for")]
-    Cancelled,
 }
 
 /// How a call is made.

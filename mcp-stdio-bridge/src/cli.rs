@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
+use clap::ValueEnum;
 use clap::builder::FalseyValueParser;
-use mcp_stdio_bridge::{Bridge, Builder, Command, Hosts, Origins};
+use mcp_stdio_bridge::{Bridge, Builder, Command, ConfigError, Hosts, MemoryEvents, Origins, ResourceLimits, Share};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -18,6 +19,12 @@ Examples:
       npx -y @modelcontextprotocol/server-filesystem /srv/files
       Everything after `--` is the server's command line, passed on as it is.
 
+  mcp-stdio-bridge --config claude_desktop_config.json
+      Serves each server of the file at a path of its own, /NAME/mcp, and follows the file.
+
+  mcp-stdio-bridge --share per-user --caller-header x-user --caller-env USER_ID='${caller.subject}' -- my-server
+      A process for each user, as a proxy in front has authenticated them, which knows whose it is.
+
   mcp-stdio-bridge --host 0.0.0.0 --allow-unauthenticated --allowed-host mcp.example.com -- my-server
       In a container, behind a proxy that authenticates its callers.
 
@@ -25,9 +32,10 @@ What the server writes to stderr is in the log with `--log-level debug`.";
 
 /// Serves a stdio MCP server over streamable HTTP.
 ///
-/// Each client gets a server process of its own, started by its `initialize` and ended with its session. The server
-/// sees an environment of the ordinary variables only (PATH, HOME, LANG, LC_*, ...): name what else it needs with
-/// --env and --pass-env.
+/// Each client gets a server process of its own, started by its `initialize` and ended with its session; clients of
+/// MCP 2026-07-28, which have no sessions, share one by caller. Server and client need not speak the same era of the
+/// protocol. The server sees an environment of the ordinary variables only (PATH, HOME, LANG, LC_*, ...): name what else
+/// it needs with --env and --pass-env.
 #[derive(Debug, Parser)]
 #[command(name = "mcp-stdio-bridge", version, after_help = EXAMPLES)]
 pub(crate) struct Options {
@@ -38,6 +46,10 @@ pub(crate) struct Options {
     /// Port to listen on; 0 takes a free one
     #[arg(long, env = "MCP_PORT", default_value_t = 3000)]
     port: u16,
+
+    /// A file of servers in the form of Claude Desktop (`mcpServers`) or VS Code (`servers`), in place of a command
+    #[arg(long, env = "MCP_CONFIG", value_name = "FILE", conflicts_with = "command")]
+    pub(crate) config: Option<PathBuf>,
 
     /// Path of the endpoint
     #[arg(long, env = "MCP_PATH", default_value = "/mcp")]
@@ -55,10 +67,30 @@ pub(crate) struct Options {
     #[arg(long, env = "MCP_ALLOWED_ORIGINS", value_delimiter = ',', value_name = "ORIGIN")]
     allowed_origin: Vec<String>,
 
-    /// A variable for the server's environment. May be repeated
-    // No variable stands behind these two: they would hold several names or values in one text.
+    /// Which clients share a server process
+    #[arg(long, env = "MCP_SHARE", value_enum, default_value_t = Sharing::PerSession)]
+    share: Sharing,
+
+    /// A variable for the server's environment. May be repeated; MCP_SERVER_ENV may hold a JSON object of them
+    // Several names and values in one text need a form that can hold any value.
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
     env: Vec<(OsString, OsString)>,
+
+    #[arg(long, env = "MCP_SERVER_ENV", hide = true, hide_env_values = true, value_parser = variables)]
+    env_json: Option<Variables>,
+
+    /// A variable for the server's environment that names the caller: ${caller.subject} stands for who the proxy in
+    /// front says it is. May be repeated
+    #[arg(long, env = "MCP_CALLER_ENV", value_delimiter = ',', value_name = "NAME=TEMPLATE")]
+    caller_env: Vec<String>,
+
+    /// The header in which the proxy in front names the caller. Only where nobody can come past the proxy
+    #[arg(long, env = "MCP_CALLER_HEADER", value_name = "HEADER")]
+    caller_header: Option<String>,
+
+    /// Tell the server who calls: under this name in `_meta` of each request
+    #[arg(long, env = "MCP_CALLER_META", value_name = "NAME")]
+    caller_meta: Option<String>,
 
     /// A variable of this environment to hand to the server. May be repeated
     #[arg(long, env = "MCP_PASS_ENV", value_delimiter = ',', value_name = "NAME")]
@@ -68,8 +100,32 @@ pub(crate) struct Options {
     #[arg(long, env = "MCP_CWD", value_name = "DIRECTORY")]
     cwd: Option<PathBuf>,
 
+    /// The user to run the server as, by number
+    #[arg(long, env = "MCP_USER_ID", value_name = "UID")]
+    user: Option<u32>,
+
+    /// The group to run the server as, by number
+    #[arg(long, env = "MCP_GROUP_ID", value_name = "GID")]
+    group: Option<u32>,
+
+    /// Address space of each process of the server, in bytes
+    #[arg(long, env = "MCP_LIMIT_MEMORY", value_name = "BYTES")]
+    limit_memory: Option<u64>,
+
+    /// Open files of each process of the server
+    #[arg(long, env = "MCP_LIMIT_FILES", value_name = "NUMBER")]
+    limit_files: Option<u64>,
+
+    /// Processor time of each process of the server
+    #[arg(long, env = "MCP_LIMIT_CPU", value_name = "SECONDS")]
+    limit_cpu: Option<u64>,
+
+    /// Largest file that the server can write, in bytes
+    #[arg(long, env = "MCP_LIMIT_FILE_SIZE", value_name = "BYTES")]
+    limit_file_size: Option<u64>,
+
     /// Longest body of a request, in bytes
-    #[arg(long, env = "MCP_MAX_BODY", default_value_t = 4 * 1024 * 1024, value_name = "BYTES")]
+    #[arg(long, env = "MCP_MAX_BODY", default_value_t = 16 * 1024 * 1024, value_name = "BYTES")]
     max_body: usize,
 
     /// Longest message of the server, in bytes
@@ -80,12 +136,40 @@ pub(crate) struct Options {
     #[arg(long, env = "MCP_MAX_SESSIONS", default_value_t = 100, value_name = "NUMBER")]
     max_sessions: usize,
 
-    /// How many requests of one session can wait for their answers
+    /// How many sessions one caller can have; 0 is as many as there can be
+    #[arg(
+        long,
+        env = "MCP_MAX_SESSIONS_PER_CALLER",
+        default_value_t = 0,
+        value_name = "NUMBER"
+    )]
+    max_sessions_per_caller: usize,
+
+    /// How many processes one client of 2026-07-28 can have of a server that has to be initialized; with 1 all its
+    /// calls meet the same process
+    #[arg(long, env = "MCP_MAX_POOL", default_value_t = 4, value_name = "NUMBER")]
+    max_pool: usize,
+
+    /// How many processes to start before anybody asks, for servers that take their time to come up
+    #[arg(long, env = "MCP_SPARES", default_value_t = 0, value_name = "NUMBER")]
+    spares: usize,
+
+    /// How many events of each session are kept for clients whose connection breaks
+    #[arg(long, env = "MCP_EVENTS", default_value_t = 256, value_name = "NUMBER")]
+    events: usize,
+
+    /// How many requests to one process can wait for their answers
     #[arg(long, env = "MCP_MAX_CALLS", default_value_t = 256, value_name = "NUMBER")]
     max_calls: usize,
 
     /// End a session so long after its last request and stream; 0 is never
-    #[arg(long, env = "MCP_IDLE_TIMEOUT", default_value_t = 1800, value_name = "SECONDS")]
+    #[arg(
+        long,
+        alias = "timeout",
+        env = "MCP_IDLE_TIMEOUT",
+        default_value_t = 1800,
+        value_name = "SECONDS"
+    )]
     idle_timeout: u64,
 
     /// How long a server may take to answer `initialize`
@@ -96,13 +180,73 @@ pub(crate) struct Options {
     #[arg(long, env = "MCP_REQUEST_TIMEOUT", default_value_t = 0, value_name = "SECONDS")]
     request_timeout: u64,
 
+    /// How long a server may be silent when asked which era of the protocol it speaks
+    #[arg(long, env = "MCP_PROBE_TIMEOUT", default_value_t = 5, value_name = "SECONDS")]
+    probe_timeout: u64,
+
+    /// How long a call waits for what its client was asked
+    #[arg(long, env = "MCP_INPUT_TIMEOUT", default_value_t = 600, value_name = "SECONDS")]
+    input_timeout: u64,
+
+    /// How long an answer may take before its response becomes an event stream
+    #[arg(long, env = "MCP_STREAM_AFTER", default_value_t = 10, value_name = "SECONDS")]
+    stream_after: u64,
+
+    /// How long requests in flight have to finish when the program is to end
+    #[arg(long, env = "MCP_DRAIN_TIMEOUT", default_value_t = 3, value_name = "SECONDS")]
+    drain_timeout: u64,
+
+    /// Tell clients what a server that did not start has written to stderr; by default on an address that only this
+    /// machine reaches
+    #[arg(long, env = "MCP_TELL_STDERR", value_name = "BOOLEAN", num_args = 0..=1, default_missing_value = "true")]
+    tell_stderr: Option<bool>,
+
+    /// A file to log to as well
+    #[arg(long, env = "LOG_FILE", value_name = "FILE")]
+    pub(crate) log_file: Option<PathBuf>,
+
     /// What to log: error, warn, info, debug, trace, or filters such as `mcp_stdio_bridge=debug`
     #[arg(long, env = "LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
     pub(crate) log_level: String,
 
     /// The server's command line
-    #[arg(last = true, required = true, value_name = "COMMAND")]
+    #[arg(last = true, required_unless_present = "config", value_name = "COMMAND")]
     command: Vec<OsString>,
+}
+
+/// How much of each session's events is kept at most.
+const EVENT_BYTES: usize = 1024 * 1024;
+
+/// Which clients share a process.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Sharing {
+    /// Each session has its own
+    PerSession,
+    /// Each caller has one
+    PerUser,
+    /// There is one
+    Shared,
+}
+
+impl From<Sharing> for Share {
+    fn from(sharing: Sharing) -> Self {
+        match sharing {
+            Sharing::PerSession => Self::PerSession,
+            Sharing::PerUser => Self::PerUser,
+            Sharing::Shared => Self::Shared,
+        }
+    }
+}
+
+/// Variables for the server, as a JSON object has them.
+#[derive(Clone)]
+struct Variables(std::collections::BTreeMap<String, String>);
+
+impl std::fmt::Debug for Variables {
+    /// The names; the values may be secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
 }
 
 /// What keeps the program from starting with these options.
@@ -130,21 +274,38 @@ impl Options {
         &self.path
     }
 
-    /// The bridge.
-    pub(crate) fn builder(&self) -> Builder {
+    /// The bridge to the server of the command line.
+    pub(crate) fn bridge(&self) -> Result<Bridge, ConfigError> {
         let mut words = self.command.iter();
         // Without a command the options are not accepted.
-        let mut command = Command::new(words.next().cloned().unwrap_or_default()).args(words);
+        let command = Command::new(words.next().cloned().unwrap_or_default()).args(words);
+        self.configure(command)?.build()
+    }
+
+    /// What the options say of a server.
+    pub(crate) fn configure(&self, mut command: Command) -> Result<Builder, ConfigError> {
         for (name, value) in &self.env {
+            command = command.env(name, value);
+        }
+        for (name, value) in self.env_json.iter().flat_map(|variables| &variables.0) {
             command = command.env(name, value);
         }
         for name in self.pass_env.iter().filter(|name| !name.is_empty()) {
             command = command.pass_env(name);
         }
+        for (name, template) in self.caller_env.iter().filter_map(|one| one.split_once('=')) {
+            command = command.caller_env(name, template)?;
+        }
         if let Some(directory) = &self.cwd {
             command = command.current_dir(directory);
         }
-        Bridge::builder(command)
+        if let Some(user) = self.user {
+            command = command.user(user);
+        }
+        if let Some(group) = self.group {
+            command = command.group(group);
+        }
+        let mut builder = Bridge::builder(command.limits(self.limits()))
             .path(&self.path)
             .hosts(self.hosts())
             .origins(if any(&self.allowed_origin) {
@@ -152,13 +313,51 @@ impl Options {
             } else {
                 Origins::list(named(&self.allowed_origin))
             })
+            .share(self.share.into())
             .max_body(self.max_body)
             .max_line(self.max_line)
             .max_sessions(self.max_sessions)
+            .max_sessions_per_caller((self.max_sessions_per_caller > 0).then_some(self.max_sessions_per_caller))
+            .max_pool(self.max_pool)
             .max_calls(self.max_calls)
+            .spares(self.spares)
+            .event_store(MemoryEvents::new(self.events, EVENT_BYTES))
             .idle_timeout(seconds(self.idle_timeout))
             .handshake_timeout(Duration::from_secs(self.handshake_timeout))
             .request_timeout(seconds(self.request_timeout))
+            .probe_timeout(Duration::from_secs(self.probe_timeout))
+            .input_timeout(Duration::from_secs(self.input_timeout))
+            .stream_after(Duration::from_secs(self.stream_after))
+            .drain_timeout(Duration::from_secs(self.drain_timeout))
+            // On this machine the client is mostly the operator.
+            .tell_stderr(
+                self.tell_stderr
+                    .unwrap_or(self.host.is_loopback() && !self.allow_unauthenticated),
+            );
+        if let Some(header) = &self.caller_header {
+            builder = builder.caller_header(header);
+        }
+        if let Some(name) = &self.caller_meta {
+            builder = builder.caller_meta(name);
+        }
+        Ok(builder)
+    }
+
+    fn limits(&self) -> ResourceLimits {
+        let mut limits = ResourceLimits::default();
+        if let Some(bytes) = self.limit_memory {
+            limits = limits.memory(bytes);
+        }
+        if let Some(files) = self.limit_files {
+            limits = limits.open_files(files);
+        }
+        if let Some(seconds) = self.limit_cpu {
+            limits = limits.cpu_seconds(seconds);
+        }
+        if let Some(bytes) = self.limit_file_size {
+            limits = limits.file_size(bytes);
+        }
+        limits
     }
 
     fn hosts(&self) -> Hosts {
@@ -196,4 +395,13 @@ fn variable(text: &str) -> Result<(OsString, OsString), String> {
         // The text may be a secret; it is not repeated.
         _ => Err("write NAME=VALUE; to hand on a variable that is set here, use --pass-env NAME".to_owned()),
     }
+}
+
+fn variables(text: &str) -> Result<Variables, String> {
+    if text.trim().is_empty() {
+        return Ok(Variables(std::collections::BTreeMap::new()));
+    }
+    // The text may hold secrets; the error says nothing of it.
+    let variables = serde_json::from_str(text).map_err(|_| "write a JSON object of strings".to_owned())?;
+    Ok(Variables(variables))
 }

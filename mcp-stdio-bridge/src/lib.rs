@@ -78,6 +78,7 @@ mod message;
 mod modern;
 mod placeholder;
 mod server;
+pub mod servers;
 mod session;
 mod shared;
 mod start;
@@ -93,6 +94,7 @@ pub use self::config::{ConfigError, Share};
 pub use self::events::{EventStore, MemoryEvents};
 pub use self::front::guard::{Hosts, Origins};
 pub use self::helper::ResourceLimits;
+pub use self::servers::{Servers, ServersError};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

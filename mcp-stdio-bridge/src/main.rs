@@ -1,24 +1,30 @@
 //! `mcp-stdio-bridge -- COMMAND ARG…`: a stdio MCP server at `http://127.0.0.1:3000/mcp`.
 //!
 //! The program listens, logs to stderr, and takes signals; all the rest is the library's. On SIGTERM or SIGINT it
-//! stops listening, ends all sessions at once, and is gone within six seconds.
+//! stops listening, gives requests in flight a moment to finish, ends everything, and is gone within nine seconds; on a
+//! second signal it does not wait. On SIGHUP it reads its file of servers again.
 
 mod cli;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use axum::serve::ListenerExt as _;
 use clap::Parser;
+use mcp_stdio_bridge::{Bridge, Command, Servers};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::writer::MakeWriterExt as _;
 
 use self::cli::Options;
 
 /// For connections to close after the last session has ended.
 const LAST_WORDS: Duration = Duration::from_millis(300);
+/// How often the file of servers is looked at.
+const LOOK: Duration = Duration::from_secs(2);
 
 fn main() -> anyhow::Result<()> {
     // Does not return where the program was started to help one that runs already.
@@ -26,27 +32,90 @@ fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let filter = EnvFilter::try_new(&options.log_level)
         .with_context(|| format!("`{}` is not a log level", options.log_level))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter);
+    match &options.log_file {
+        Some(path) => {
+            let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+            let file = file.with_context(|| format!("cannot log to {}", path.display()))?;
+            subscriber
+                .with_ansi(false)
+                .with_writer(std::io::stderr.and(std::sync::Mutex::new(file)))
+                .init();
+        }
+        None => subscriber.with_writer(std::io::stderr).init(),
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(run(&options))
+    runtime.block_on(run(options))
 }
 
-async fn run(options: &Options) -> anyhow::Result<()> {
+/// What is served: the server of the command line, or those of a file.
+enum Served {
+    One(Bridge),
+    Many(Servers),
+}
+
+impl Served {
+    fn new(options: Arc<Options>) -> anyhow::Result<Self> {
+        let Some(file) = options.config.clone() else {
+            return Ok(Self::One(options.bridge()?));
+        };
+        // What is wrong with the options is wrong with each server of the file; it is said once, here.
+        options.configure(Command::new("server"))?.build()?;
+        let servers = Servers::open(file, move |_, command| {
+            let plain = command.clone();
+            options.configure(command).unwrap_or_else(|_| Bridge::builder(plain))
+        })?;
+        Ok(Self::Many(servers))
+    }
+
+    fn router(&self) -> axum::Router {
+        match self {
+            Self::One(bridge) => bridge.router(),
+            Self::Many(servers) => servers.router(),
+        }
+    }
+
+    async fn shutdown(&self) {
+        match self {
+            Self::One(bridge) => bridge.shutdown().await,
+            Self::Many(servers) => servers.shutdown().await,
+        }
+    }
+
+    fn stop(&self) {
+        match self {
+            Self::One(bridge) => bridge.stop(),
+            Self::Many(servers) => servers.stop(),
+        }
+    }
+
+    /// Follows the file of servers, if there is one. Does not end.
+    async fn follow(&self) {
+        let Self::Many(servers) = self else {
+            return std::future::pending().await;
+        };
+        tokio::join!(servers.watch(LOOK), reload_on_hangup(servers));
+    }
+}
+
+async fn run(options: Options) -> anyhow::Result<()> {
     let address = options.address()?;
-    let bridge = options.builder().build()?;
+    let options = Arc::new(options);
+    let bridge = Served::new(Arc::clone(&options))?;
     // Taken before anything is served, so that no signal is missed.
     let mut signal = Signal::new()?;
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address}"))?;
-    eprintln!(
-        "mcp-stdio-bridge serves http://{}{}",
-        listener.local_addr()?,
-        options.path()
-    );
+    let local = listener.local_addr()?;
+    match &bridge {
+        Served::One(_) => eprintln!("mcp-stdio-bridge serves http://{local}{}", options.path()),
+        Served::Many(servers) => {
+            for name in servers.names() {
+                eprintln!("mcp-stdio-bridge serves http://{local}/{name}{}", options.path());
+            }
+        }
+    }
 
     let (stop, stopped) = oneshot::channel::<()>();
     // Answers are small and complete; waiting for more to send only makes them late.
@@ -60,6 +129,7 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     let mut server = tokio::spawn(server.into_future());
     tokio::select! {
         ended = &mut server => return Ok(ended??),
+        () = bridge.follow() => {}
         () = signal.received() => tracing::info!("shutting down"),
     }
     drop(stop);
@@ -74,6 +144,23 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     let _ = timeout(LAST_WORDS, server).await;
     Ok(())
 }
+
+#[cfg(unix)]
+async fn reload_on_hangup(servers: &Servers) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        return;
+    };
+    while hangup.recv().await.is_some() {
+        match servers.reload() {
+            Ok(()) => tracing::info!("the file of servers was read again"),
+            Err(error) => tracing::error!(%error, "everything stays as it was"),
+        }
+    }
+}
+
+#[cfg(not(unix))]
+async fn reload_on_hangup(_servers: &Servers) {}
 
 #[cfg(unix)]
 struct Signal {

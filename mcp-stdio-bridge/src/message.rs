@@ -184,11 +184,6 @@ impl Message {
         }
     }
 
-    /// How many bytes it has.
-    pub(crate) fn len(&self) -> usize {
-        self.text.len()
-    }
-
     /// The id of a request or a response.
     pub(crate) fn id(&self) -> Option<&Id> {
         match &self.kind {

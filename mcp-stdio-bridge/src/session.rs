@@ -79,7 +79,7 @@ pub(crate) struct Listening {
     /// The event from which the client can resume before anything else comes.
     pub(crate) last: u64,
     pub(crate) reader: Reader,
-    pub(crate) open: Open,
+    _open: Open,
 }
 
 /// The event is none of the session's.
@@ -233,7 +233,7 @@ impl Session {
             missed,
             last,
             reader,
-            open: self.open(),
+            _open: self.open(),
         }
     }
 

@@ -286,15 +286,6 @@ pub(crate) struct Reader {
 
 impl Reader {
     /// The next frame; `None` at the end, or when another reader has taken over.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe.
-    pub(crate) async fn next(&mut self) -> Option<Numbered> {
-        poll_fn(|context| self.poll_next(context)).await
-    }
-
-    /// The same for a stream that is polled.
     pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Numbered>> {
         let mut state = self.stream.lock();
         if state.reader != self.number {

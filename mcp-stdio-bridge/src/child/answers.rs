@@ -57,14 +57,6 @@ impl Answers {
         }
     }
 
-    /// Its number on the pipe; 0 for a translation.
-    pub(crate) fn number(&self) -> u64 {
-        match &self.source {
-            Source::Child(_, number) => *number,
-            Source::Translation(_) => 0,
-        }
-    }
-
     /// Makes a client that goes away take its request back.
     pub(crate) fn cancels(mut self) -> Self {
         self.cancels = true;

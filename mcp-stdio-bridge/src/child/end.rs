@@ -25,8 +25,6 @@ pub(crate) enum End {
     Idle,
     #[error("it made room for another")]
     Evicted,
-    #[error("the server's configuration has changed")]
-    Replaced,
     #[error("the bridge is shutting down")]
     Shutdown,
 }

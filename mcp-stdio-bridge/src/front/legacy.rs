@@ -86,7 +86,7 @@ pub(super) async fn batch(
     if answers.is_empty() {
         return Ok(StatusCode::ACCEPTED.into_response());
     }
-    Ok(sse::stream(Source::Batch(answers, open), false))
+    Ok(sse::stream(Source::Batch(answers), Some(open), false))
 }
 
 /// The stream for what belongs to no call, or one that is resumed.
@@ -102,6 +102,7 @@ pub(super) fn get(front: &Front, headers: &HeaderMap, caller: Option<&Caller>) -
     };
     Ok(sse::stream(
         Source::Listening(listening),
+        None,
         session.version().has_priming(),
     ))
 }
@@ -144,8 +145,8 @@ async fn answer(front: &Front, session: &Arc<Session>, mut answers: Answers, ope
             let log = session.resumable(answers.stream());
             let number = log.stream;
             answers.keep(log);
-            let source = Source::Answers(answers, Some(number), Some(open));
-            sse::stream(source, session.version().has_priming())
+            let source = Source::Answers(answers, Some(number));
+            sse::stream(source, Some(open), session.version().has_priming())
         }
     }
 }

@@ -77,7 +77,7 @@ pub(super) async fn post(
             };
             Ok((status, json(frame.into_line())).into_response())
         }
-        First::Stream => Ok(sse::stream(Source::Answers(answers, None, None), false)),
+        First::Stream => Ok(sse::stream(Source::Answers(answers, None), None, false)),
     }
 }
 

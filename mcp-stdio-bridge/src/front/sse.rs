@@ -30,19 +30,21 @@ const CHUNK: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) enum Source {
     /// The answers to one request, with the number of the stream if it can be resumed.
-    Answers(Answers, Option<u64>, Option<Open>),
+    Answers(Answers, Option<u64>),
     /// A session's own stream, or one that is resumed.
     Listening(Listening),
     /// The answers to the requests of a batch.
-    Batch(Vec<Answers>, Open),
+    Batch(Vec<Answers>),
 }
 
 /// A response that streams messages as they come.
-pub(super) fn stream(source: Source, priming: bool) -> Response {
+///
+/// The session that it belongs to counts as used for as long as it lasts.
+pub(super) fn stream(source: Source, open: Option<Open>, priming: bool) -> Response {
     let mut preface = String::new();
     if priming {
         let at = match &source {
-            Source::Answers(_, Some(stream), _) => Some((*stream, 0)),
+            Source::Answers(_, Some(stream)) => Some((*stream, 0)),
             Source::Listening(listening) if listening.missed.is_empty() => Some((listening.stream, listening.last)),
             _ => None,
         };
@@ -61,6 +63,7 @@ pub(super) fn stream(source: Source, priming: bool) -> Response {
     };
     let events = Events {
         source,
+        _open: open,
         chunk: preface,
         comment: Box::pin(sleep_until(Instant::now() + KEEP_ALIVE)),
         deadline: deadline.map(|deadline| Box::pin(sleep_until(deadline))),
@@ -85,6 +88,7 @@ pub(super) fn event_id(text: &str) -> Option<(u64, u64)> {
 
 struct Events {
     source: Source,
+    _open: Option<Open>,
     /// What goes out next.
     chunk: String,
     comment: Pin<Box<Sleep>>,
@@ -94,9 +98,7 @@ struct Events {
 impl Events {
     fn poll_source(&mut self, context: &mut Context<'_>) -> Poll<Option<(Option<u64>, Numbered)>> {
         match &mut self.source {
-            Source::Answers(answers, stream, _) => {
-                answers.poll_next(context).map(|next| next.map(|next| (*stream, next)))
-            }
+            Source::Answers(answers, stream) => answers.poll_next(context).map(|next| next.map(|next| (*stream, next))),
             Source::Listening(listening) => {
                 let stream = listening.stream;
                 listening
@@ -104,7 +106,7 @@ impl Events {
                     .poll_next(context)
                     .map(|next| next.map(|next| (Some(stream), next)))
             }
-            Source::Batch(all, _) => {
+            Source::Batch(all) => {
                 let mut index = 0;
                 while index < all.len() {
                     match all[index].poll_next(context) {

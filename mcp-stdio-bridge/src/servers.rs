@@ -1,0 +1,427 @@
+//! Many servers in one process, from a file in the form that people have already.
+//!
+//! ```json
+//! {
+//!   "mcpServers": {
+//!     "time":  { "command": "uvx", "args": ["mcp-server-time"] },
+//!     "notes": { "command": "npx", "args": ["-y", "@modelcontextprotocol/server-filesystem", "${userHome}/notes"],
+//!                "env": { "TOKEN": "${NOTES_TOKEN}" }, "cwd": "/srv", "share": "per-user" }
+//!   }
+//! }
+//! ```
+//!
+//! That is what Claude Desktop reads; `servers`, as VS Code has it, does as well. Each server is at a path of its own,
+//! `/time/mcp` and `/notes/mcp`. Beside `command`, `args`, `env`, `cwd` and `disabled` an entry may have what is only
+//! known here: `share` (`per-session`, `per-user`, `shared`), `passEnv` (names), `spares`, `maxSessions` and
+//! `idleTimeout` (seconds). Other members are left alone, and entries with a `url` are none of a stdio bridge's. In
+//! texts placeholders stand for variables: `${NAME}`, `${NAME:-default}`, `${env:NAME}`, `${userHome}`, and in `env`
+//! also `${caller.subject}` and the like (see [`Command::caller_env`]).
+//!
+//! When the file is read again, only what has changed in it changes: servers that are new begin, those that are gone or
+//! different end in order, and nobody else notices. An entry that is wrong is an error of its own server's path only.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use http::{Method, StatusCode, header};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio_util::task::TaskTracker;
+
+use crate::bridge::{Bridge, Builder};
+use crate::command::Command;
+use crate::config::{ConfigError, Share};
+use crate::front;
+use crate::placeholder::{expand, names_caller};
+use crate::server::Readiness;
+
+/// Makes a bridge's configuration of what the file says: the name, and the command.
+type Configure = dyn Fn(&str, Command) -> Builder + Send + Sync;
+
+/// The servers of a file, each behind a bridge of its own.
+///
+/// ```no_run
+/// use mcp_stdio_bridge::{Bridge, Servers};
+///
+/// # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+/// let servers = Servers::open("servers.json", |_name, command| Bridge::builder(command).max_sessions(20))?;
+/// let app = axum::Router::new().nest("/tools", servers.router());
+/// // Reads the file again whenever it changes.
+/// tokio::spawn({
+///     let servers = servers.clone();
+///     async move { servers.watch(std::time::Duration::from_secs(2)).await }
+/// });
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+/// axum::serve(listener, app).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Servers(Arc<Inner>);
+
+struct Inner {
+    file: PathBuf,
+    configure: Box<Configure>,
+    running: RwLock<BTreeMap<String, Entry>>,
+    /// The shutdowns of those that are gone from the file.
+    ending: TaskTracker,
+}
+
+/// One server of the file.
+struct Entry {
+    /// As the file has it.
+    said: Value,
+    bridge: Result<Bridge, EntryError>,
+}
+
+/// Why a file of servers cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServersError {
+    /// The file cannot be read.
+    #[error("{0} cannot be read: {1}")]
+    Read(PathBuf, #[source] std::io::Error),
+    /// The file is not what it should be.
+    #[error("{0} is not a file of servers: {1}")]
+    Form(PathBuf, #[source] serde_json::Error),
+    /// The file has neither `mcpServers` nor `servers`.
+    #[error("{0} has neither `mcpServers` nor `servers`")]
+    Nothing(PathBuf),
+}
+
+/// Why one entry of the file is none that can be run.
+#[derive(Debug, Clone, thiserror::Error)]
+enum EntryError {
+    #[error("the name may have letters, digits, `-`, `_` and `.`, since it stands in a path")]
+    Name,
+    #[error("{0}")]
+    Form(String),
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+}
+
+#[derive(Deserialize)]
+struct File {
+    #[serde(rename = "mcpServers")]
+    mcp_servers: Option<BTreeMap<String, Value>>,
+    servers: Option<BTreeMap<String, Value>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Said {
+    command: String,
+    #[serde(default)]
+    args: Vec<String>,
+    #[serde(default)]
+    env: BTreeMap<String, Option<Text>>,
+    cwd: Option<String>,
+    #[serde(default)]
+    pass_env: Vec<String>,
+    share: Option<Shared>,
+    spares: Option<usize>,
+    max_sessions: Option<usize>,
+    idle_timeout: Option<u64>,
+}
+
+/// A value of the environment. People write numbers and truths without quotes.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Text {
+    Text(String),
+    Number(serde_json::Number),
+    Truth(bool),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Shared {
+    PerSession,
+    PerUser,
+    Shared,
+}
+
+impl Servers {
+    /// Reads a file. `configure` makes a configuration of each server's name and command; what the entry itself says of
+    /// sessions and sharing comes on top.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or is not a file of servers. An entry that is wrong is not an error here: it is logged,
+    /// and what comes to its path is answered with `503`.
+    pub fn open(
+        file: impl Into<PathBuf>,
+        configure: impl Fn(&str, Command) -> Builder + Send + Sync + 'static,
+    ) -> Result<Self, ServersError> {
+        let servers = Self(Arc::new(Inner {
+            file: file.into(),
+            configure: Box::new(configure),
+            running: RwLock::default(),
+            ending: TaskTracker::new(),
+        }));
+        servers.reload()?;
+        Ok(servers)
+    }
+
+    /// The routes: `/NAME/mcp`, `/NAME/health` and `/NAME/ready` for each server, and `/health` and `/ready` for all.
+    /// They follow the file.
+    pub fn router(&self) -> Router {
+        Router::new().fallback(route).with_state(self.clone())
+    }
+
+    /// The names of the servers, in order.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.read().keys().cloned().collect()
+    }
+
+    /// Reads the file again.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open); then everything stays as it was.
+    pub fn reload(&self) -> Result<(), ServersError> {
+        let said = read(&self.0.file)?;
+        let mut gone = Vec::new();
+        {
+            let mut running = self.0.running.write().unwrap_or_else(PoisonError::into_inner);
+            let removed: Vec<_> = running
+                .iter()
+                .filter(|(name, entry)| said.get(*name) != Some(&entry.said))
+                .map(|(name, _)| name.clone())
+                .collect();
+            for name in removed {
+                gone.extend(running.remove(&name).and_then(|entry| entry.bridge.ok()));
+            }
+            for (name, said) in said {
+                if running.contains_key(&name) {
+                    continue;
+                }
+                let bridge = self.build(&name, &said);
+                match &bridge {
+                    Ok(_) => tracing::info!(server = name, "the server is served"),
+                    Err(error) => tracing::error!(server = name, %error, "the server cannot be served"),
+                }
+                running.insert(name, Entry { said, bridge });
+            }
+        }
+        for bridge in gone {
+            match tokio::runtime::Handle::try_current() {
+                Ok(runtime) => {
+                    self.0.ending.spawn_on(async move { bridge.shutdown().await }, &runtime);
+                }
+                Err(_) => bridge.stop(),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the file again whenever it has changed, looking so often. Does not end.
+    pub async fn watch(&self, every: Duration) {
+        let mut before = stamp(&self.0.file);
+        loop {
+            tokio::time::sleep(every).await;
+            let now = stamp(&self.0.file);
+            if now == before {
+                continue;
+            }
+            before = now;
+            match self.reload() {
+                Ok(()) => tracing::info!("the file of servers was read again"),
+                Err(error) => tracing::error!(%error, "everything stays as it was"),
+            }
+        }
+    }
+
+    /// Ends all servers in order, as [`Bridge::shutdown`] does, all at the same time.
+    pub async fn shutdown(&self) {
+        let ends = self
+            .bridges()
+            .into_iter()
+            .map(|bridge| async move { bridge.shutdown().await });
+        futures_util::future::join_all(ends).await;
+        self.0.ending.close();
+        self.0.ending.wait().await;
+    }
+
+    /// Ends all servers at once.
+    pub fn stop(&self) {
+        for bridge in self.bridges() {
+            bridge.stop();
+        }
+    }
+
+    fn bridges(&self) -> Vec<Bridge> {
+        self.read()
+            .values()
+            .filter_map(|entry| entry.bridge.clone().ok())
+            .collect()
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, Entry>> {
+        self.0.running.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn build(&self, name: &str, said: &Value) -> Result<Bridge, EntryError> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        if name.is_empty() || name.starts_with('.') || !name.bytes().all(plain) {
+            return Err(EntryError::Name);
+        }
+        let said: Said = Said::deserialize(said).map_err(|error| EntryError::Form(error.to_string()))?;
+        let variable = |name: &str| std::env::var(name).ok();
+        let mut command = Command::new(expand(&said.command, variable)?);
+        for arg in &said.args {
+            command = command.arg(expand(arg, variable)?);
+        }
+        for (name, value) in &said.env {
+            let value = match value {
+                Some(Text::Text(text)) if names_caller(text) => {
+                    command = command.caller_env(name, text)?;
+                    continue;
+                }
+                Some(Text::Text(text)) => expand(text, variable)?,
+                Some(Text::Number(number)) => number.to_string(),
+                Some(Text::Truth(truth)) => truth.to_string(),
+                // As VS Code has it: the variable is not to be there.
+                None => continue,
+            };
+            command = command.env(name, value);
+        }
+        for name in &said.pass_env {
+            command = command.pass_env(name);
+        }
+        if let Some(directory) = &said.cwd {
+            command = command.current_dir(expand(directory, variable)?);
+        }
+        let mut builder = (self.0.configure)(name, command).name(name);
+        if let Some(share) = said.share {
+            builder = builder.share(match share {
+                Shared::PerSession => Share::PerSession,
+                Shared::PerUser => Share::PerUser,
+                Shared::Shared => Share::Shared,
+            });
+        }
+        if let Some(spares) = said.spares {
+            builder = builder.spares(spares);
+        }
+        if let Some(sessions) = said.max_sessions {
+            builder = builder.max_sessions(sessions);
+        }
+        if let Some(seconds) = said.idle_timeout {
+            builder = builder.idle_timeout((seconds > 0).then(|| Duration::from_secs(seconds)));
+        }
+        let bridge = builder.build()?;
+        bridge.warm_up();
+        Ok(bridge)
+    }
+
+    /// Whether all are ready, and how each is.
+    fn readiness(&self) -> (bool, Value) {
+        let mut all = true;
+        let mut each = serde_json::Map::new();
+        for (name, entry) in &*self.read() {
+            let word = match &entry.bridge {
+                Ok(bridge) => {
+                    let readiness = bridge.readiness();
+                    all &= readiness == Readiness::Ready;
+                    front::word(readiness)
+                }
+                Err(_) => {
+                    all = false;
+                    "misconfigured"
+                }
+            };
+            each.insert(name.clone(), word.into());
+        }
+        (all, Value::Object(each))
+    }
+}
+
+impl std::fmt::Debug for Servers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Servers")
+            .field("file", &self.0.file)
+            .field("names", &self.names())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The entries of a file that are a stdio bridge's.
+fn read(file: &Path) -> Result<BTreeMap<String, Value>, ServersError> {
+    let text = std::fs::read_to_string(file).map_err(|error| ServersError::Read(file.to_owned(), error))?;
+    let read: File = serde_json::from_str(&text).map_err(|error| ServersError::Form(file.to_owned(), error))?;
+    let all = read
+        .mcp_servers
+        .or(read.servers)
+        .ok_or_else(|| ServersError::Nothing(file.to_owned()))?;
+    let mut ours = BTreeMap::new();
+    for (name, said) in all {
+        if said["disabled"] == true {
+            continue;
+        }
+        if said.get("command").is_none() && said.get("url").is_some() {
+            tracing::warn!(
+                server = name,
+                "the entry has a `url`: only stdio servers are served here"
+            );
+            continue;
+        }
+        ours.insert(name, said);
+    }
+    Ok(ours)
+}
+
+/// By what a change of the file is noticed.
+fn stamp(file: &Path) -> Option<(SystemTime, u64)> {
+    let data = std::fs::metadata(file).ok()?;
+    Some((data.modified().ok()?, data.len()))
+}
+
+async fn route(State(servers): State<Servers>, request: Request) -> Response {
+    let path = request.uri().path().trim_matches('/').to_owned();
+    let asked = matches!(*request.method(), Method::GET | Method::HEAD);
+    match path.as_str() {
+        "health" if asked => return front::status(true, "ok"),
+        "ready" if asked => {
+            let (all, each) = servers.readiness();
+            let status = if all {
+                StatusCode::OK
+            } else {
+                StatusCode::SERVICE_UNAVAILABLE
+            };
+            let body = serde_json::json!({ "status": if all { "ready" } else { "degraded" }, "servers": each });
+            let headers = [
+                (header::CONTENT_TYPE, "application/json"),
+                (header::CACHE_CONTROL, "no-store"),
+            ];
+            return (status, headers, body.to_string()).into_response();
+        }
+        _ => {}
+    }
+    let Some((name, rest)) = path.split_once('/') else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let bridge = servers.read().get(name).map(|entry| entry.bridge.clone());
+    match bridge {
+        None => StatusCode::NOT_FOUND.into_response(),
+        Some(Err(_)) => front::status(false, "misconfigured"),
+        Some(Ok(bridge)) => {
+            if rest == bridge.path().trim_matches('/') {
+                return front::serve(bridge.front(), request).await;
+            }
+            match rest {
+                "health" | "ready" if asked => {
+                    let readiness = bridge.readiness();
+                    let alive = rest == "health" && readiness != Readiness::Stopping;
+                    front::status(alive || readiness == Readiness::Ready, front::word(readiness))
+                }
+                _ => StatusCode::NOT_FOUND.into_response(),
+            }
+        }
+    }
+}
