@@ -223,8 +223,8 @@ impl Builder {
         self
     }
 
-    /// How long a server may be silent when it is asked which era of the protocol it speaks; default 5 seconds. Then it
-    /// is taken for one that has to be initialized.
+    /// How long a server may be silent when it is asked which era of the protocol it speaks; default 2 seconds. Then
+    /// another process is initialized beside the one that was asked, and whichever answers first is used.
     pub fn probe_timeout(mut self, time: Duration) -> Self {
         self.limits.probe_timeout = time;
         self

@@ -180,8 +180,9 @@ pub(crate) struct Options {
     #[arg(long, env = "MCP_REQUEST_TIMEOUT", default_value_t = 0, value_name = "SECONDS")]
     request_timeout: u64,
 
-    /// How long a server may be silent when asked which era of the protocol it speaks
-    #[arg(long, env = "MCP_PROBE_TIMEOUT", default_value_t = 5, value_name = "SECONDS")]
+    /// How long a server may be silent when asked which era of the protocol it speaks, before a second process is
+    /// initialized beside it
+    #[arg(long, env = "MCP_PROBE_TIMEOUT", default_value_t = 2, value_name = "SECONDS")]
     probe_timeout: u64,
 
     /// How long a call waits for what its client was asked

@@ -61,7 +61,7 @@ impl Default for Limits {
             idle_timeout: Some(Duration::from_secs(30 * 60)),
             handshake_timeout: Duration::from_secs(30),
             request_timeout: None,
-            probe_timeout: Duration::from_secs(5),
+            probe_timeout: Duration::from_secs(2),
             input_timeout: Duration::from_secs(10 * 60),
             drain_timeout: Duration::from_secs(3),
             stream_after: Duration::from_secs(10),

@@ -5,19 +5,18 @@
 //! to serve modern requests. Any other answer, silence, or an end means that it has to be spoken to with `initialize`,
 //! in another process. A process meant for `initialize` is never asked.
 //!
-//! What was found out is remembered for the command line; silence only until the next process is started, since a
-//! server may just have been slow to come up.
+//! What was found out is remembered for the command line. Silence is not an answer: a server may just be slow to come
+//! up. So after a while of it a second process is initialized beside the first, and whichever says something first is
+//! the one that is used; as long as a process that was initialized so is there, the server is presumed to want that.
 
-use std::sync::{Mutex, PoisonError};
-
-use tokio::time::{Instant, timeout_at};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::caller::Caller;
-use crate::child::{Child, First, Wants};
-use crate::message::{Message, meta, reply};
+use crate::child::{Answers, Child, End, First, Wants};
+use crate::message::{Message, meta};
 use crate::start::{OpenError, Starter};
 use crate::versions::MODERN;
-use std::sync::Arc;
 
 /// What is known of a server.
 #[derive(Debug, Default)]
@@ -27,25 +26,37 @@ pub(crate) struct Eras(Mutex<Known>);
 struct Known {
     modern: Option<bool>,
     legacy: Option<bool>,
+    /// It was silent when asked, and could be initialized.
+    presumed: bool,
 }
 
 impl Eras {
     /// Whether the server speaks the modern era, as far as is known.
     pub(crate) fn modern(&self) -> Option<bool> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).modern
+        let known = self.lock();
+        known.modern.or(known.presumed.then_some(false))
+    }
+
+    /// Presumes that the server has to be initialized, or nothing any more.
+    pub(crate) fn presume(&self, presumed: bool) {
+        self.lock().presumed = presumed;
     }
 
     /// Whether it can be initialized.
     pub(crate) fn legacy(&self) -> Option<bool> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).legacy
+        self.lock().legacy
     }
 
     pub(crate) fn set_modern(&self, modern: bool) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).modern = Some(modern);
+        self.lock().modern = Some(modern);
     }
 
     pub(crate) fn set_legacy(&self, legacy: bool) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).legacy = Some(legacy);
+        self.lock().legacy = Some(legacy);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -83,88 +94,113 @@ pub(crate) fn own(text: String) -> Message {
     }
 }
 
-/// Starts a process and asks it; `None` if the server has to be initialized.
+/// What came of asking.
+#[derive(Debug)]
+pub(crate) enum Probed {
+    Modern(Discovered),
+    /// The server has to be initialized.
+    Legacy,
+    /// Nothing yet.
+    Silent(Silent),
+}
+
+/// A process that was asked and has not said anything. Dropping it ends the process.
+#[derive(Debug)]
+pub(crate) struct Silent {
+    starter: Arc<Starter>,
+    eras: Arc<Eras>,
+    child: Arc<Child>,
+    answers: Option<Answers>,
+}
+
+/// Starts a process and asks it.
 pub(crate) async fn probe(
     starter: &Arc<Starter>,
-    eras: &Eras,
+    eras: &Arc<Eras>,
     caller: Option<&Caller>,
     alone: bool,
-) -> Result<Option<Discovered>, OpenError> {
+) -> Result<Probed, OpenError> {
     if eras.modern() == Some(false) {
-        return Ok(None);
+        return Ok(Probed::Legacy);
     }
     let child = starter.start_soon(caller, alone).await?;
-    let patience = match eras.modern() {
-        // It is known to answer.
-        Some(true) => starter.limits().handshake_timeout,
-        _ => starter.limits().probe_timeout,
+    let mut silent = Silent {
+        starter: Arc::clone(starter),
+        eras: Arc::clone(eras),
+        child: Arc::clone(&child),
+        answers: None,
     };
-    let asked = ask(&child, patience).await;
+    silent.answers = child
+        .call(&discover(), Wants::default())
+        .await
+        .ok()
+        .map(Answers::cancels);
     let known = eras.modern() == Some(true);
-    match asked {
-        Asked::Modern(result) => {
-            eras.set_modern(true);
-            starter.succeeded();
-            Ok(Some(Discovered { child, result }))
-        }
-        Asked::Ended if known => {
-            let end = child.end().unwrap_or(crate::child::End::PipeClosed);
+    let limits = starter.limits();
+    // One that is known to answer is given the time that starting takes.
+    let patience = if known {
+        limits.handshake_timeout
+    } else {
+        limits.probe_timeout
+    };
+    match silent.listen(patience).await {
+        Probed::Silent(_) | Probed::Legacy if known => {
+            let timed_out = End::HandshakeTimeout("server/discover", patience);
+            let end = child.end().unwrap_or(timed_out);
             Err(starter.start_failed(&child, end).await)
         }
-        Asked::Silent if known => {
-            let end = crate::child::End::HandshakeTimeout("server/discover", patience);
-            Err(starter.start_failed(&child, end).await)
-        }
-        outcome => {
-            tracing::info!(
-                of = starter.name(),
-                ?outcome,
-                "the server speaks the protocol with sessions"
-            );
-            child.close(crate::child::End::HandshakeRefused);
-            if matches!(outcome, Asked::Other) {
-                eras.set_modern(false);
-            }
-            Ok(None)
-        }
+        probed => Ok(probed),
     }
 }
 
-#[derive(Debug)]
-enum Asked {
-    Modern(Arc<str>),
-    Other,
-    Silent,
-    Ended,
+impl Silent {
+    /// Listens for so long.
+    pub(crate) async fn listen(mut self, patience: Duration) -> Probed {
+        let first = match &mut self.answers {
+            Some(answers) => answers.first(patience).await,
+            None => First::Stream,
+        };
+        let First::Answer(frame) = first else {
+            if self.child.is_open() && self.answers.is_some() {
+                return Probed::Silent(self);
+            }
+            return self.refused("it has ended");
+        };
+        let message = Message::parse(frame.into_line().into_bytes()).ok();
+        let result = message
+            .as_ref()
+            .and_then(|message| message.outcome())
+            .unwrap_or_default();
+        match &message {
+            Some(message) if self.child.is_open() && supports_modern(message, result) => {
+                self.eras.set_modern(true);
+                self.starter.succeeded();
+                self.answers = None;
+                Probed::Modern(Discovered {
+                    child: Arc::clone(&self.child),
+                    result: result.into(),
+                })
+            }
+            _ if self.child.is_open() => self.refused("it does not know `server/discover`"),
+            _ => self.refused("it has ended"),
+        }
+    }
+
+    fn refused(self, why: &str) -> Probed {
+        tracing::info!(of = self.starter.name(), why, "the server has to be initialized");
+        if self.child.is_open() && self.eras.modern().is_none() {
+            self.eras.set_modern(false);
+        }
+        Probed::Legacy
+    }
 }
 
-async fn ask(child: &Arc<Child>, patience: std::time::Duration) -> Asked {
-    let until = Instant::now() + patience;
-    let asked = async {
-        let mut answers = child.call(&discover(), Wants::default()).await.ok()?.cancels();
-        match answers.first(patience).await {
-            First::Answer(frame) => Some(frame),
-            First::Stream => None,
+impl Drop for Silent {
+    fn drop(&mut self) {
+        // One that has answered has another owner.
+        if self.answers.is_some() || self.eras.modern() != Some(true) {
+            self.child.close(End::HandshakeRefused);
         }
-    };
-    match timeout_at(until, asked).await {
-        Ok(Some(frame)) => {
-            if !child.is_open() {
-                return Asked::Ended;
-            }
-            let Ok(message) = Message::parse(frame.line().as_bytes().to_vec()) else {
-                return Asked::Other;
-            };
-            let result = message.outcome().unwrap_or_default();
-            if supports_modern(&message, result) {
-                Asked::Modern(result.into())
-            } else {
-                tracing::debug!(code = ?reply::code_of(result), "`server/discover` was refused");
-                Asked::Other
-            }
-        }
-        Ok(None) if !child.is_open() => Asked::Ended,
-        Ok(None) | Err(_) => Asked::Silent,
     }
 }
 

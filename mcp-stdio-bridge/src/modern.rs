@@ -8,11 +8,12 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use crate::caller::{Caller, CallerKey};
 use crate::child::calls::Level;
 use crate::child::{Child, End, Home, Unanswered, subscription_of};
-use crate::era::{Discovered, Eras, probe};
+use crate::era::{Discovered, Eras, Probed, Silent, probe};
 use crate::message::{Id, Key, Message, reply};
 use crate::start::{OpenError, Starter};
 use crate::stream::{Frame, Pressure};
@@ -30,7 +31,44 @@ pub(crate) struct Modern {
 struct Place {
     current: Mutex<Option<Discovered>>,
     /// Held by whoever starts the next process.
-    starting: tokio::sync::Mutex<()>,
+    starting: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// Where a request of the modern era goes.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Modern(Discovered),
+    /// The server does not speak this era.
+    Legacy,
+    /// It has not said so far.
+    Undecided(Box<Undecided>),
+}
+
+/// A process that has not said which era it speaks. Others wait until that is decided, or this is dropped.
+#[derive(Debug)]
+pub(crate) struct Undecided {
+    silent: Silent,
+    place: Arc<Place>,
+    home: Arc<Anybody>,
+    _starting: tokio::sync::OwnedMutexGuard<()>,
+}
+
+impl Undecided {
+    /// Waits so long for it to say something; `None` if it does not, or speaks the other era.
+    pub(crate) async fn decide(self, patience: Duration) -> Option<Discovered> {
+        let Self {
+            silent,
+            place,
+            home,
+            _starting: starting,
+        } = self;
+        let Probed::Modern(started) = silent.listen(patience).await else {
+            return None;
+        };
+        place.serve(&started, &home);
+        drop(starting);
+        Some(started)
+    }
 }
 
 impl Modern {
@@ -43,14 +81,10 @@ impl Modern {
         }
     }
 
-    /// The process that serves the caller; `None` if the server does not speak this era.
-    pub(crate) async fn child(
-        &self,
-        key: &CallerKey,
-        caller: Option<&Caller>,
-    ) -> Result<Option<Discovered>, OpenError> {
+    /// The process that serves the caller.
+    pub(crate) async fn child(&self, key: &CallerKey, caller: Option<&Caller>) -> Result<Found, OpenError> {
         if self.eras.modern() == Some(false) {
-            return Ok(None);
+            return Ok(Found::Legacy);
         }
         let place = {
             let mut places = self.lock();
@@ -60,19 +94,26 @@ impl Modern {
             }
         };
         if let Some(current) = place.current() {
-            return Ok(Some(current));
+            return Ok(Found::Modern(current));
         }
-        let _starting = place.starting.lock().await;
+        let starting = Arc::clone(&place.starting).lock_owned().await;
         if let Some(current) = place.current() {
-            return Ok(Some(current));
+            return Ok(Found::Modern(current));
         }
-        let started = probe(&self.starter, &self.eras, caller, false).await?;
-        if let Some(started) = &started {
-            let home: Weak<Anybody> = Arc::downgrade(&self.home);
-            started.child.serve(home);
-            *place.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(started.clone());
+        let undecided = |silent| Undecided {
+            silent,
+            place: Arc::clone(&place),
+            home: Arc::clone(&self.home),
+            _starting: starting,
+        };
+        match probe(&self.starter, &self.eras, caller, false).await? {
+            Probed::Modern(started) => {
+                place.serve(&started, &self.home);
+                Ok(Found::Modern(started))
+            }
+            Probed::Legacy => Ok(Found::Legacy),
+            Probed::Silent(silent) => Ok(Found::Undecided(Box::new(undecided(silent)))),
         }
-        Ok(started)
     }
 
     /// All processes that run.
@@ -94,6 +135,12 @@ impl Modern {
 }
 
 impl Place {
+    fn serve(&self, started: &Discovered, home: &Arc<Anybody>) {
+        let home: Weak<Anybody> = Arc::downgrade(home);
+        started.child.serve(home);
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(started.clone());
+    }
+
     fn current(&self) -> Option<Discovered> {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         current.clone().filter(|current| current.child.is_open())

@@ -6,6 +6,7 @@
 //! speaks it ([`modern`](crate::modern)), else it is [translated](crate::translate::modern_to_legacy).
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -17,14 +18,14 @@ use crate::caller::{Caller, CallerKey};
 use crate::child::{Answers, Child, End, First, Refusal, Wants};
 use crate::command::Command;
 use crate::config::{Limits, Share};
-use crate::era::{Eras, probe};
+use crate::era::{Eras, Probed, probe};
 use crate::events::EventStore;
 use crate::message::{self, Id, Member, Message, reply};
-use crate::modern::Modern;
+use crate::modern::{Found, Modern};
 use crate::session::table::{Bounds, Table};
 use crate::session::{Parts, Session};
 use crate::shared::Shared;
-use crate::start::{OpenError, Starter};
+use crate::start::{OpenError, Opening, Starter};
 use crate::stream::Frame;
 use crate::tools::Tools;
 use crate::translate::legacy_to_modern::LegacyToModern;
@@ -224,7 +225,7 @@ impl Server {
         let session = self.new_session(Arc::clone(&child), true, owner);
         let home: Weak<Session> = Arc::downgrade(&session);
         child.serve(home);
-        let opening = Opening(Some(child));
+        let opening = Opening::of(child);
         let line = self.handshake(session.child(), request, session.number()).await?;
         opening.done();
         Ok((session, line))
@@ -251,7 +252,7 @@ impl Server {
             Some(shared) => shared,
             None => {
                 let child = self.starter.start_soon(caller, false).await?;
-                let opening = Opening(Some(Arc::clone(&child)));
+                let opening = Opening::of(Arc::clone(&child));
                 let line = self.handshake(&child, request, 0).await?;
                 opening.done();
                 let message = Message::parse(line.into_bytes()).map_err(|_| OpenError::Abandoned)?;
@@ -273,8 +274,11 @@ impl Server {
         caller: Option<&Caller>,
         owner: CallerKey,
     ) -> Result<(Arc<Session>, String), OpenError> {
-        let found = probe(&self.starter, &self.eras, caller, true).await?;
-        let Some(server) = found else {
+        let mut probed = probe(&self.starter, &self.eras, caller, true).await?;
+        if let Probed::Silent(silent) = probed {
+            probed = silent.listen(self.limits.handshake_timeout).await;
+        }
+        let Probed::Modern(server) = probed else {
             let text = "the server speaks no version of the protocol that is known here";
             return Err(OpenError::Refused(reply::error(
                 request.id().map(Id::raw),
@@ -344,8 +348,30 @@ impl Server {
             self.make_room();
         }
         let key = self.isolation(caller);
-        let Some(server) = self.modern.child(&key, caller).await? else {
-            return self.translated.call(request, &key, caller).await;
+        let server = match self.modern.child(&key, caller).await? {
+            Found::Modern(server) => server,
+            Found::Legacy => return self.translated.call(request, &key, caller).await,
+            Found::Undecided(undecided) => {
+                let patience = self.limits.handshake_timeout;
+                let decided = undecided.decide(patience);
+                let translated = self.translated.call(request, &key, caller);
+                // Until one of the two processes has said something, the request has gone to neither.
+                let mut decided = pin!(decided);
+                let mut translated = pin!(translated);
+                tokio::select! {
+                    server = &mut decided => match server {
+                        Some(server) => server,
+                        None => return translated.await,
+                    },
+                    taken = &mut translated => match taken {
+                        Ok(answers) => {
+                            self.eras.presume(true);
+                            return Ok(answers);
+                        }
+                        Err(error) => decided.await.ok_or(error)?,
+                    },
+                }
+            }
         };
         let level = match request.request_meta() {
             Ok(said) => said.log_level.and_then(message::text_of),
@@ -470,6 +496,9 @@ impl Server {
         }
         self.translated.sweep();
         self.modern.sweep();
+        if self.translated.children().is_empty() {
+            self.eras.presume(false);
+        }
     }
 
     /// The shared processes in which no session is left.
@@ -520,23 +549,6 @@ impl Server {
         self.draining.store(true, Ordering::Relaxed);
         self.sessions.end_all(&End::Shutdown);
         self.starter.stop();
-    }
-}
-
-/// A process whose client does not know its session yet. If the client goes away, nobody ever will.
-struct Opening(Option<Arc<Child>>);
-
-impl Opening {
-    fn done(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Opening {
-    fn drop(&mut self) {
-        if let Some(child) = &self.0 {
-            child.close(End::HandshakeAbandoned);
-        }
     }
 }
 

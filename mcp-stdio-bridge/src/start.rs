@@ -286,3 +286,26 @@ impl Starter {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// A process that goes through its start. If whoever waits for it goes away, nobody ever will use it.
+#[derive(Debug)]
+pub(crate) struct Opening(Option<Arc<Child>>);
+
+impl Opening {
+    pub(crate) fn of(child: Arc<Child>) -> Self {
+        Self(Some(child))
+    }
+
+    /// It is used from now on.
+    pub(crate) fn done(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if let Some(child) = &self.0 {
+            child.close(End::HandshakeAbandoned);
+        }
+    }
+}

@@ -20,7 +20,7 @@ use crate::child::{Child, End, First, Home, Unanswered, Wants};
 use crate::era::{Eras, own};
 use crate::message::{self, Id, Key, Message, reply};
 use crate::modern::level_of;
-use crate::start::{OpenError, Starter};
+use crate::start::{OpenError, Opening, Starter};
 use crate::stream::{Frame, Pressure, Stream};
 use crate::versions::LEGACY;
 
@@ -264,6 +264,7 @@ impl Group {
         let child = self.starter.start_soon(caller, false).await?;
         let home: Weak<Self> = Arc::downgrade(self);
         child.serve(home);
+        let opening = Opening::of(Arc::clone(&child));
         let request = own(format!(
             r#"{{"jsonrpc":"2.0","id":0,"method":"initialize","params":{{"protocolVersion":"{}","capabilities":{},"clientInfo":{}}}}}"#,
             LEGACY[0], self.of.capabilities, self.of.client_info,
@@ -291,11 +292,9 @@ impl Group {
         };
         let initialized = own(line).outcome().unwrap_or("{}").into();
         child.tell(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#.to_owned());
+        opening.done();
         self.starter.succeeded();
         self.eras.set_legacy(true);
-        if self.eras.modern().is_none() {
-            self.eras.set_modern(false);
-        }
         Ok(Arc::new(Member {
             child,
             initialized,
