@@ -1,7 +1,7 @@
 //! A stdio server that does what the tests tell it.
 //!
-//! It answers `initialize`, and `tools/call` by the tool's name. What it has received it gives back as text, so that
-//! tests see the bytes that reached it.
+//! It answers `initialize`, and `tools/call` by the tool's name; with `modern` as its first argument it speaks MCP
+//! 2026-07-28 and nothing else. What it has received it gives back as text, so that tests see the bytes that reached it.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
@@ -17,6 +17,7 @@ fn main() {
             eprintln!("the settings are missing");
             exit(3);
         }
+        Some("slow-start") => std::thread::sleep(std::time::Duration::from_millis(700)),
         // As a grandchild: stays until it is killed.
         Some("stay") => stay(),
         _ => {}
@@ -51,15 +52,29 @@ struct Server {
     held: BTreeMap<String, Value>,
     /// What came that was no request.
     seen: Vec<String>,
+    /// The ids of the subscriptions.
+    listening: Vec<Value>,
+    /// Calls that wait for the client's answer, by the id of the question.
+    asking: BTreeMap<String, Value>,
 }
 
 impl Server {
     fn take(&mut self, mode: Option<&str>, line: &str, message: &Value) {
         let Some(id) = message.get("id").filter(|_| message.get("method").is_some()) else {
+            if let Some(call) = self.asking.remove(&message["id"].to_string()) {
+                answer(
+                    &call,
+                    &json!({ "told": message.get("result"), "failed": message.get("error") }),
+                );
+            }
             self.seen.push(line.to_owned());
             return;
         };
+        if matches!(mode, Some("modern" | "slow-start")) && self.take_modern(line, message, id) {
+            return;
+        }
         match message["method"].as_str().unwrap_or_default() {
+            "server/discover" => fail(id, -32601, "no such method"),
             "initialize" => match mode {
                 Some("silent") => {}
                 Some("refuse") => print(&json!({
@@ -69,13 +84,25 @@ impl Server {
                 _ => answer(
                     id,
                     &json!({
-                        "protocolVersion": "2025-06-18",
-                        "capabilities": { "tools": {} },
+                        "protocolVersion": message["params"]["protocolVersion"],
+                        "capabilities": {
+                            "tools": { "listChanged": true }, "logging": {}, "resources": { "subscribe": true }
+                        },
                         "serverInfo": { "name": "scripted", "version": "1" },
                         "line": line,
                     }),
                 ),
             },
+            "tools/list" => answer(
+                id,
+                &json!({ "tools": [{ "name": "marked", "inputSchema": {
+                    "type": "object", "properties": { "region": { "type": "string", "x-mcp-header": "Region" } }
+                } }] }),
+            ),
+            "resources/read" => print(&json!({
+                "jsonrpc": "2.0", "id": id,
+                "error": { "code": -32002, "message": "no such resource", "data": { "uri": message["params"]["uri"] } }
+            })),
             "tools/call" => {
                 let params = &message["params"];
                 let name = params["name"].as_str().unwrap_or_default();
@@ -83,6 +110,55 @@ impl Server {
             }
             _ => answer(id, &json!({ "line": line })),
         }
+    }
+
+    /// What is different in the modern era; `false` for what is not.
+    fn take_modern(&mut self, line: &str, message: &Value, id: &Value) -> bool {
+        const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+        let params = &message["params"];
+        if params["_meta"][VERSION] != "2026-07-28" {
+            print(&json!({ "jsonrpc": "2.0", "id": id, "error": {
+                "code": -32022, "message": "this server speaks 2026-07-28", "data": { "supported": ["2026-07-28"] }
+            } }));
+            return true;
+        }
+        match message["method"].as_str().unwrap_or_default() {
+            "server/discover" => answer(
+                id,
+                &json!({
+                    "resultType": "complete", "supportedVersions": ["2026-07-28"], "ttlMs": 0, "cacheScope": "private",
+                    "capabilities": { "tools": { "listChanged": true }, "resources": { "subscribe": true } },
+                    "_meta": { "io.modelcontextprotocol/serverInfo": { "name": "scripted", "version": "2" } },
+                }),
+            ),
+            "subscriptions/listen" => {
+                self.listening.push(id.clone());
+                print(&json!({
+                    "jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged", "params": {
+                        "_meta": { "io.modelcontextprotocol/subscriptionId": id },
+                        "notifications": params["notifications"],
+                    }
+                }));
+            }
+            "tools/call" if params["name"] == "ask" => {
+                if params["inputResponses"].is_object() {
+                    let told = &params["inputResponses"]["who"];
+                    answer(id, &json!({ "told": told, "state": params["requestState"] }));
+                } else {
+                    answer(
+                        id,
+                        &json!({
+                            "resultType": "input_required", "requestState": "of the server",
+                            "inputRequests": { "who": { "method": "elicitation/create", "params": { "message": "?" } } },
+                        }),
+                    );
+                }
+            }
+            "tools/list" | "tools/call" | "resources/read" => return false,
+            "hold" => answer(id, &json!({ "line": line })),
+            _ => fail(id, -32601, "no such method"),
+        }
+        true
     }
 
     fn call(&mut self, name: &str, arguments: &Value, line: &str, id: &Value, token: &Value) {
@@ -97,6 +173,36 @@ impl Server {
             }
             "directory" => answer(id, &json!({ "directory": std::env::current_dir().ok() })),
             "process" => answer(id, &json!({ "process": std::process::id() })),
+            // Answered with what the client answers.
+            "ask" => {
+                let question = json!(format!("question {id}"));
+                self.asking.insert(question.to_string(), id.clone());
+                let method = arguments["method"].as_str().unwrap_or("elicitation/create");
+                print(&json!({ "jsonrpc": "2.0", "id": question, "method": method, "params": { "message": "?" } }));
+            }
+            // Something has changed; the answer comes first, so that no call is there to hear of it.
+            "change" => {
+                answer(id, &json!({}));
+                let method = "notifications/tools/list_changed";
+                if self.listening.is_empty() {
+                    print(&json!({ "jsonrpc": "2.0", "method": method }));
+                }
+                for subscription in &self.listening {
+                    let about = json!({ "io.modelcontextprotocol/subscriptionId": subscription });
+                    print(&json!({ "jsonrpc": "2.0", "method": method, "params": { "_meta": about } }));
+                }
+            }
+            "update" => {
+                answer(id, &json!({}));
+                let params = json!({ "uri": arguments["uri"] });
+                print(&json!({ "jsonrpc": "2.0", "method": "notifications/resources/updated", "params": params }));
+            }
+            "log" => {
+                let params = json!({ "level": arguments["level"], "data": "d" });
+                print(&json!({ "jsonrpc": "2.0", "method": "notifications/message", "params": params }));
+                answer(id, &json!({}));
+            }
+            "marked" => answer(id, &json!({ "region": arguments["region"] })),
             // Held until `release` names it.
             "hold" => {
                 self.held
@@ -148,13 +254,17 @@ impl Server {
                 );
             }
             "crash" => exit(i32::try_from(number("code")).unwrap_or(1)),
-            _ => print(&json!({ "jsonrpc": "2.0", "id": id, "error": { "code": -32602, "message": "no such tool" } })),
+            _ => fail(id, -32602, "no such tool"),
         }
     }
 }
 
 fn answer(id: &Value, result: &Value) {
     print(&json!({ "jsonrpc": "2.0", "id": id, "result": result }));
+}
+
+fn fail(id: &Value, code: i32, message: &str) {
+    print(&json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": message } }));
 }
 
 fn print(message: &Value) {

@@ -2,11 +2,17 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod callers;
 mod environment;
 mod front;
+mod interleavings;
 mod messages;
+mod modern;
 #[cfg(all(unix, feature = "cli"))]
 mod program;
+mod servers;
 mod sessions;
+mod shared;
 mod streams;
 mod support;
+mod translation;

@@ -172,3 +172,39 @@ fn help_teaches_by_example() {
         assert!(text.contains(part), "{part}");
     }
 }
+
+#[test]
+fn a_bridge_that_is_killed_leaves_no_server_however_stubborn() {
+    let mut running = Running::start(|_| (), &["ignore-eof"]);
+    let session = running.open();
+    let process = running.result(&session, "process")["process"].take();
+    let grandchild = running.result(&session, "grandchild")["process"].take();
+    assert!(runs(&process) && runs(&grandchild));
+    running.signal(Signal::SIGKILL);
+    running.child.wait().unwrap();
+    crate::support::await_end(&process);
+    crate::support::await_end(&grandchild);
+}
+
+#[test]
+fn a_server_has_the_limits_that_are_set_for_it() {
+    let script = r#"read -r line; printf '{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-06-18","files":%s}}\n' "$(ulimit -n)"; cat >/dev/null"#;
+    let mut command = Command::new(PROGRAM);
+    command.args(["--port", "0", "--limit-files", "123", "--", "sh", "-c", script]);
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    stderr.read_line(&mut line).unwrap();
+    let address = line
+        .trim()
+        .split("http://")
+        .nth(1)
+        .and_then(|rest| rest.strip_suffix("/mcp"));
+    let running = Running {
+        address: address.unwrap().to_owned(),
+        child,
+        stderr,
+    };
+    let (_, answer) = running.post(None, INITIALIZE);
+    assert_eq!(answer["result"]["files"], 123);
+}

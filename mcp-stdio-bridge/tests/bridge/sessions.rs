@@ -281,3 +281,56 @@ fn a_runtime_that_goes_down_leaves_no_process() {
     await_end(&process["process"]);
     await_end(&grandchild["process"]);
 }
+
+#[tokio::test]
+async fn a_server_that_fails_to_start_is_left_alone_for_a_while() {
+    let bridge = Bridge::builder(scripted(&["exit-at-start"]))
+        .tell_stderr(true)
+        .build()
+        .unwrap();
+    let client = Client::new(&bridge);
+    let failed = client.post(INITIALIZE).await.json().await;
+    let stderr = &failed["error"]["data"]["stderr"];
+    assert!(stderr.as_str().unwrap().contains("settings are missing"), "{failed}");
+    let refused = client.post(INITIALIZE).await;
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(refused.headers["retry-after"], "1");
+    let ready = http::Request::get("/ready").body(axum::body::Body::empty()).unwrap();
+    let ready = client.send(ready).await;
+    assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(ready.json().await, json!({ "status": "failing" }));
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_millis(600)).await;
+    tokio::time::resume();
+    assert_eq!(client.post(INITIALIZE).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_spare_is_a_process_as_good_as_any() {
+    let bridge = builder().spares(1).build().unwrap();
+    let (first, second) = (Client::open(&bridge).await, Client::open(&bridge).await);
+    assert_ne!(
+        first.result("process", &json!({})).await,
+        second.result("process", &json!({})).await
+    );
+    bridge.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_shutdown_lets_calls_in_flight_finish() {
+    let bridge = builder().drain_timeout(Duration::from_secs(30)).build().unwrap();
+    let client = Client::open(&bridge).await;
+    let held = json!({ "as": "a" });
+    let mut call = Box::pin(client.call("1", "hold", &held));
+    assert!((&mut call).now_or_never().is_none());
+    let ending = tokio::spawn({
+        let bridge = bridge.clone();
+        async move { bridge.shutdown().await }
+    });
+    while Client::new(&bridge).post(INITIALIZE).await.status != StatusCode::SERVICE_UNAVAILABLE {
+        tokio::task::yield_now().await;
+    }
+    client.result("release", &held).await;
+    assert_eq!(call.await.json().await["result"]["released"], "a");
+    ending.await.unwrap();
+}

@@ -258,3 +258,98 @@ async fn a_client_that_does_not_read_is_cut_off_and_can_come_back() {
     let mut resumed = client.resume(&unread.last_event.unwrap()).await;
     assert_eq!(resumed.event().await.unwrap(), LOG);
 }
+
+/// A client of MCP 2025-11-25.
+async fn newest(bridge: &mcp_stdio_bridge::Bridge) -> Client {
+    Client::open_with(bridge, &crate::support::INITIALIZE.replace("2025-06-18", "2025-11-25")).await
+}
+
+#[tokio::test]
+async fn a_stream_begins_with_an_event_to_resume_from_where_the_version_has_that() {
+    let bridge = builder().build().unwrap();
+    for (client, primed) in [(newest(&bridge).await, true), (Client::open(&bridge).await, false)] {
+        let mut answer = client.call("1", "write", &lines(&[LOG, ANSWER])).await;
+        assert_eq!(answer.event().await.unwrap(), LOG);
+        assert_eq!(answer.retry.is_some(), primed);
+        // The message has an id of its own either way.
+        assert!(answer.last_event.as_deref().is_some_and(|id| id.ends_with("-1")));
+    }
+}
+
+#[tokio::test]
+async fn a_call_whose_connection_breaks_can_be_gone_on_with() {
+    let bridge = builder().build().unwrap();
+    let client = newest(&bridge).await;
+    let mut answer = client.call("7", "write", &lines(&[LOG])).await;
+    assert_eq!(answer.event().await.unwrap(), LOG);
+    let seen = answer.last_event.clone().unwrap();
+    drop(answer);
+    // The call is the second on the pipe; its answer comes while nobody reads.
+    let late = ANSWER.replace("$ID", "2");
+    client
+        .call("8", "write", &lines(&[LOG, &late, ANSWER]))
+        .await
+        .text()
+        .await;
+    let mut resumed = client.resume(&seen).await;
+    assert_eq!(resumed.message().await["id"], 7);
+    assert_eq!(resumed.event().await, None);
+    for unknown in ["99-1", "x", ""] {
+        assert_eq!(
+            client.resume(unknown).await.status,
+            StatusCode::BAD_REQUEST,
+            "{unknown}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_event_stream_is_gone_on_with_where_it_broke() {
+    let bridge = builder().build().unwrap();
+    let client = newest(&bridge).await;
+    let mut events = client.get().await;
+    client
+        .call("1", "write", &lines(&[ANSWER, LOG, ASK]))
+        .await
+        .json()
+        .await;
+    assert_eq!(events.event().await.unwrap(), LOG);
+    let seen = events.last_event.clone().unwrap();
+    drop(events);
+    let mut resumed = client.resume(&seen).await;
+    assert_eq!(resumed.event().await.unwrap(), ASK);
+}
+
+#[tokio::test]
+async fn an_answer_that_takes_its_time_comes_as_a_stream() {
+    let bridge = builder()
+        .stream_after(std::time::Duration::from_millis(20))
+        .build()
+        .unwrap();
+    let client = Client::open(&bridge).await;
+    let held = json!({ "as": "a" });
+    let mut answer = client.call("1", "hold", &held).await;
+    assert_eq!(answer.content_type(), "text/event-stream");
+    client.result("release", &held).await;
+    assert_eq!(answer.message().await["result"]["released"], "a");
+}
+
+#[tokio::test]
+async fn several_messages_at_once_are_for_the_version_that_has_them() {
+    let bridge = builder().build().unwrap();
+    let initialize = crate::support::INITIALIZE.replace("2025-06-18", "2025-03-26");
+    let client = Client::open_with(&bridge, &initialize).await;
+    let batch = r#"[{"jsonrpc":"2.0","id":"a","method":"x/y"},{"jsonrpc":"2.0","method":"notifications/x"},{"jsonrpc":"2.0","id":"b","method":"x/z"}]"#;
+    let mut answer = client.post(batch).await;
+    let mut ids = vec![
+        answer.message().await["id"].clone(),
+        answer.message().await["id"].clone(),
+    ];
+    ids.sort_by_key(Value::to_string);
+    assert_eq!(ids, [json!("a"), json!("b")]);
+    assert_eq!(answer.event().await, None);
+    let notifications = r#"[{"jsonrpc":"2.0","method":"notifications/x"}]"#;
+    assert_eq!(client.post(notifications).await.status, StatusCode::ACCEPTED);
+    let initialize = format!("[{initialize}]");
+    assert_eq!(client.post(initialize).await.status, StatusCode::BAD_REQUEST);
+}

@@ -87,8 +87,13 @@ impl Client {
 
     /// A client that has gone through the handshake.
     pub(crate) async fn open(bridge: &Bridge) -> Self {
+        Self::open_with(bridge, INITIALIZE).await
+    }
+
+    /// The same with an `initialize` of its own.
+    pub(crate) async fn open_with(bridge: &Bridge, initialize: &str) -> Self {
         let mut client = Self::new(bridge);
-        let answer = client.post(INITIALIZE).await;
+        let answer = client.post(initialize.to_owned()).await;
         assert_eq!(answer.status, StatusCode::OK);
         client.session = Some(answer.headers["mcp-session-id"].to_str().unwrap().to_owned());
         let initialized = client
@@ -141,6 +146,93 @@ impl Client {
     /// Calls a tool that answers with a result.
     pub(crate) async fn result(&self, tool: &str, arguments: &Value) -> Value {
         let mut message = self.call("1", tool, arguments).await.json().await;
+        assert_eq!(message["error"], Value::Null);
+        message["result"].take()
+    }
+}
+
+/// A client of MCP 2026-07-28.
+#[derive(Clone)]
+pub(crate) struct Modern {
+    pub(crate) router: Router,
+    /// Raw.
+    pub(crate) capabilities: String,
+    pub(crate) caller: Option<mcp_stdio_bridge::Caller>,
+}
+
+impl Modern {
+    pub(crate) fn new(bridge: &Bridge) -> Self {
+        Self {
+            router: bridge.router(),
+            capabilities: "{}".to_owned(),
+            caller: None,
+        }
+    }
+
+    /// A client that can be asked everything.
+    pub(crate) fn capable(bridge: &Bridge) -> Self {
+        Self {
+            capabilities: r#"{"elicitation":{},"sampling":{},"roots":{}}"#.to_owned(),
+            ..Self::new(bridge)
+        }
+    }
+
+    /// The members of every request's `_meta`.
+    pub(crate) fn meta(&self) -> String {
+        format!(
+            r#""io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{{"name":"test","version":"1"}},"io.modelcontextprotocol/clientCapabilities":{}"#,
+            self.capabilities
+        )
+    }
+
+    /// A request with the headers that go with it.
+    pub(crate) fn request(&self, method: &str, name: Option<&str>, body: impl Into<Body>) -> Request<Body> {
+        let mut request = request(Method::POST, "/mcp", body);
+        let headers = request.headers_mut();
+        headers.insert("mcp-protocol-version", "2026-07-28".parse().unwrap());
+        headers.insert("mcp-method", method.parse().unwrap());
+        if let Some(name) = name {
+            headers.insert("mcp-name", name.parse().unwrap());
+        }
+        if let Some(caller) = &self.caller {
+            request.extensions_mut().insert(caller.clone());
+        }
+        request
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let client = Client {
+            router: self.router.clone(),
+            session: None,
+        };
+        client.send(request).await
+    }
+
+    /// A request with these raw members of `params`.
+    pub(crate) async fn ask(&self, method: &str, params: &str) -> Answer {
+        let comma = if params.is_empty() { "" } else { "," };
+        let text = format!(
+            r#"{{"jsonrpc":"2.0","id":"mine","method":"{method}","params":{{"_meta":{{{}}}{comma}{params}}}}}"#,
+            self.meta()
+        );
+        self.send(self.request(method, None, text)).await
+    }
+
+    /// A tool call with these further raw members of `params`.
+    pub(crate) async fn call_with(&self, tool: &str, arguments: &Value, more: &str) -> Answer {
+        let text = format!(
+            r#"{{"jsonrpc":"2.0","id":"mine","method":"tools/call","params":{{"_meta":{{{}}},"name":"{tool}","arguments":{arguments}{more}}}}}"#,
+            self.meta()
+        );
+        self.send(self.request("tools/call", Some(tool), text)).await
+    }
+
+    pub(crate) async fn call(&self, tool: &str, arguments: &Value) -> Answer {
+        self.call_with(tool, arguments, "").await
+    }
+
+    pub(crate) async fn result(&self, tool: &str, arguments: &Value) -> Value {
+        let mut message = self.call(tool, arguments).await.json().await;
         assert_eq!(message["error"], Value::Null);
         message["result"].take()
     }
