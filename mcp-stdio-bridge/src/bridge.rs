@@ -10,6 +10,7 @@ use crate::command::Command;
 use crate::config::{ConfigError, Limits, Share};
 use crate::events::{EventStore, MemoryEvents};
 use crate::front::guard::{Guard, Hosts, Origins};
+use crate::front::pair::Pair;
 use crate::front::{self, Front};
 use crate::server::{Configuration, Readiness, Server};
 
@@ -40,6 +41,7 @@ impl Bridge {
             caller_header: None,
             caller_meta: None,
             store: None,
+            http_sse: false,
             path: "/mcp".to_owned(),
             hosts: Hosts::default(),
             origins: Origins::default(),
@@ -106,6 +108,7 @@ pub struct Builder {
     caller_header: Option<String>,
     caller_meta: Option<String>,
     store: Option<Arc<dyn EventStore>>,
+    http_sse: bool,
     path: String,
     hosts: Hosts,
     origins: Origins,
@@ -143,6 +146,13 @@ impl Builder {
     /// Where events are kept for clients whose connection breaks; default [`MemoryEvents`].
     pub fn event_store(mut self, store: impl EventStore + 'static) -> Self {
         self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// Serves the two endpoints of MCP 2024-11-05 as well, `/sse` and `/message`; default no. For clients that know
+    /// nothing newer.
+    pub fn http_sse(mut self, wanted: bool) -> Self {
+        self.http_sse = wanted;
         self
     }
 
@@ -277,6 +287,7 @@ impl Builder {
             caller_header,
             caller_meta,
             store,
+            http_sse,
             path,
             hosts,
             origins,
@@ -316,6 +327,7 @@ impl Builder {
                 guard,
                 server,
                 caller_header,
+                pair: http_sse.then(Pair::default),
             }),
             path: path.into(),
         })

@@ -67,6 +67,10 @@ pub(crate) struct Options {
     #[arg(long, env = "MCP_ALLOWED_ORIGINS", value_delimiter = ',', value_name = "ORIGIN")]
     allowed_origin: Vec<String>,
 
+    /// Serve the two endpoints of MCP 2024-11-05 as well, /sse and /message
+    #[arg(long, env = "MCP_HTTP_SSE", value_parser = FalseyValueParser::new())]
+    http_sse: bool,
+
     /// Which clients share a server process
     #[arg(long, env = "MCP_SHARE", value_enum, default_value_t = Sharing::PerSession)]
     share: Sharing,
@@ -314,6 +318,7 @@ impl Options {
             } else {
                 Origins::list(named(&self.allowed_origin))
             })
+            .http_sse(self.http_sse)
             .share(self.share.into())
             .max_body(self.max_body)
             .max_line(self.max_line)

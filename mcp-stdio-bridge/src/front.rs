@@ -12,19 +12,21 @@ mod headers;
 mod legacy;
 mod mirror;
 mod modern;
+pub(crate) mod pair;
 mod refusal;
 mod sse;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{OriginalUri, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use futures_util::StreamExt as _;
-use http::{HeaderName, Method, StatusCode, header};
+use http::{HeaderName, Method, StatusCode, Uri, header};
 
 use self::guard::Guard;
+use self::pair::Pair;
 use self::refusal::{Refused, json};
 use crate::caller::Caller;
 use crate::message::{Body, Kind, Message};
@@ -38,6 +40,8 @@ pub(crate) struct Front {
     pub(crate) server: Arc<Server>,
     /// The header that names the caller, where one is trusted to.
     pub(crate) caller_header: Option<HeaderName>,
+    /// The endpoints of 2024-11-05, where they are wanted.
+    pub(crate) pair: Option<Pair>,
 }
 
 impl Drop for Front {
@@ -59,7 +63,50 @@ pub(crate) fn router(front: Arc<Front>, path: &str) -> Router {
     } else {
         router.route(path, any(endpoint))
     };
+    let router = if front.pair.is_some() {
+        router
+            .route("/sse", get(old_stream))
+            .route("/message", axum::routing::post(old_message))
+    } else {
+        router
+    };
     router.with_state(front)
+}
+
+async fn old_stream(State(front): State<Arc<Front>>, OriginalUri(uri): OriginalUri, request: Request) -> Response {
+    serve_old_stream(&front, &uri, &request).unwrap_or_else(IntoResponse::into_response)
+}
+
+/// The stream of 2024-11-05.
+pub(crate) fn serve_old_stream(
+    front: &Arc<Front>,
+    uri: &Uri,
+    request: &Request,
+) -> Result<Response, impl IntoResponse + use<>> {
+    front.guard.check(request.uri(), request.headers())?;
+    let pair = front.pair.as_ref().ok_or(Refused::Method)?;
+    pair::get(front, pair, uri, request.headers(), caller(front, request).as_ref())
+}
+
+async fn old_message(State(front): State<Arc<Front>>, request: Request) -> Response {
+    serve_old_message(&front, request).await
+}
+
+/// A message of 2024-11-05.
+pub(crate) async fn serve_old_message(front: &Front, request: Request) -> Response {
+    let taken = async {
+        front.guard.check(request.uri(), request.headers())?;
+        let pair = front.pair.as_ref().ok_or(Refused::Method)?;
+        headers::check_content_type(request.headers())?;
+        let caller = caller(front, &request);
+        let (parts, body) = request.into_parts();
+        let body = read(front.server.limits().max_body, &parts.headers, body).await?;
+        let message = Message::parse(body).map_err(|reason| Refused::Malformed(None, reason))?;
+        let malformed = |reason| Refused::Malformed(message.id().cloned(), reason);
+        message.check_params().map_err(malformed)?;
+        pair::post(front, pair, parts.uri.query(), &message, caller.as_ref()).await
+    };
+    taken.await.unwrap_or_else(IntoResponse::into_response)
 }
 
 async fn endpoint(State(front): State<Arc<Front>>, request: Request) -> Response {

@@ -415,6 +415,13 @@ async fn route(State(servers): State<Servers>, request: Request) -> Response {
                 return front::serve(bridge.front(), request).await;
             }
             match rest {
+                "sse" if asked => {
+                    let uri = request.uri().clone();
+                    front::serve_old_stream(bridge.front(), &uri, &request).unwrap_or_else(IntoResponse::into_response)
+                }
+                "message" if *request.method() == Method::POST => {
+                    front::serve_old_message(bridge.front(), request).await
+                }
                 "health" | "ready" if asked => {
                     let readiness = bridge.readiness();
                     let alive = rest == "health" && readiness != Readiness::Stopping;

@@ -17,13 +17,19 @@ const EVENTS: &str = "text/event-stream";
 /// A client has to accept both kinds of answer, JSON and an event stream. `*/*` and `application/*` count, and so
 /// does the absence of `Accept`, which by HTTP's own rules means anything.
 pub(super) fn check_post(headers: &HeaderMap) -> Result<(), Refused> {
+    check_content_type(headers)?;
+    if headers.contains_key(header::ACCEPT) && !(accepts(headers, JSON) && accepts(headers, EVENTS)) {
+        return Err(Refused::Accept("application/json and text/event-stream"));
+    }
+    Ok(())
+}
+
+/// The body has to be JSON: what a page can send without asking is not.
+pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), Refused> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let essence = content_type.and_then(|value| value.split(';').next()).map(str::trim);
     if !essence.is_some_and(|essence| essence.eq_ignore_ascii_case(JSON)) {
         return Err(Refused::ContentType);
-    }
-    if headers.contains_key(header::ACCEPT) && !(accepts(headers, JSON) && accepts(headers, EVENTS)) {
-        return Err(Refused::Accept("application/json and text/event-stream"));
     }
     Ok(())
 }

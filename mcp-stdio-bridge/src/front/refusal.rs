@@ -47,6 +47,8 @@ pub(super) enum Refused {
     Initialized(Option<Id>),
     #[error("Last-Event-ID names no event of this session that can be gone on from")]
     Event,
+    #[error("too many streams wait for their clients to begin; try again later")]
+    Waiting,
     #[error("{1}")]
     Session(Option<Id>, Refusal),
     #[error("{1}")]
@@ -99,7 +101,9 @@ impl Refused {
             Self::UnknownSession(_) | Self::Session(_, Refusal::Gone) | Self::Modern(_, Wrong::Removed(_)) => {
                 StatusCode::NOT_FOUND
             }
-            Self::Session(_, Refusal::Busy) | Self::Modern(_, Wrong::Busy(_)) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Waiting | Self::Session(_, Refusal::Busy) | Self::Modern(_, Wrong::Busy(_)) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Open(_, error) => match error {
                 OpenError::Full(_) | OpenError::Processes(_) | OpenError::Stopping | OpenError::BackingOff { .. } => {
                     StatusCode::SERVICE_UNAVAILABLE
@@ -127,7 +131,7 @@ impl Refused {
         match self {
             Self::Malformed(_, reason) => reason.code(),
             Self::UnknownSession(_) | Self::Session(_, Refusal::Gone) => reply::SESSION_NOT_FOUND,
-            Self::Session(_, Refusal::Busy) => reply::OVERLOADED,
+            Self::Waiting | Self::Session(_, Refusal::Busy) => reply::OVERLOADED,
             Self::Open(_, error) => match error {
                 OpenError::Full(_) | OpenError::Processes(_) | OpenError::Stopping | OpenError::BackingOff { .. } => {
                     reply::OVERLOADED

@@ -16,6 +16,7 @@ use futures_util::Stream;
 use http::{HeaderName, HeaderValue, header};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::pair::Connected;
 use crate::child::Answers;
 use crate::session::{Listening, Open};
 use crate::stream::Numbered;
@@ -33,6 +34,8 @@ pub(super) enum Source {
     Answers(Answers, Option<u64>),
     /// A session's own stream, or one that is resumed.
     Listening(Listening),
+    /// Everything for a client of 2024-11-05.
+    Pair(Connected),
     /// The answers to the requests of a batch.
     Batch(Vec<Answers>),
 }
@@ -51,6 +54,9 @@ pub(super) fn stream(source: Source, open: Option<Open>, priming: bool) -> Respo
         if let Some((stream, number)) = at {
             let _ = write!(preface, "id: {stream}-{number}\nretry: {RETRY}\ndata: \n\n");
         }
+    }
+    if let Source::Pair(connected) = &source {
+        let _ = write!(preface, "event: endpoint\ndata: {}\n\n", connected.endpoint);
     }
     if let Source::Listening(listening) = &source {
         for (number, line) in &listening.missed {
@@ -106,6 +112,10 @@ impl Events {
                     .poll_next(context)
                     .map(|next| next.map(|next| (Some(stream), next)))
             }
+            Source::Pair(connected) => connected
+                .reader
+                .poll_next(context)
+                .map(|next| next.map(|next| (None, next))),
             Source::Batch(all) => {
                 let mut index = 0;
                 while index < all.len() {

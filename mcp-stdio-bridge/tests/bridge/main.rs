@@ -5,6 +5,7 @@
 mod callers;
 mod environment;
 mod front;
+mod http_sse;
 mod interleavings;
 mod messages;
 mod modern;
