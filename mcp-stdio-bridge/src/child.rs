@@ -54,6 +54,11 @@ pub(crate) trait Home: Send + Sync {
     /// A notification that is neither progress nor a cancellation.
     fn notify(&self, child: &Arc<Child>, message: &Message, method: &str) -> Pressure;
 
+    /// Progress of something that goes on in a session after its answer.
+    fn progress(&self, child: &Arc<Child>, message: &Message, _session: u64) -> Pressure {
+        self.notify(child, message, "notifications/progress")
+    }
+
     /// A request of the server. The error is what the server gets for an answer.
     fn ask(&self, child: &Arc<Child>, message: &Message, id: &Id, method: &str) -> Result<Pressure, Unanswered>;
 
@@ -346,7 +351,7 @@ impl Child {
     }
 
     /// Ends the process: what is in flight fails at once, the process ends in its own time. The first reason counts.
-    pub(crate) fn close(self: &Arc<Self>, end: End) {
+    pub(crate) fn close(self: &Arc<Self>, end: &End) {
         let first = {
             let mut state = self.lock();
             let first = state.end.is_none();
@@ -359,7 +364,7 @@ impl Child {
         };
         self.closing.cancel();
         if first && let Some(home) = self.home() {
-            home.ended(self, &end);
+            home.ended(self, end);
         }
     }
 

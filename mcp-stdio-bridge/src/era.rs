@@ -199,7 +199,7 @@ impl Drop for Silent {
     fn drop(&mut self) {
         // One that has answered has another owner.
         if self.answers.is_some() || self.eras.modern() != Some(true) {
-            self.child.close(End::HandshakeRefused);
+            self.child.close(&End::HandshakeRefused);
         }
     }
 }

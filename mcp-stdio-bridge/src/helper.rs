@@ -6,11 +6,8 @@
 //! special name; a program that holds the library has to be ready for that:
 //!
 //! ```no_run
-//! fn main() {
-//!     // Before all else: it does not return where the program was started as a helper.
-//!     mcp_stdio_bridge::helper::run();
-//!     // …
-//! }
+//! // The first line of `main`: it does not return where the program was started as a helper.
+//! mcp_stdio_bridge::helper::run();
 //! ```
 //!
 //! `mcp-stdio-bridge` itself does so. Without it, servers end with a killed bridge if they end at the end of their
@@ -99,9 +96,9 @@ pub fn run() {
 mod system {
     use std::collections::BTreeSet;
     use std::ffi::OsString;
-    use std::io::{BufRead, Write};
+    use std::io::{BufRead, PipeWriter, Write};
     use std::os::unix::process::CommandExt;
-    use std::process::{ChildStdin, Command, Stdio, exit};
+    use std::process::{Command, Stdio, exit};
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::{Mutex, PoisonError};
     use std::time::Duration;
@@ -196,13 +193,20 @@ mod system {
         exit(0);
     }
 
-    /// The helper that watches over the bridge, from the bridge's side. One serves the whole program.
+    /// A group that is watched over.
     #[derive(Debug)]
     pub(crate) struct Watch {
         group: Pid,
     }
 
-    static WATCHER: Mutex<Option<ChildStdin>> = Mutex::new(None);
+    /// The helper that watches, from the bridge's side. One serves the whole program, for as long as there is something
+    /// to watch over.
+    struct Watcher {
+        pipe: PipeWriter,
+        groups: usize,
+    }
+
+    static WATCHER: Mutex<Option<Watcher>> = Mutex::new(None);
 
     impl Watch {
         /// Has a group ended if the bridge dies before this is dropped.
@@ -210,39 +214,47 @@ mod system {
             if !is_ready() {
                 return None;
             }
-            tell(&format!("+{group}\n")).then_some(Self { group })
+            let mut watcher = WATCHER.lock().unwrap_or_else(PoisonError::into_inner);
+            if watcher.is_none() {
+                *watcher = start();
+            }
+            let running = watcher.as_mut()?;
+            if writeln!(running.pipe, "+{group}").is_err() {
+                // Somebody has killed it; the next group gets another.
+                *watcher = None;
+                return None;
+            }
+            running.groups += 1;
+            Some(Self { group })
         }
     }
 
     impl Drop for Watch {
         fn drop(&mut self) {
-            tell(&format!("-{}\n", self.group));
+            let mut watcher = WATCHER.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(running) = watcher.as_mut() else { return };
+            running.groups = running.groups.saturating_sub(1);
+            if running.groups == 0 || writeln!(running.pipe, "-{}", self.group).is_err() {
+                // It has nothing to do any more, and ends without doing anything.
+                let _ = writeln!(running.pipe, "-{}", self.group);
+                *watcher = None;
+            }
         }
     }
 
-    fn tell(line: &str) -> bool {
-        let mut watcher = WATCHER.lock().unwrap_or_else(PoisonError::into_inner);
-        // A pipe that is broken is a watcher that somebody has killed: another one takes its place.
-        if let Some(pipe) = watcher.as_mut()
-            && pipe.write_all(line.as_bytes()).is_ok()
-        {
-            return true;
-        }
-        *watcher = start();
-        let told = watcher.as_mut().map(|pipe| pipe.write_all(line.as_bytes()));
-        matches!(told, Some(Ok(())))
-    }
-
-    fn start() -> Option<ChildStdin> {
-        let mut command = Command::new(std::env::current_exe().ok()?);
-        // In a group of its own, so that what the terminal sends the bridge does not end it.
-        command.arg(WATCH).env_clear().process_group(0);
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        match command.spawn() {
-            Ok(mut child) => child.stdin.take(),
+    fn start() -> Option<Watcher> {
+        let started = || {
+            let (theirs, ours) = std::io::pipe()?;
+            // Of the runtime's kind, since the runtime takes the status of those that nobody waits for.
+            let mut command = tokio::process::Command::new(std::env::current_exe()?);
+            // In a group of its own, so that what the terminal sends the bridge does not end it.
+            command.arg(WATCH).env_clear().process_group(0);
+            command.stdin(theirs).stdout(Stdio::null()).stderr(Stdio::null());
+            drop(command.spawn()?);
+            Ok::<_, std::io::Error>(Watcher { pipe: ours, groups: 0 })
+        };
+        match started() {
+            Ok(watcher) => Some(watcher),
             Err(error) => {
                 tracing::warn!(%error, "nothing watches over the servers if this program is killed");
                 None

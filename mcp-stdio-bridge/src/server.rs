@@ -248,18 +248,17 @@ impl Server {
         };
         let mut place = place.lock().await;
         let current = place.as_ref().filter(|shared| shared.child().is_open()).cloned();
-        let shared = match current {
-            Some(shared) => shared,
-            None => {
-                let child = self.starter.start_soon(caller, false).await?;
-                let opening = Opening::of(Arc::clone(&child));
-                let line = self.handshake(&child, request, 0).await?;
-                opening.done();
-                let message = Message::parse(line.into_bytes()).map_err(|_| OpenError::Abandoned)?;
-                let shared = Shared::new(child, message.outcome().unwrap_or("{}").into());
-                *place = Some(Arc::clone(&shared));
-                shared
-            }
+        let shared = if let Some(shared) = current {
+            shared
+        } else {
+            let child = self.starter.start_soon(caller, false).await?;
+            let opening = Opening::of(Arc::clone(&child));
+            let line = self.handshake(&child, request, 0).await?;
+            opening.done();
+            let message = Message::parse(line.into_bytes()).map_err(|_| OpenError::Abandoned)?;
+            let shared = Shared::new(child, message.outcome().unwrap_or("{}").into());
+            *place = Some(Arc::clone(&shared));
+            shared
         };
         let session = self.new_session(Arc::clone(shared.child()), false, owner);
         shared.join(&session);
@@ -327,7 +326,7 @@ impl Server {
         };
         self.starter.succeeded();
         if error.is_some() {
-            child.close(End::HandshakeRefused);
+            child.close(&End::HandshakeRefused);
             return Err(OpenError::Refused(line));
         }
         self.eras.set_legacy(true);
@@ -450,7 +449,7 @@ impl Server {
         let unused = self.translated.unused().into_iter().chain(self.modern.children());
         let oldest = unused.filter_map(|child| idle(&child)).min_by_key(|(since, _)| *since);
         let Some((_, child)) = oldest else { return false };
-        child.close(End::Evicted);
+        child.close(&End::Evicted);
         true
     }
 
@@ -490,7 +489,7 @@ impl Server {
                 .chain(shared);
             for child in unused {
                 if child.idle_since().is_some_and(|since| since + limit <= now) {
-                    child.close(End::Idle);
+                    child.close(&End::Idle);
                 }
             }
         }
@@ -558,6 +557,7 @@ fn version_of(line: &str) -> Version {
         return Version::default();
     };
     let [version] = message.members(message.outcome().unwrap_or_default(), ["protocolVersion"]);
-    let version = version.and_then(|version| message::text_of(message.text(&version)).map(|text| text.into_owned()));
+    let version =
+        version.and_then(|version| message::text_of(message.text(&version)).map(std::borrow::Cow::into_owned));
     version.map_or_else(Version::default, |version| Version::named(&version))
 }

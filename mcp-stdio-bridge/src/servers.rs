@@ -119,11 +119,11 @@ struct Said {
     #[serde(default)]
     args: Vec<String>,
     #[serde(default)]
-    env: BTreeMap<String, Option<Text>>,
+    env: BTreeMap<String, Option<Setting>>,
     cwd: Option<String>,
     #[serde(default)]
     pass_env: Vec<String>,
-    share: Option<Shared>,
+    share: Option<Sharing>,
     spares: Option<usize>,
     max_sessions: Option<usize>,
     idle_timeout: Option<u64>,
@@ -132,7 +132,7 @@ struct Said {
 /// A value of the environment. People write numbers and truths without quotes.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Text {
+enum Setting {
     Text(String),
     Number(serde_json::Number),
     Truth(bool),
@@ -140,7 +140,7 @@ enum Text {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Shared {
+enum Sharing {
     PerSession,
     PerUser,
     Shared,
@@ -280,13 +280,13 @@ impl Servers {
         }
         for (name, value) in &said.env {
             let value = match value {
-                Some(Text::Text(text)) if names_caller(text) => {
+                Some(Setting::Text(text)) if names_caller(text) => {
                     command = command.caller_env(name, text)?;
                     continue;
                 }
-                Some(Text::Text(text)) => expand(text, variable)?,
-                Some(Text::Number(number)) => number.to_string(),
-                Some(Text::Truth(truth)) => truth.to_string(),
+                Some(Setting::Text(text)) => expand(text, variable)?,
+                Some(Setting::Number(number)) => number.to_string(),
+                Some(Setting::Truth(truth)) => truth.to_string(),
                 // As VS Code has it: the variable is not to be there.
                 None => continue,
             };
@@ -301,9 +301,9 @@ impl Servers {
         let mut builder = (self.0.configure)(name, command).name(name);
         if let Some(share) = said.share {
             builder = builder.share(match share {
-                Shared::PerSession => Share::PerSession,
-                Shared::PerUser => Share::PerUser,
-                Shared::Shared => Share::Shared,
+                Sharing::PerSession => Share::PerSession,
+                Sharing::PerUser => Share::PerUser,
+                Sharing::Shared => Share::Shared,
             });
         }
         if let Some(spares) = said.spares {
@@ -325,17 +325,9 @@ impl Servers {
         let mut all = true;
         let mut each = serde_json::Map::new();
         for (name, entry) in &*self.read() {
-            let word = match &entry.bridge {
-                Ok(bridge) => {
-                    let readiness = bridge.readiness();
-                    all &= readiness == Readiness::Ready;
-                    front::word(readiness)
-                }
-                Err(_) => {
-                    all = false;
-                    "misconfigured"
-                }
-            };
+            let readiness = entry.bridge.as_ref().ok().map(Bridge::readiness);
+            all &= readiness == Some(Readiness::Ready);
+            let word = readiness.map_or("misconfigured", front::word);
             each.insert(name.clone(), word.into());
         }
         (all, Value::Object(each))

@@ -254,13 +254,14 @@ impl Session {
             state.waiting.push(line, request.cloned())
         };
         for gone in gone {
-            match gone.request {
-                Some(key) => self.child.refuse(&key, Unanswered::NoStream),
-                None => tracing::warn!(
-                    session = self.label(),
-                    "a notification was dropped: the client has no stream open"
-                ),
+            if let Some(key) = gone.request {
+                self.child.refuse(&key, Unanswered::NoStream);
+                continue;
             }
+            tracing::warn!(
+                session = self.label(),
+                "a notification was dropped: the client has no stream open"
+            );
         }
         None
     }
@@ -287,7 +288,7 @@ impl Session {
         }
         self.events.finish();
         if self.alone {
-            self.child.close(end.clone());
+            self.child.close(end);
         } else {
             self.child.leave(self.number, &Failure::Ended(end.clone()));
         }
@@ -297,13 +298,11 @@ impl Session {
 
     /// Hands a request of the client to the server.
     pub(crate) async fn call(&self, request: &Message, wants: Wants<'_>) -> Result<Answers, Refusal> {
-        match self.translator.get() {
-            Some(translator) => translator.call(request, wants).await,
-            None => {
-                let session = self.number;
-                self.child.call(request, Wants { session, ..wants }).await
-            }
+        if let Some(translator) = self.translator.get() {
+            return translator.call(request, wants).await;
         }
+        let session = self.number;
+        self.child.call(request, Wants { session, ..wants }).await
     }
 
     /// Hands a notification of the client to the server.

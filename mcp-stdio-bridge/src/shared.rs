@@ -139,6 +139,15 @@ impl Home for Shared {
         None
     }
 
+    fn progress(&self, _child: &Arc<Child>, message: &Message, session: u64) -> Pressure {
+        for session in self.sessions(|number| number == session) {
+            if let Some(stream) = session.send(message.line(&[]), None) {
+                stream.cut();
+            }
+        }
+        None
+    }
+
     fn ask(&self, child: &Arc<Child>, message: &Message, id: &Id, method: &str) -> Result<Pressure, Unanswered> {
         if method == "ping" && child.answer(0, id.key(), |id| reply::result(id, "{}")) {
             return Ok(None);

@@ -27,6 +27,8 @@ use crate::session::table::Full;
 
 /// How long starts are refused after the first failure, and after many.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// How long a process may take to end that makes room for another.
+const MAKING_ROOM: Duration = Duration::from_secs(6);
 /// A failure that is so long ago does not count.
 const FORGOTTEN: Duration = Duration::from_secs(120);
 
@@ -135,9 +137,8 @@ impl Starter {
     pub(crate) async fn start_soon(&self, caller: Option<&Caller>, alone: bool) -> Result<Arc<Child>, OpenError> {
         self.may_start()?;
         let slot = Arc::clone(&self.slots).acquire_owned();
-        let slot = match tokio::time::timeout(Duration::from_secs(6), slot).await {
-            Ok(Ok(slot)) => slot,
-            _ => return Err(OpenError::Processes(self.limits.max_sessions)),
+        let Ok(Ok(slot)) = tokio::time::timeout(MAKING_ROOM, slot).await else {
+            return Err(OpenError::Processes(self.limits.max_sessions));
         };
         self.start_in(slot, caller, alone)
     }
@@ -164,7 +165,7 @@ impl Starter {
         if since < pause {
             return Err(OpenError::BackingOff {
                 failures: failures.count,
-                wait: pause - since,
+                wait: pause.saturating_sub(since),
                 stderr: self.told(&failures.stderr),
             });
         }
@@ -200,7 +201,7 @@ impl Starter {
 
     /// Takes note that a process has not got through its start; the error says what its client gets.
     pub(crate) async fn start_failed(&self, child: &Arc<Child>, end: End) -> OpenError {
-        child.close(end.clone());
+        child.close(&end);
         // If it crashed, that is the reason.
         let end = child.end().unwrap_or(end);
         if end.is_crash() {
@@ -224,7 +225,7 @@ impl Starter {
         }
         failures.count += 1;
         failures.last = Some(now);
-        failures.stderr = stderr.to_owned();
+        stderr.clone_into(&mut failures.stderr);
     }
 
     /// Takes note that a process has got through its start.
@@ -262,7 +263,7 @@ impl Starter {
             let mut spares = starter.spares.lock().unwrap_or_else(PoisonError::into_inner);
             while spares.len() < starter.limits.spares {
                 match Process::start(starter.command.prepare(None), &starter.name) {
-                    Ok(started) => spares.push_back(started),
+                    Ok(spare) => spares.push_back(spare),
                     Err(_) => return,
                 }
             }
@@ -305,7 +306,7 @@ impl Opening {
 impl Drop for Opening {
     fn drop(&mut self) {
         if let Some(child) = &self.0 {
-            child.close(End::HandshakeAbandoned);
+            child.close(&End::HandshakeAbandoned);
         }
     }
 }

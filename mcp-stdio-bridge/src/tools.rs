@@ -11,6 +11,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::caller::CallerKey;
+
 /// How long the marks are remembered, and how long it is before an unknown tool is asked for again.
 const REMEMBERED: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(5));
 /// How many pages of tools are read.
@@ -30,7 +32,7 @@ pub(crate) type Marks = Arc<[Mark]>;
 
 /// The marks of the tools, by whom they are for.
 #[derive(Debug, Default)]
-pub(crate) struct Tools(Mutex<HashMap<Option<Arc<str>>, Remembered>>);
+pub(crate) struct Tools(Mutex<HashMap<CallerKey, Remembered>>);
 
 #[derive(Debug)]
 struct Remembered {
@@ -40,7 +42,7 @@ struct Remembered {
 
 impl Tools {
     /// The marks of a tool; `None` if they have to be asked for.
-    pub(crate) fn marks(&self, caller: &Option<Arc<str>>, tool: &str) -> Option<Marks> {
+    pub(crate) fn marks(&self, caller: &CallerKey, tool: &str) -> Option<Marks> {
         let tools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let remembered = tools.get(caller)?;
         let age = remembered.since.elapsed();
@@ -53,7 +55,7 @@ impl Tools {
     }
 
     /// Remembers what was asked for.
-    pub(crate) fn remember(&self, caller: Option<Arc<str>>, marks: HashMap<String, Marks>) {
+    pub(crate) fn remember(&self, caller: CallerKey, marks: HashMap<String, Marks>) {
         let mut tools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         tools.retain(|_, remembered| remembered.since.elapsed() < REMEMBERED.0);
         let since = Instant::now();

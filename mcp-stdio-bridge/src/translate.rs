@@ -14,6 +14,8 @@ pub(crate) mod modern_to_legacy;
 mod pool;
 pub(crate) mod request_state;
 
+use std::fmt::Write as _;
+
 use crate::message::{self, Member, Message, meta, reply};
 use crate::stream::Frame;
 
@@ -92,7 +94,7 @@ fn envelope(version: &str, client_info: &str, capabilities: &str, level: Option<
         meta::CLIENT_CAPABILITIES,
     );
     if let Some(level) = level {
-        members.push_str(&format!(r#","{}":"{level}""#, meta::LOG_LEVEL));
+        let _ = write!(members, r#","{}":"{level}""#, meta::LOG_LEVEL);
     }
     members
 }

@@ -6,7 +6,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, BufReader};
 
 use super::scan::Scan;
 
-/// What a pipe is read with. There are two pipes for each server.
+/// What a pipe is read with.
 const BUFFER: usize = 8 * 1024;
 
 /// A line, without its end.
@@ -47,8 +47,13 @@ pub(crate) struct Lines<R> {
 
 impl<R: AsyncRead + Unpin> Lines<R> {
     pub(crate) fn new(reader: R, bound: usize) -> Self {
+        Self::with_buffer(reader, bound, BUFFER)
+    }
+
+    /// The same for a pipe of which not much is expected.
+    pub(crate) fn with_buffer(reader: R, bound: usize, buffer: usize) -> Self {
         Self {
-            reader: BufReader::with_capacity(BUFFER, reader),
+            reader: BufReader::with_capacity(buffer, reader),
             bound,
         }
     }

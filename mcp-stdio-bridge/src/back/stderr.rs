@@ -12,6 +12,8 @@ use super::lines::{Line, Lines};
 
 /// More of a line is not of use in a log.
 const LONGEST_LINE: usize = 4 * 1024;
+/// Every server has its own, and mostly says little.
+const BUFFER: usize = 1024;
 /// So many lines explain a failed start.
 const KEPT: usize = 20;
 
@@ -22,7 +24,7 @@ pub(crate) struct Tail(Arc<Mutex<VecDeque<String>>>);
 impl Tail {
     /// Reads a pipe to its end.
     pub(crate) async fn drain(self, stderr: impl AsyncRead + Unpin, label: Box<str>) {
-        let mut lines = Lines::new(stderr, LONGEST_LINE);
+        let mut lines = Lines::with_buffer(stderr, LONGEST_LINE, BUFFER);
         while let Ok(Some(line)) = lines.next().await {
             let text = match &line {
                 Line::Whole(text) => String::from_utf8_lossy(text).into_owned(),

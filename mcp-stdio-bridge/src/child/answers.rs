@@ -68,14 +68,13 @@ impl Answers {
         let patience = Instant::now() + patience;
         let until = self.deadline.map_or(patience, |deadline| deadline.min(patience));
         match timeout_at(until, self.reader.peek()).await {
-            Ok(Some(false)) => First::Stream,
             Ok(Some(true) | None) => match self.next().await {
                 Some(Numbered { frame, .. }) => First::Answer(frame),
                 // Not before the answer is the stream over.
                 None => First::Stream,
             },
             Err(_) if self.deadline.is_some_and(|deadline| deadline <= until) => First::Answer(self.late()),
-            Err(_) => First::Stream,
+            Ok(Some(false)) | Err(_) => First::Stream,
         }
     }
 

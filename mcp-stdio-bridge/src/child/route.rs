@@ -109,18 +109,18 @@ impl Child {
             let state = self.lock();
             state.calls.get(number).map(|call| call.token.clone())
         };
-        match running {
-            Some(token) => self
-                .put(number, Frame::Message(message.line(&[(&at, &token?)])))
-                .flatten(),
-            None => {
-                // A task that goes on after the answer.
-                let token = self.lock().calls.lasting(number).map(|(_, token)| token.to_owned())?;
-                let again = Message::parse(message.line(&[(&at, &token)]).into_bytes()).ok()?;
-                self.home()
-                    .and_then(|home| home.notify(self, &again, "notifications/progress"))
-            }
+        if let Some(token) = running {
+            let line = message.line(&[(&at, &token?)]);
+            return self.put(number, Frame::Message(line)).flatten();
         }
+        // A task that goes on after the answer.
+        let (session, token) = {
+            let state = self.lock();
+            let (session, token) = state.calls.lasting(number)?;
+            (session, token.to_owned())
+        };
+        let again = Message::parse(message.line(&[(&at, &token)]).into_bytes()).ok()?;
+        self.home()?.progress(self, &again, session)
     }
 
     fn ask(self: &Arc<Self>, message: &Message, id: &Id, method: &str) -> Pressure {

@@ -54,7 +54,7 @@ pub(super) async fn supervise(child: Arc<Child>, parts: Parts, flush: impl Futur
             // What it said last explains it, and is asked for when the calls have failed.
             let _ = timeout(DRAIN, &mut stderr).await;
         }
-        child.close(end);
+        child.close(&end);
     }
     reader.abort();
     child.pipe.close();

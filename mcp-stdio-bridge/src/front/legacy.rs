@@ -77,8 +77,8 @@ pub(super) async fn batch(
     let mut answers = Vec::new();
     for message in &messages {
         if matches!(message.kind(), Kind::Request { .. }) {
-            let called = front.server.call(&session, message, caller).await;
-            answers.push(called.map_err(|refusal| Refused::Session(message.id().cloned(), refusal))?);
+            let begun = front.server.call(&session, message, caller).await;
+            answers.push(begun.map_err(|refusal| Refused::Session(message.id().cloned(), refusal))?);
         } else {
             tell(&session, message).await?;
         }

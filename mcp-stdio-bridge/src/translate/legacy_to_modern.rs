@@ -9,6 +9,7 @@
 //! goes to the session's event stream.
 
 use std::collections::{BTreeSet, HashMap};
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
@@ -103,8 +104,8 @@ impl LegacyToModern {
         let names = ["capabilities", "instructions", "_meta"];
         let found = message::members(&self.server.result, names).unwrap_or([None; 3]);
         let [capabilities, instructions, about] = found.map(|found| found.map(serde_json::value::RawValue::get));
-        let named = about.and_then(|about| message::members(about, [meta::SERVER_INFO]).ok()?[0]);
-        let server_info = named.map_or(r#"{"name":"unknown","version":"0"}"#, serde_json::value::RawValue::get);
+        let server_info = about.and_then(|about| message::members(about, [meta::SERVER_INFO]).ok()?[0]);
+        let server_info = server_info.map_or(r#"{"name":"unknown","version":"0"}"#, serde_json::value::RawValue::get);
         let instructions = instructions
             .filter(|text| *text != "null")
             .map(|text| format!(r#","instructions":{text}"#))
@@ -130,31 +131,23 @@ impl LegacyToModern {
         let members = envelope(MODERN, &self.client_info, &self.capabilities, level.as_deref());
         let mut input = input.map(Input::members).unwrap_or_default();
         let mut changes = Changes::default();
-        match request.params() {
-            Some(params) => {
-                let [about] = request.members(params, ["_meta"]);
-                match about.as_ref().map(|about| request.text(about)) {
-                    Some(about) if about.starts_with('{') => changes.insert(request, about, members),
-                    // A `_meta` that is none the server has to refuse, as the client's own.
-                    Some(_) => {}
-                    None => {
-                        if !input.is_empty() {
-                            input.push(',');
-                        }
-                        input.push_str(&format!(r#""_meta":{{{members}}}"#));
-                    }
+        let comma = if input.is_empty() { "" } else { "," };
+        if let Some(params) = request.params() {
+            let [about] = request.members(params, ["_meta"]);
+            match about.as_ref().map(|about| request.text(about)) {
+                Some(about) if about.starts_with('{') => changes.insert(request, about, members),
+                // A `_meta` that is none the server has to refuse, as the client's own.
+                Some(_) => {}
+                None => {
+                    let _ = write!(input, r#"{comma}"_meta":{{{members}}}"#);
                 }
-                changes.insert(request, params, input);
             }
-            None => {
-                if !input.is_empty() {
-                    input.insert(0, ',');
-                }
-                let params = format!(r#"{{"_meta":{{{members}}}{input}}}"#);
-                match request.params_member() {
-                    Some(at) => changes.replace(at, params),
-                    None => changes.replace(request.start(), format!(r#""params":{params},"#)),
-                }
+            changes.insert(request, params, input);
+        } else {
+            let params = format!(r#"{{"_meta":{{{members}}}{comma}{input}}}"#);
+            match request.params_member() {
+                Some(at) => changes.replace(at, params),
+                None => changes.replace(request.start(), format!(r#""params":{params},"#)),
             }
         }
         own(changes.line(request))
@@ -200,7 +193,7 @@ impl LegacyToModern {
             };
             let message = Message::parse(answer.line().as_bytes().to_vec()).ok()?;
             if !is_input_required(&message) {
-                return Some(self.translated(&message, answer, request.method()));
+                return Some(Self::translated(&message, answer, request.method()));
             }
             input = match self.ask(&message, id, stream).await {
                 Ok(input) => Some(input),
@@ -212,7 +205,7 @@ impl LegacyToModern {
     }
 
     /// A resource that is not there has a code of its own in this era.
-    fn translated(&self, message: &Message, answer: Frame, method: Option<&str>) -> Frame {
+    fn translated(message: &Message, answer: Frame, method: Option<&str>) -> Frame {
         let Frame::Answer { error: Some(code), .. } = &answer else {
             return answer;
         };
@@ -361,11 +354,11 @@ impl LegacyToModern {
         });
     }
 
-    fn done(&self, id: &Id) -> Answers {
-        self.answered(id, reply::result(id.raw(), "{}"))
+    fn done(id: &Id) -> Answers {
+        Self::answered(id, reply::result(id.raw(), "{}"))
     }
 
-    fn answered(&self, id: &Id, line: String) -> Answers {
+    fn answered(id: &Id, line: String) -> Answers {
         let (stream, reader) = Stream::new();
         stream.put(Frame::Answer { line, error: None });
         Answers::translated(id.clone(), reader, CancellationToken::new())
@@ -383,20 +376,26 @@ impl Translator for LegacyToModern {
             return Err(Refusal::Unasked);
         };
         match method.as_str() {
-            "ping" => return Ok(self.done(id)),
+            "ping" => return Ok(Self::done(id)),
             "logging/setLevel" => {
                 let level = request.param_text("level");
                 if level.as_deref().and_then(Level::named).is_none() {
                     let text = "there is no such level";
-                    return Ok(self.answered(id, reply::error(Some(id.raw()), reply::INVALID_PARAMS, text)));
+                    return Ok(Self::answered(
+                        id,
+                        reply::error(Some(id.raw()), reply::INVALID_PARAMS, text),
+                    ));
                 }
                 self.lock().level = level;
-                return Ok(self.done(id));
+                return Ok(Self::done(id));
             }
             "resources/subscribe" | "resources/unsubscribe" => {
                 let Some(uri) = request.param_text("uri") else {
                     let text = "`uri` is missing";
-                    return Ok(self.answered(id, reply::error(Some(id.raw()), reply::INVALID_PARAMS, text)));
+                    return Ok(Self::answered(
+                        id,
+                        reply::error(Some(id.raw()), reply::INVALID_PARAMS, text),
+                    ));
                 };
                 if method == "resources/subscribe" {
                     self.lock().resources.insert(uri);
@@ -404,7 +403,7 @@ impl Translator for LegacyToModern {
                     self.lock().resources.remove(&uri);
                 }
                 me.listen();
-                return Ok(self.done(id));
+                return Ok(Self::done(id));
             }
             _ => {}
         }
@@ -532,7 +531,7 @@ impl Input {
             .collect();
         let mut members = format!(r#""inputResponses":{{{}}}"#, responses.join(","));
         if let Some(state) = &self.state {
-            members.push_str(&format!(r#","requestState":{state}"#));
+            let _ = write!(members, r#","requestState":{state}"#);
         }
         members
     }

@@ -307,9 +307,9 @@ impl Conversation {
                     return;
                 }
                 Some(Numbered {
-                    frame: Frame::Message(line),
+                    frame: Frame::Message(message),
                     ..
-                }) => self.take(line),
+                }) => self.take(message),
                 None => return,
             }
             if !self.pending.is_empty() {
@@ -370,7 +370,7 @@ impl Conversation {
                 resumed = &mut waiting => break resumed.ok(),
                 next = self.upstream.next(), if self.answer.is_none() => match next {
                     Some(Numbered { frame: Frame::Answer { line, error }, .. }) => self.answer = Some((line, error)),
-                    Some(Numbered { frame: Frame::Message(line), .. }) => self.take(line),
+                    Some(Numbered { frame: Frame::Message(message), .. }) => self.take(message),
                     None => break None,
                 },
                 () = sleep_until(until) => break None,
@@ -583,22 +583,17 @@ fn discovered(id: &str, initialized: &str) -> Frame {
 pub(super) fn tagged(message: &Message, subscription: &str) -> String {
     let tag = format!(r#""{}":{subscription}"#, meta::SUBSCRIPTION_ID);
     let mut changes = Changes::default();
-    match message.params() {
-        Some(params) => {
-            let [about] = message.members(params, ["_meta"]);
-            match about.as_ref().map(|about| message.text(about)) {
-                Some(about) if about.starts_with('{') => changes.insert(message, about, tag),
-                Some(_) => {}
-                None => changes.insert(message, params, format!(r#""_meta":{{{tag}}}"#)),
-            }
+    if let Some(params) = message.params() {
+        let [about] = message.members(params, ["_meta"]);
+        match about.as_ref().map(|about| message.text(about)) {
+            Some(about) if about.starts_with('{') => changes.insert(message, about, tag),
+            Some(_) => {}
+            None => changes.insert(message, params, format!(r#""_meta":{{{tag}}}"#)),
         }
-        None => match message.params_member() {
-            Some(params) => changes.replace(params, format!(r#"{{"_meta":{{{tag}}}}}"#)),
-            None => {
-                let params = format!(r#""params":{{"_meta":{{{tag}}}}},"#);
-                changes.replace(message.start(), params);
-            }
-        },
+    } else if let Some(params) = message.params_member() {
+        changes.replace(params, format!(r#"{{"_meta":{{{tag}}}}}"#));
+    } else {
+        changes.replace(message.start(), format!(r#""params":{{"_meta":{{{tag}}}}},"#));
     }
     changes.line(message)
 }

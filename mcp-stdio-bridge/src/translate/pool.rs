@@ -287,7 +287,7 @@ impl Group {
             return Err(self.starter.start_failed(&child, end).await);
         }
         let Frame::Answer { line, error: None } = frame else {
-            child.close(End::HandshakeRefused);
+            child.close(&End::HandshakeRefused);
             return Err(OpenError::Refused(frame.line().to_owned()));
         };
         let initialized = own(line).outcome().unwrap_or("{}").into();
