@@ -206,6 +206,11 @@ pub(crate) struct Options {
     #[arg(long, env = "MCP_TELL_STDERR", value_name = "BOOLEAN", num_args = 0..=1, default_missing_value = "true")]
     tell_stderr: Option<bool>,
 
+    /// How many threads do the work; 0 is one for each processor. With one, small messages pass soonest, and a large one
+    /// holds the others up
+    #[arg(long, env = "MCP_THREADS", default_value_t = 0, value_name = "NUMBER")]
+    pub(crate) threads: usize,
+
     /// A file to log to as well
     #[arg(long, env = "LOG_FILE", value_name = "FILE")]
     pub(crate) log_file: Option<PathBuf>,

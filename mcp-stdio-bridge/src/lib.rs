@@ -45,24 +45,34 @@
 //!
 //! # What it does
 //!
-//! - **The protocol** is streamable HTTP of MCP 2025-03-26 to 2025-11-25: requests, notifications and answers by POST,
-//!   answers as JSON or as an event stream, the session's own stream by GET, its end by DELETE. Batches are refused.
-//! - **A process for each session**, with an environment of its own ([`Command`]). It ends with the session, together
-//!   with whatever it started: stdin closed, SIGTERM after two seconds, SIGKILL after three more. If it ends by itself,
-//!   everything in flight fails at once, and the next request is told that the session is gone.
+//! - **The protocol** on both sides is MCP 2024-11-05 to 2025-11-25, with sessions, event streams that can be resumed
+//!   ([`EventStore`]) and, where the version has them, batches; and MCP 2026-07-28, where every request stands alone.
+//!   In the same era messages pass byte for byte but for their ids. Between the eras they are translated, with whatever
+//!   both can say: what a server asks of its client, progress, logging, changes, cancellation.
+//! - **A process for each session**, or one that a user's sessions share, or everybody's ([`Share`]), with an environment
+//!   of its own ([`Command`]). It ends with what it is for, together with whatever it started: stdin closed, SIGTERM
+//!   after two seconds, SIGKILL after three more; also if the bridge itself is killed ([`helper`]). If it ends by itself,
+//!   everything in flight fails at once, and the next request is told that the session is gone. One that does not get
+//!   through its start is left alone for a while, and longer each time.
 //! - **Ids are kept apart.** Clients may use one id for several requests at once; each gets the answer to its own. The
-//!   same holds for progress tokens and cancellations.
-//! - **Bounds** on everything ([`Builder`]): bodies, messages, sessions, requests in flight, queues, lines of stderr.
-//! - **Guarded** against pages in a browser ([`Hosts`], [`Origins`]). Who the caller is, is for a layer in front.
+//!   same holds for progress tokens, subscriptions and cancellations.
+//! - **Bounds** on everything ([`Builder`]): bodies, messages, sessions, requests in flight, queues, lines of stderr. A
+//!   client that does not read is waited for only where nobody else is kept waiting, and then cut off.
+//! - **Guarded** against pages in a browser ([`Hosts`], [`Origins`]). Who the caller is, is for a layer in front to say
+//!   ([`Caller`]); a session belongs to the caller who opened it.
+//! - **Many servers** from one file, each at its own path ([`Servers`]).
 //!
 //! # The map
 //!
-//! A request's way: `front` (HTTP: who, what kind, how large) → `session` (which process, under which number) →
-//! `back` (the process and its pipes); `message` is what all three pass on, `config` the bounds they keep.
+//! A request's way: `front` (HTTP: who, what kind, how large) → `server` (which process is for it: `session`, `shared`,
+//! `modern`, or a `translate`) → `child` (under which number) → `back` (the process and its pipes). What comes back goes
+//! into the call's `stream`. `message` is what all pass on, `start` where processes come from, `era` how it is found out
+//! what they speak, `config` the bounds that all keep.
 //!
 //! # Features
 //!
 //! - `cli` (default): the program `mcp-stdio-bridge`. A library goes without: `default-features = false`.
+//! - `test-util`: what the fuzzer calls. Not part of the interface.
 
 mod back;
 mod bridge;
@@ -95,6 +105,10 @@ pub use self::events::{EventStore, MemoryEvents};
 pub use self::front::guard::{Hosts, Origins};
 pub use self::helper::ResourceLimits;
 pub use self::servers::{Servers, ServersError};
+
+#[cfg(feature = "test-util")]
+#[doc(hidden)]
+pub mod fuzzing;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -44,7 +44,14 @@ fn main() -> anyhow::Result<()> {
         }
         None => subscriber.with_writer(std::io::stderr).init(),
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let mut runtime = match options.threads {
+        1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    if options.threads > 1 {
+        runtime.worker_threads(options.threads);
+    }
+    let runtime = runtime.enable_all().build()?;
     runtime.block_on(run(options))
 }
 

@@ -143,6 +143,14 @@ proptest! {
         }
     }
 
+    #[cfg(feature = "test-util")]
+    #[test]
+    fn what_the_fuzzer_holds_holds_for_what_looks_like_a_message(
+        text in r#"\{("(jsonrpc|id|method|params|result|error)": ?("2\.0"|[0-9]{1,3}|"\\u0061"|null|\{"_meta":\{"progressToken":[0-9]\}\}|\[\]),?\n?){0,6}\}?"#
+    ) {
+        crate::fuzzing::envelope(text.as_bytes());
+    }
+
     #[test]
     fn params_keep_their_bytes_under_another_id(params in value(), id in any::<i64>(), own in any::<u64>()) {
         let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{params}}}"#);

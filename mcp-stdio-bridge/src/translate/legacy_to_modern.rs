@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Changes, capability_of, declares, envelope, error, is_input_required, missing};
 use crate::child::calls::Level;
-use crate::child::{Answers, Child, End, Home, Refusal, Unanswered, Wants, subscription_of};
+use crate::child::{Answers, Child, End, Failure, Home, Refusal, Unanswered, Wants, subscription_of};
 use crate::era::{Discovered, client_info, own};
 use crate::message::{self, Id, Key, Kind, Message, meta, reply};
 use crate::modern::level_of;
@@ -63,7 +63,7 @@ struct State {
 /// A call of the client that is made, perhaps for the second time.
 #[derive(Debug)]
 struct Running {
-    id: Key,
+    id: Id,
     stop: CancellationToken,
     stream: Arc<Stream>,
 }
@@ -410,10 +410,13 @@ impl Translator for LegacyToModern {
         let (stream, reader) = Stream::new();
         let stop = CancellationToken::new();
         let number = self.next.fetch_add(1, Ordering::Relaxed);
+        if !self.child().is_open() {
+            return Err(Refusal::Gone);
+        }
         self.lock().running.insert(
             number,
             Running {
-                id: id.key().clone(),
+                id: id.clone(),
                 stop: stop.clone(),
                 stream: Arc::clone(&stream),
             },
@@ -440,14 +443,14 @@ impl Translator for LegacyToModern {
                 let Some(id) = id else { return Ok(()) };
                 let stopped = {
                     let mut state = self.lock();
-                    let mut running = state.running.iter().filter(|(_, running)| running.id == *id.key());
+                    let mut running = state.running.iter().filter(|(_, running)| running.id.key() == id.key());
                     let number = running.next().map(|(number, _)| *number);
                     let only = running.next().is_none();
                     number.filter(|_| only).and_then(|number| state.running.remove(&number))
                 };
                 if let Some(running) = stopped {
                     running.stop.cancel();
-                    running.stream.put(crate::child::Failure::Cancelled.answer(&id));
+                    running.stream.put(Failure::Cancelled.answer(&running.id));
                 }
             }
             // The modern era asks for roots when it needs them.
@@ -491,6 +494,19 @@ impl Home for LegacyToModern {
     fn take_back(&self, _child: &Arc<Child>, _message: &Message, _id: &Key) {}
 
     fn ended(&self, _child: &Arc<Child>, end: &End) {
+        // A call may be waiting for its client just now, and not for the server.
+        let (running, listening) = {
+            let mut state = self.lock();
+            state.asked.clear();
+            (std::mem::take(&mut state.running), state.listening.take())
+        };
+        for running in running.into_values() {
+            running.stop.cancel();
+            running.stream.put(Failure::Ended(end.clone()).answer(&running.id));
+        }
+        if let Some(listening) = listening {
+            listening.cancel();
+        }
         if let Some(session) = self.session() {
             session.close(end);
         }

@@ -312,3 +312,17 @@ async fn a_cancellation_in_a_session_reaches_a_server_without() {
     let seen = client.result("seen", &json!({})).await;
     assert!(seen["seen"].to_string().contains("notifications/cancelled"), "{seen}");
 }
+
+#[tokio::test]
+async fn a_call_that_waits_for_its_client_ends_with_the_session() {
+    let bridge = Bridge::builder(scripted(&["modern"])).build().unwrap();
+    let client = with_session(&bridge).await;
+    let mut answer = client.call("\"mine\"", "ask", &json!({})).await;
+    answer.message().await;
+    client.delete().await;
+    let ended = answer.message().await;
+    assert_eq!(
+        (&ended["id"], &ended["error"]["code"]),
+        (&json!("mine"), &json!(-32603))
+    );
+}
