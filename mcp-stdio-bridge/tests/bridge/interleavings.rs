@@ -146,7 +146,8 @@ async fn run(pair: Pair, steps: Vec<Step>) {
     } else {
         Share::PerSession
     };
-    let bridge = Bridge::builder(server).share(share).build().unwrap();
+    // Room for every call that is held: where there is none, the next one waits for half a minute.
+    let bridge = Bridge::builder(server).share(share).max_pool(16).build().unwrap();
     let mut callers = Vec::new();
     for _ in 0..2 {
         callers.push(Caller::open(&bridge, pair).await);
