@@ -33,6 +33,7 @@ use serde::{Deserialize, Serialize};
 use crate::client::ClientId;
 use crate::clock::UnixTime;
 use crate::grant::GrantId;
+use crate::grant::upstream::SealedTokens;
 use crate::identity::Identity;
 use crate::randomness::{Randomness, random_id};
 use crate::resource::ResourceUri;
@@ -147,6 +148,9 @@ pub(crate) struct DeviceApproval {
     pub(crate) scopes: ScopeSet,
     /// When.
     pub(crate) at: UnixTime,
+    /// The person's own tokens with the identity provider, if there is a vault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) upstream: Option<SealedTokens>,
 }
 
 /// How far a device has come.
@@ -343,6 +347,7 @@ mod tests {
             identity: Identity::new("test", person),
             scopes: ScopeSet::default(),
             at,
+            upstream: None,
         }
     }
 

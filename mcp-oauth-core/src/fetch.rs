@@ -124,6 +124,7 @@ impl Default for Fetcher {
                 resolver: Arc::new(SystemResolver::default()),
                 loopback: false,
                 private_networks: false,
+                trusted: Vec::new(),
             },
             timeout: DEFAULT_TIMEOUT,
             maximum_body: DEFAULT_MAXIMUM_BODY,
@@ -193,9 +194,49 @@ impl Fetcher {
         self
     }
 
+    /// Lets this very host have any address, a private one too. For a host that the operator has named, such as an identity
+    /// provider inside the network, and never for one that a stranger chose; other hosts stay guarded.
+    #[must_use]
+    pub fn trust_host(mut self, host: impl Into<String>) -> Self {
+        self.guard.trusted.push(host.into());
+        self.client = OnceLock::new();
+        self
+    }
+
     /// Whether loopback URLs are let through.
     pub(crate) fn allows_loopback(&self) -> bool {
         self.guard.loopback
+    }
+
+    /// Begins a request that is not [`get`](Self::get): one with a body, or with a credential that belongs to whom it is
+    /// sent to. Everything else is guarded as ever.
+    #[cfg(feature = "oidc")]
+    pub(crate) fn request(&self, method: http::Method, url: &Url) -> Result<reqwest::RequestBuilder, FetchError> {
+        self.admit(url)?;
+        let request = self.client()?.request(method, url.clone());
+        Ok(request
+            .header(ACCEPT, HeaderValue::from_static("application/json"))
+            .header(ACCEPT_ENCODING, HeaderValue::from_static("identity"))
+            .timeout(self.timeout))
+    }
+
+    /// Sends a request that was begun by [`request`](Self::request), and reads its answer whatever the status. A redirect is
+    /// an answer too.
+    #[cfg(feature = "oidc")]
+    pub(crate) async fn exchange(&self, request: reqwest::RequestBuilder) -> Result<http::Response<Bytes>, FetchError> {
+        let _in_flight = self.in_flight.try_acquire().map_err(|_| FetchError::Busy)?;
+        let response = request.send().await.map_err(FetchError::request)?;
+        if is_encoded(response.headers()) {
+            return Err(FetchError::ContentEncoding);
+        }
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = bounded::read(response, self.maximum_body)
+            .await
+            .map_err(|error| FetchError::read(error, self.maximum_body))?;
+        let mut answer = http::Response::new(body.into());
+        *answer.status_mut() = status;
+        *answer.headers_mut() = headers;
+        Ok(answer)
     }
 
     /// Gets `url`, if it may be got: one request, and one answer of status 200 and JSON.

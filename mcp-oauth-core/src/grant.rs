@@ -38,6 +38,7 @@ mod code;
 pub mod policy;
 mod refresh;
 mod standing;
+pub(crate) mod upstream;
 
 pub use code::AuthorizationCode;
 pub(crate) use code::{CodeBinding, Redemption};
@@ -45,6 +46,7 @@ pub use refresh::RefreshToken;
 
 use code::CodeState;
 use refresh::RefreshChain;
+use upstream::SealedTokens;
 
 /// The random identifier of a grant: 128 bits in 22 characters of base64url. Not a secret: access tokens carry it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -131,6 +133,12 @@ pub struct Grant {
     /// When the identity provider was last asked how the person stands, whether or not it answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     identity_asked_at: Option<UnixTime>,
+    /// When the identity provider last said what the e-mail address is; `None` if that was at the approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    email_learnt_at: Option<UnixTime>,
+    /// The person's own tokens with the identity provider, if there is a vault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) upstream: Option<SealedTokens>,
 }
 
 /// Whether anything can still come of a grant. One that has ended is kept for as long as there may be access tokens
@@ -156,6 +164,8 @@ pub enum EndReason {
     NoLongerAllowed,
     /// The identity provider knows the person no longer.
     AccountGone,
+    /// The identity provider no longer takes the person's own tokens: they have taken back what they once allowed.
+    UpstreamRevoked,
     /// What the identity provider said is too old to be believed, and it cannot be asked again.
     IdentityTooOld,
     /// Its client gave a token back.
@@ -180,6 +190,7 @@ impl EndReason {
             Self::RefreshTokenReused => "refresh_token_reused",
             Self::NoLongerAllowed => "no_longer_allowed",
             Self::AccountGone => "account_gone",
+            Self::UpstreamRevoked => "upstream_revoked",
             Self::IdentityTooOld => "identity_too_old",
             Self::Revoked => "revoked",
             Self::EndedWithAll => "ended_with_all",
@@ -201,6 +212,8 @@ pub(crate) struct Approval {
     pub(crate) resources: Vec<ResourceUri>,
     /// The scopes that were approved.
     pub(crate) scopes: ScopeSet,
+    /// The person's own tokens with the identity provider, if there is a vault.
+    pub(crate) upstream: Option<SealedTokens>,
 }
 
 /// How long the parts of a grant live.
@@ -237,6 +250,8 @@ pub(crate) enum Transition<T, R> {
     End(EndReason),
     /// Change nothing and refuse.
     Refuse(R),
+    /// The grant has been changed meanwhile: read it and decide again.
+    Again,
 }
 
 impl<T, R> Transition<T, R> {
@@ -247,6 +262,7 @@ impl<T, R> Transition<T, R> {
             Self::Answer(value) => Transition::Answer(answer(value)),
             Self::End(reason) => Transition::End(reason),
             Self::Refuse(reason) => Transition::Refuse(refuse(reason)),
+            Self::Again => Transition::Again,
         }
     }
 }
@@ -289,6 +305,7 @@ impl Grant {
             identity,
             resources,
             scopes,
+            upstream,
         } = approval;
         Self {
             id,
@@ -302,6 +319,8 @@ impl Grant {
             code,
             refresh: None,
             identity_asked_at: None,
+            email_learnt_at: None,
+            upstream,
         }
     }
 
@@ -309,6 +328,7 @@ impl Grant {
     pub(crate) fn ended(&self) -> Self {
         Self {
             status: Status::Ended,
+            upstream: None,
             ..self.clone()
         }
     }

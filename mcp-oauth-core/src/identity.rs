@@ -2,7 +2,7 @@
 //!
 //! This server does not keep accounts. An [`IdentityProvider`] sends the person somewhere to sign in and, when they
 //! come back, says who they are: an [`Identity`]. What the provider's own tokens allow is no concern of this
-//! server; they are used to learn the identity and then dropped.
+//! server; they are used to learn the identity and then dropped, unless the operator has them [kept](crate::server::vault).
 //!
 //! ```
 //! use mcp_oauth_core::identity::Identity;
@@ -37,8 +37,12 @@ pub mod enterprise;
 #[cfg(feature = "github")]
 pub mod github;
 pub mod membership;
+#[cfg(feature = "oidc")]
+pub mod oidc;
+pub mod tokens;
 
 use membership::Membership;
+use tokens::{SignedIn, TokensRefreshed, UpstreamTokens};
 
 /// A person, as an identity provider knows them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -203,6 +207,8 @@ pub enum Standing {
     Changed(Identity),
     /// The provider was asked, and there is nobody: the account was deleted or suspended.
     Gone,
+    /// The provider no longer takes the person's own token: they have taken back what they once allowed this server.
+    Revoked,
 }
 
 /// Somebody who can tell who a person is.
@@ -225,10 +231,47 @@ pub trait IdentityProvider: Debug + Send + Sync + 'static {
     }
 
     /// Where to send somebody to sign in.
-    fn sign_in_url(&self, sign_in: &SignIn<'_>) -> Url;
+    ///
+    /// # Errors
+    ///
+    /// When that is not known at the moment, because the provider has to be asked for it and does not answer.
+    async fn sign_in_url(&self, sign_in: &SignIn<'_>) -> Result<Url, IdentityError>;
+
+    /// Whether what came back says that it comes from this provider, or says nothing of it (`iss`, RFC 9207). Asked before
+    /// anything else that came back is looked at, an error included: where people can sign in at several places, one of
+    /// them could pass off another's answer as its own.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be told at the moment.
+    async fn is_own_answer(&self, parameters: &Parameters) -> Result<bool, IdentityError> {
+        let _ = parameters;
+        Ok(true)
+    }
 
     /// Learns who came back.
     async fn identify(&self, returned: &SignInReturn<'_>) -> Result<Identity, IdentityError>;
+
+    /// Learns who came back, and hands over the tokens that the provider has issued for them. Called in place of
+    /// [`identify`](Self::identify) by a server that has a [vault](crate::server::vault); a provider that has no tokens to
+    /// hand over leaves it as it is.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`identify`](Self::identify).
+    async fn identify_with_tokens(&self, returned: &SignInReturn<'_>) -> Result<SignedIn, IdentityError> {
+        Ok(SignedIn::new(self.identify(returned).await?))
+    }
+
+    /// Exchanges tokens whose time is over for new ones.
+    ///
+    /// # Errors
+    ///
+    /// When the provider cannot be asked now.
+    async fn refresh_tokens(&self, tokens: &UpstreamTokens) -> Result<TokensRefreshed, IdentityError> {
+        let _ = tokens;
+        Ok(TokensRefreshed::Impossible)
+    }
 
     /// Whether this provider tells who belongs to `membership`; asked once for each that an allow-list names, when the
     /// server is built, so that nobody waits in vain to be let in.
@@ -248,6 +291,21 @@ pub trait IdentityProvider: Debug + Send + Sync + 'static {
     async fn standing(&self, identity: &Identity) -> Result<Standing, IdentityError> {
         let _ = identity;
         Ok(Standing::Unchanged)
+    }
+
+    /// Asks the same with the person's own tokens, which are good at this moment. Without a way to do so, it is
+    /// [`standing`](Self::standing).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`standing`](Self::standing).
+    async fn standing_with_tokens(
+        &self,
+        identity: &Identity,
+        tokens: &UpstreamTokens,
+    ) -> Result<Standing, IdentityError> {
+        let _ = tokens;
+        self.standing(identity).await
     }
 
     /// The made-up people to choose from, if this provider is for development.

@@ -34,7 +34,7 @@
 //! Some providers cannot be asked about people who are away. What such a provider once said of memberships is believed
 //! for [`Lifetimes::maximum_identity_age`](crate::server::builder::Lifetimes::maximum_identity_age); from then on the
 //! refresh is refused, and the person signs in again. The same holds for e-mail addresses, which no provider confirms
-//! while a person is away. It does not hold for people who are let in by their login or subject, or because everybody
+//! while a person is away, unless it is asked with the person's own tokens ([`server::vault`](crate::server::vault)). It does not hold for people who are let in by their login or subject, or because everybody
 //! is: for them nothing can have changed.
 //!
 //! A provider that can be asked but does not answer ends nobody's session. Refreshes go on for as long as the last

@@ -141,6 +141,7 @@ pub struct Resource {
     name: String,
     scopes: Vec<(Scope, String)>,
     allow: Option<AllowList>,
+    tokens_handed_on: Vec<String>,
 }
 
 impl Resource {
@@ -157,6 +158,7 @@ impl Resource {
             name,
             scopes: Vec::new(),
             allow: None,
+            tokens_handed_on: Vec::new(),
         })
     }
 
@@ -193,6 +195,21 @@ impl Resource {
     pub fn allow(mut self, allow: AllowList) -> Self {
         self.allow = Some(allow);
         self
+    }
+
+    /// Hands the person's own access token with this identity provider on to this resource, if the server keeps it in its
+    /// [vault](crate::server::vault). No resource gets any unless this is called, and none of another provider: whatever the
+    /// token lets its bearer do there, the resource can do then, so ask the provider for no more scopes than it needs.
+    #[must_use]
+    pub fn hand_on_tokens_of(mut self, provider: impl Into<String>) -> Self {
+        self.tokens_handed_on.push(provider.into());
+        self
+    }
+
+    /// The identity providers whose tokens are handed on to this resource.
+    #[must_use]
+    pub fn tokens_handed_on(&self) -> &[String] {
+        &self.tokens_handed_on
     }
 
     /// The canonical URI.

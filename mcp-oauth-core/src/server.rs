@@ -48,7 +48,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join;
-use url::Url;
 
 use crate::access::remembered::RememberedTokens;
 use crate::audit::{Action, AuditSink, Event};
@@ -58,7 +57,6 @@ use crate::clock::{Clock, UnixTime};
 use crate::error::{ErrorCode, OAuthError};
 use crate::grant::policy::GrantPolicy;
 use crate::grant::{EndReason, Grant, GrantId};
-use crate::identity::IdentityProvider;
 use crate::issuer::Issuer;
 use crate::limits::Limits;
 use crate::origin::Origin;
@@ -88,10 +86,12 @@ pub mod metadata;
 mod not_before;
 pub mod operator;
 mod policy;
+mod providers;
 mod quotas;
 pub mod register;
 pub mod revoke;
 pub mod token;
+pub mod vault;
 
 use builder::Lifetimes;
 use builder::clients::ConfiguredClients;
@@ -106,11 +106,11 @@ pub(crate) const MAXIMUM_ROUNDS: usize = 100;
 
 struct Inner {
     issuer: Issuer,
-    callback: Url,
     resources: Vec<Resource>,
     default_resource: Option<ResourceUri>,
     store: Arc<dyn Store>,
-    identity: Arc<dyn IdentityProvider>,
+    identities: providers::Providers,
+    vault: Option<vault::Vault>,
     allow: AllowList,
     policy: Option<Arc<dyn GrantPolicy>>,
     keys: keys::Keys,
@@ -158,12 +158,6 @@ impl AuthorizationServer {
     #[must_use]
     pub fn resource(&self, uri: &str) -> Option<&Resource> {
         self.0.resources.iter().find(|resource| resource.uri().is(uri))
-    }
-
-    /// Who tells who people are.
-    #[must_use]
-    pub fn identity(&self) -> &dyn IdentityProvider {
-        self.0.identity.as_ref()
     }
 
     /// How long an authorization request may take, which is how long the browser's cookies live.

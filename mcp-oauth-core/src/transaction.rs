@@ -175,17 +175,18 @@ impl SignInSecret {
         self.0.expose()
     }
 
-    /// The verifier of this sign-in's own PKCE towards the identity provider.
-    pub(crate) fn code_verifier(&self) -> CodeVerifier {
-        CodeVerifier::from_secret(self.0.derive("code verifier"))
+    /// The verifier of this sign-in's own PKCE towards this identity provider.
+    pub(crate) fn code_verifier(&self, provider: &str) -> CodeVerifier {
+        CodeVerifier::from_secret(self.0.derive(&format!("code verifier {provider}")))
     }
 
-    fn proof(&self) -> Secret {
-        self.0.derive("state")
+    fn proof(&self, provider: &str) -> Secret {
+        self.0.derive(&format!("state {provider}"))
     }
 }
 
-/// The `state` of a sign-in at the identity provider: `<transaction>.<proof>`.
+/// The `state` of a sign-in at one identity provider: `<transaction>.<proof>`. What one provider was given is of no use at
+/// the callback of another.
 #[derive(Clone, Debug)]
 pub struct SignInState {
     transaction: TransactionId,
@@ -199,10 +200,10 @@ impl SignInState {
         &self.transaction
     }
 
-    pub(crate) fn new(transaction: &TransactionId, sign_in: &SignInSecret) -> Self {
+    pub(crate) fn new(transaction: &TransactionId, sign_in: &SignInSecret, provider: &str) -> Self {
         Self {
             transaction: transaction.clone(),
-            proof: sign_in.proof(),
+            proof: sign_in.proof(provider),
         }
     }
 
@@ -262,6 +263,9 @@ pub enum TransactionRefused {
     /// It is over.
     #[error("this sign-in is already finished, go back to your app and start again if it still asks")]
     Finished,
+    /// There is no such place to sign in.
+    #[error("there is no such place to sign in, go back to your app and start again")]
+    UnknownProvider,
     /// Nobody has consented yet.
     #[error("this sign-in was not approved yet, go back to your app and start again")]
     NotApproved,
@@ -332,15 +336,29 @@ impl Transaction {
         }
     }
 
-    /// Whether the person who comes back from the identity provider is the one who consented, in the same browser.
+    /// The person goes to sign in, having approved before.
+    pub(crate) fn goes_to_sign_in(&self, browser: &BrowserSecret) -> Result<SignInSecret, TransactionRefused> {
+        self.seen_by(browser)?;
+        match &self.progress {
+            Progress::AwaitingIdentity { .. } => Ok(browser.sign_in(&self.id)),
+            Progress::AwaitingConsent { .. } => Err(TransactionRefused::NotApproved),
+            Progress::Completed | Progress::Refused { .. } => Err(TransactionRefused::Finished),
+        }
+    }
+
+    /// Whether the person who comes back from this identity provider is the one who consented, in the same browser, and was
+    /// sent to that provider.
     pub(crate) fn returned(
         &self,
         state: &SignInState,
         sign_in: Option<&SignInSecret>,
+        provider: &str,
     ) -> Result<(), TransactionRefused> {
         match &self.progress {
             Progress::AwaitingIdentity { sign_in: expected, .. } => sign_in
-                .filter(|sign_in| expected.matches(&sign_in.0) && sign_in.proof().digest().matches(&state.proof))
+                .filter(|sign_in| {
+                    expected.matches(&sign_in.0) && sign_in.proof(provider).digest().matches(&state.proof)
+                })
                 .map(|_| ())
                 .ok_or(TransactionRefused::OtherBrowser),
             Progress::AwaitingConsent { .. } => Err(TransactionRefused::NotApproved),

@@ -135,8 +135,8 @@ impl IdentityProvider for Witness {
         self.github.check(issuer)
     }
 
-    fn sign_in_url(&self, sign_in: &SignIn<'_>) -> Url {
-        self.github.sign_in_url(sign_in)
+    async fn sign_in_url(&self, sign_in: &SignIn<'_>) -> Result<Url, IdentityError> {
+        self.github.sign_in_url(sign_in).await
     }
 
     async fn identify(&self, returned: &SignInReturn<'_>) -> Identified {

@@ -180,20 +180,23 @@ fn assert_unusable<T: std::fmt::Debug>(answer: Result<T, IdentityError>, sentenc
 
 // === Signing in ===
 
-#[test]
-fn organisations_are_asked_for_only_where_they_count() {
-    let scopes = |github: GitHub| {
+#[tokio::test]
+async fn organisations_are_asked_for_only_where_they_count() {
+    let scopes = async |github: GitHub| {
         let (state, verifier) = (Secret::from("state"), "v".repeat(43).parse().unwrap());
         let callback: Url = "https://auth.example.com/callback".parse().unwrap();
-        let url = github.sign_in_url(&SignIn::new(&state, &callback, &verifier));
+        let url = github
+            .sign_in_url(&SignIn::new(&state, &callback, &verifier))
+            .await
+            .unwrap();
         let (_, scopes) = url.query_pairs().find(|(name, _)| name == "scope").unwrap();
         scopes.into_owned()
     };
     let github = || GitHub::new("id", "secret");
-    assert_eq!(scopes(github()), "read:user user:email");
-    assert_eq!(scopes(github().membership_token("x")), "read:user user:email");
+    assert_eq!(scopes(github()).await, "read:user user:email");
+    assert_eq!(scopes(github().membership_token("x")).await, "read:user user:email");
     let reading = github().read_memberships(["org=acme".parse().unwrap()]);
-    assert_eq!(scopes(reading), "read:user user:email read:org");
+    assert_eq!(scopes(reading).await, "read:user user:email read:org");
 }
 
 #[tokio::test]

@@ -38,7 +38,7 @@
 //! |---|---|
 //! | the layer and what it does with a request | [`OAuthLayer`], [`service`], [`future`](mod@future) |
 //! | how it says no | [`refusal`] |
-//! | who calls | [`Caller`] |
+//! | who calls | [`Caller`], and [`upstream`] for acting in their name elsewhere |
 //! | the endpoints over HTTP | [`router`](mod@router) |
 //! | browsers | [`cors`] |
 //! | proxies | [`proxies`] |
@@ -52,6 +52,7 @@
 //! | `cimd` | clients whose identifier is the URL of their metadata document |
 //! | `remote-jwks` | keys that clients and identity providers publish at an address; `cimd` brings it along |
 //! | `github` | sign in with GitHub |
+//! | `oidc` | sign in with any OpenID Connect provider |
 //!
 //! # Deployment
 //!
@@ -78,6 +79,7 @@ pub mod refusal;
 pub mod router;
 pub mod service;
 mod session;
+pub mod upstream;
 
 pub use caller::Caller;
 pub use layer::{OAuthLayer, UnknownResource};
@@ -93,6 +95,8 @@ pub use mcp_oauth_core::identity::development::DevIdentity;
 pub use mcp_oauth_core::identity::enterprise::EnterpriseIssuer;
 #[cfg(feature = "github")]
 pub use mcp_oauth_core::identity::github::GitHub;
+#[cfg(feature = "oidc")]
+pub use mcp_oauth_core::identity::oidc::OpenIdConnect;
 pub use mcp_oauth_core::policy::AllowList;
 pub use mcp_oauth_core::resource::Resource;
 pub use mcp_oauth_core::server::AuthorizationServer;

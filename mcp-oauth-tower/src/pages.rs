@@ -12,6 +12,7 @@ use http::{HeaderValue, StatusCode};
 use mcp_oauth_core::identity::Identity;
 use mcp_oauth_core::secret::Secret;
 use mcp_oauth_core::server::authorize::{ConsentPrompt, PromptDestination};
+use mcp_oauth_core::server::consent::ProviderChoice;
 
 /// What every page needs.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +38,15 @@ struct DevelopmentSignInPage<'a> {
     action: &'a str,
     state: &'a str,
     people: &'a [Identity],
+}
+
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+struct SignInPage<'a> {
+    nonce: &'a str,
+    development: bool,
+    action: &'a str,
+    choice: &'a ProviderChoice,
 }
 
 /// What an error page says.
@@ -167,6 +177,18 @@ impl Frame {
                 action,
                 state,
                 people,
+            }
+            .render()
+        })
+    }
+
+    pub(crate) fn sign_in(self, action: &str, choice: &ProviderChoice) -> Response {
+        page(StatusCode::OK, |nonce| {
+            SignInPage {
+                nonce,
+                development: self.development,
+                action,
+                choice,
             }
             .render()
         })

@@ -4,7 +4,9 @@
 //! |---|---|---|
 //! | `/authorize` | GET, POST | the consent page |
 //! | `/consent` | POST | the person's decision |
+//! | `/sign-in` | GET, POST | the choice of an identity provider; only where there are several |
 //! | `/callback` | GET | the way back from the identity provider |
+//! | `/callback/{provider}` | GET | the same for one that was added to another |
 //! | `/success` | GET | shows the code to clients without a redirect URI of their own |
 //! | `/device` | GET, POST | the code of a device is entered; only where devices are let in |
 //! | `/device/consent` | GET | the consent page of a device; likewise |
@@ -45,6 +47,7 @@ mod host;
 mod metadata;
 mod origin;
 mod register;
+mod sign_in;
 mod token;
 
 /// What the handlers share.
@@ -111,7 +114,7 @@ impl Routes {
     pub fn into_router(self) -> Router {
         routes(Endpoints {
             frame: Frame {
-                development: self.server.identity().development_users().is_some(),
+                development: self.server.development_users().is_some(),
             },
             server: self.server,
             proxies: self.proxies,
@@ -128,6 +131,11 @@ fn routes(endpoints: Endpoints) -> Router {
         .route(&path("/consent"), post(consent::decide))
         .route(&path("/callback"), get(callback::finish))
         .route(&path("/success"), get(callback::show_code));
+    if server.identity_providers().nth(1).is_some() {
+        pages = pages
+            .route(&path("/callback/{provider}"), get(callback::finish_from))
+            .route(&path(sign_in::PATH), get(sign_in::show).post(sign_in::choose));
+    }
     if server.lets_devices_in() {
         pages = pages
             .route(&path("/device"), get(device::show).post(device::enter))

@@ -233,8 +233,11 @@ impl mcp_oauth_core::identity::IdentityProvider for Named {
         "A provider"
     }
 
-    fn sign_in_url(&self, sign_in: &mcp_oauth_core::identity::SignIn<'_>) -> url::Url {
-        DevIdentity::default().sign_in_url(sign_in)
+    async fn sign_in_url(
+        &self,
+        sign_in: &mcp_oauth_core::identity::SignIn<'_>,
+    ) -> Result<url::Url, mcp_oauth_core::identity::IdentityError> {
+        DevIdentity::default().sign_in_url(sign_in).await
     }
 
     async fn identify(

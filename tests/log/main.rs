@@ -10,6 +10,7 @@ mod github;
 mod journey;
 mod keys;
 mod machines;
+mod oidc;
 mod secrets;
 
 use capture::Log;
@@ -33,6 +34,8 @@ async fn no_secret_of_a_whole_run_is_in_the_log() {
     keys::in_the_store_and_handed_in(&mut secrets).await;
     github::signing_in(&mut secrets).await;
     github::failures(&mut secrets).await;
+    oidc::signing_in(&mut secrets).await;
+    oidc::failures(&mut secrets).await;
 
     let text = log.text();
     // It does capture: the crates' own lines, those of others, both kinds of log, and lines of another thread.

@@ -82,11 +82,17 @@ pub(super) struct Guard {
     pub(super) loopback: bool,
     /// Whether addresses of private networks count as public ones do.
     pub(super) private_networks: bool,
+    /// Hosts that the operator has named, which may be anywhere.
+    pub(super) trusted: Vec<String>,
 }
 
 impl Guard {
     /// Whether this address may be connected to as that of `host`.
     pub(super) fn check(&self, host: &Host<&str>, address: IpAddr) -> Result<(), Refusal> {
+        let written = host.to_string();
+        if self.trusted.iter().any(|trusted| written.eq_ignore_ascii_case(trusted)) {
+            return Ok(());
+        }
         let named_loopback = match host {
             Host::Domain(name) => *name == "localhost",
             Host::Ipv4(address) => address.is_loopback(),
@@ -132,5 +138,32 @@ impl reqwest::dns::Resolve for Guard {
             let addresses: Addrs = Box::new(addresses.into_iter().map(|address| SocketAddr::new(address, 0)));
             Ok(addresses)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_that_the_operator_has_named_may_be_anywhere_and_no_other_may() {
+        let guard = Guard {
+            resolver: Arc::new(SystemResolver::default()),
+            loopback: false,
+            private_networks: false,
+            trusted: vec!["sso.internal".to_owned()],
+        };
+        let private: IpAddr = "10.1.2.3".parse().unwrap();
+        let check = |host: &str| guard.check(&Host::Domain(host), private).is_ok();
+        assert!(check("sso.internal") && check("SSO.internal"));
+        for other in [
+            "other.internal",
+            "sso.internal.evil.example",
+            "internal",
+            "x.sso.internal",
+        ] {
+            assert!(!check(other), "{other}");
+        }
+        assert!(guard.check(&Host::Ipv4([10, 1, 2, 3].into()), private).is_err());
     }
 }

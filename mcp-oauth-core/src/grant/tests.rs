@@ -28,6 +28,7 @@ fn approval() -> Approval {
         identity: Identity::new("github", "1"),
         resources: vec!["https://mcp.example.com/mcp".parse().unwrap()],
         scopes: "mcp".parse().unwrap(),
+        upstream: None,
     }
 }
 
@@ -81,6 +82,7 @@ fn stored<T, R: fmt::Debug>(transition: Transition<T, R>) -> (Grant, T) {
         Transition::Answer(_) => panic!("nothing to write"),
         Transition::End(reason) => panic!("ended: {reason:?}"),
         Transition::Refuse(reason) => panic!("refused: {reason:?}"),
+        Transition::Again => panic!("a grant by itself has nothing to read again"),
     }
 }
 
@@ -90,6 +92,7 @@ fn answered<T, R: fmt::Debug>(transition: Transition<T, R>) -> T {
         Transition::Store(..) => panic!("something to write"),
         Transition::End(reason) => panic!("ended: {reason:?}"),
         Transition::Refuse(reason) => panic!("refused: {reason:?}"),
+        Transition::Again => panic!("a grant by itself has nothing to read again"),
     }
 }
 
@@ -100,6 +103,7 @@ fn outcome<T, R>(transition: Transition<T, R>) -> Result<&'static str, Result<En
         Transition::Answer(_) => Ok("the same again"),
         Transition::End(reason) => Err(Ok(reason)),
         Transition::Refuse(reason) => Err(Err(reason)),
+        Transition::Again => panic!("a grant by itself has nothing to read again"),
     }
 }
 

@@ -93,12 +93,17 @@ impl IdentityProvider for DevIdentity {
         ))
     }
 
-    fn sign_in_url(&self, sign_in: &SignIn<'_>) -> Url {
+    async fn sign_in_url(&self, sign_in: &SignIn<'_>) -> Result<Url, IdentityError> {
         let mut url = sign_in.callback.clone();
-        let base = url.path().strip_suffix("/callback").unwrap_or_default().to_owned();
+        // Behind `/callback` there is the name of a provider that is one of several.
+        let base = url
+            .path()
+            .rsplit_once("/callback")
+            .map_or("", |(base, _)| base)
+            .to_owned();
         url.set_path(&format!("{base}{SIGN_IN_PATH}"));
         url.query_pairs_mut().append_pair("state", sign_in.state.expose());
-        url
+        Ok(url)
     }
 
     async fn identify(&self, returned: &SignInReturn<'_>) -> Result<Identity, IdentityError> {

@@ -12,13 +12,18 @@
 //! | which address is verified | this server | the API's `/user/emails` |
 //!
 //! Where [organisations and teams count](GitHub::read_memberships), the last step also asks the API's
-//! `/user/memberships/orgs` and `/user/teams`. The token is then dropped: it is neither stored nor logged, and nobody
-//! else ever sees it.
+//! `/user/memberships/orgs` and `/user/teams`. The token is then dropped, unless the server has a
+//! [vault](crate::server::vault) for it; it is never logged.
 //!
 //! # While people are away
 //!
 //! With a [token of the operator's own](GitHub::membership_token), GitHub is asked from time to time how people stand who
-//! have signed in before: whether the account is still there, under which login, and in which organisations and teams.
+//! have signed in before: whether the account is still there, under which login, and in which organisations and teams. Where
+//! a vault keeps people's own tokens, GitHub is asked with those: then it also shows when somebody has revoked the app.
+//!
+//! # Without a browser
+//!
+//! GitHub's [device flow](device) signs in somebody at a terminal.
 //!
 //! # What to set up at GitHub
 //!
@@ -77,10 +82,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::try_join3;
 use http::StatusCode;
-use oauth2::basic::{BasicClient, BasicErrorResponse, BasicErrorResponseType, BasicTokenType};
+use oauth2::basic::{BasicClient, BasicErrorResponse, BasicTokenResponse, BasicTokenType};
 use oauth2::{
-    AccessToken, AuthType, AuthUrl, AuthorizationCode, ClientId, ClientSecret, CsrfToken, EndpointNotSet, EndpointSet,
-    PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RequestTokenError, Scope, TokenResponse, TokenUrl,
+    AuthType, AuthUrl, AuthorizationCode, ClientId, ClientSecret, CsrfToken, EndpointNotSet, EndpointSet,
+    PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError, Scope, TokenResponse, TokenUrl,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -92,6 +97,7 @@ pub use self::base_url::InvalidBaseUrl;
 use self::standing::MembershipToken;
 use self::upstream::Upstream;
 use super::membership::Membership;
+use super::tokens::{SignedIn, TokensRefreshed, UpstreamTokens};
 use super::{Identity, IdentityError, IdentityProvider, SignIn, SignInReturn, Standing};
 use crate::clock::Clock;
 use crate::issuer::Issuer;
@@ -99,7 +105,9 @@ use crate::secret::Secret;
 
 mod api;
 mod base_url;
+pub mod device;
 mod memberships;
+mod own_token;
 mod standing;
 mod upstream;
 
@@ -126,6 +134,8 @@ pub struct GitHub {
     /// `github`, or the host of an Enterprise Server.
     default_id: String,
     display_name: String,
+    /// What else is asked of the person.
+    more_scopes: Vec<String>,
     /// The organisations and teams that somebody wants to know about.
     wanted: Vec<Membership>,
     membership_token: Option<MembershipToken>,
@@ -147,6 +157,7 @@ impl GitHub {
             provider_id: None,
             default_id: "github".to_owned(),
             display_name: "GitHub".to_owned(),
+            more_scopes: Vec::new(),
             wanted: Vec::new(),
             membership_token: None,
             upstream: Upstream::default(),
@@ -232,6 +243,14 @@ impl GitHub {
         self
     }
 
+    /// Asks people for these scopes too. Only of use where a [vault](crate::server::vault) keeps their tokens, for a protected
+    /// resource that acts for them at GitHub.
+    #[must_use]
+    pub fn scopes_for_resources<S: Into<String>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
+        self.more_scopes.extend(scopes.into_iter().map(Into::into));
+        self
+    }
+
     /// A token of the operator's own, by which [`standing`](IdentityProvider::standing) is found out while people are
     /// away. Without one it stays unchanged, and people sign in again when what was learnt is too old.
     ///
@@ -265,9 +284,10 @@ impl GitHub {
         self
     }
 
-    fn scopes(&self) -> impl Iterator<Item = &'static str> {
+    fn scopes(&self) -> impl Iterator<Item = &str> {
         let for_memberships = (!self.wanted.is_empty()).then_some(MEMBERSHIP_SCOPE);
-        SCOPES.into_iter().chain(for_memberships)
+        let for_resources = self.more_scopes.iter().map(String::as_str);
+        SCOPES.into_iter().chain(for_memberships).chain(for_resources)
     }
 
     fn oauth_client(&self) -> OAuthClient {
@@ -280,7 +300,7 @@ impl GitHub {
     }
 
     /// Redeems the code.
-    async fn token(&self, returned: &SignInReturn<'_>) -> Result<AccessToken, IdentityError> {
+    async fn tokens(&self, returned: &SignInReturn<'_>) -> Result<UpstreamTokens, IdentityError> {
         let code = returned
             .parameters
             .require("code")
@@ -296,7 +316,31 @@ impl GitHub {
                 "the token is not a bearer token; check that the base URLs are those of GitHub",
             ));
         }
-        Ok(token.access_token().clone())
+        Ok(self.read_tokens(&token))
+    }
+
+    fn read_tokens(&self, token: &BasicTokenResponse) -> UpstreamTokens {
+        let mut tokens = UpstreamTokens::new(token.access_token().secret().as_str());
+        tokens.expires_at = token.expires_in().map(|lifetime| self.upstream.clock.now() + lifetime);
+        tokens.refresh_token = token.refresh_token().map(|token| Secret::from(token.secret().as_str()));
+        tokens.scope = token
+            .scopes()
+            .map(|scopes| scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" "));
+        tokens
+    }
+
+    /// Whose tokens these are, who has just signed in.
+    async fn whose(&self, tokens: UpstreamTokens) -> Result<SignedIn, IdentityError> {
+        let api = self.api(tokens.access_token.expose());
+        let email = async { Ok(self.email(&api).await) };
+        let memberships = memberships::of_signed_in(&api, &self.wanted);
+        let (account, email, memberships) = try_join3(self.account(&api), email, memberships).await?;
+        let mut identity = Identity::new(self.id(), account.id.to_string())
+            .with_login(account.login)
+            .with_memberships(memberships);
+        identity.name = account.name.filter(|name| !name.is_empty());
+        identity.email = email;
+        Ok(SignedIn::new(identity).with_tokens(tokens))
     }
 
     fn api<'a>(&'a self, token: &'a str) -> Api<'a> {
@@ -319,6 +363,9 @@ impl GitHub {
             StatusCode::UNAUTHORIZED => Err(unusable(
                 "the API does not accept the token that was just issued; sign in again",
             )),
+            StatusCode::FORBIDDEN if own_token::is_suspension(response.body()) => {
+                Err(unusable("the account is suspended there"))
+            }
             StatusCode::FORBIDDEN => Err(unusable(
                 "the API forbids to read the account; check at GitHub that neither the account nor the app is restricted",
             )),
@@ -392,17 +439,18 @@ impl IdentityProvider for GitHub {
         })
     }
 
-    fn sign_in_url(&self, sign_in: &SignIn<'_>) -> Url {
+    async fn sign_in_url(&self, sign_in: &SignIn<'_>) -> Result<Url, IdentityError> {
         // `from_code_verifier_sha256` panics unless the verifier has 43 to 128 characters, which those of a sign-in
         // have.
         let verifier = PkceCodeVerifier::new(sign_in.code_verifier.expose().to_owned());
-        self.oauth_client()
+        let (url, _) = self
+            .oauth_client()
             .authorize_url(|| CsrfToken::new(sign_in.state.expose().to_owned()))
             .set_redirect_uri(Cow::Owned(RedirectUrl::from_url(sign_in.callback.clone())))
             .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier))
             .add_scopes(self.scopes().map(|scope| Scope::new(scope.to_owned())))
-            .url()
-            .0
+            .url();
+        Ok(url)
     }
 
     /// Asks GitHub who came back.
@@ -419,17 +467,51 @@ impl IdentityProvider for GitHub {
     ///
     /// No error holds the code, a token, the client secret or any text of GitHub's.
     async fn identify(&self, returned: &SignInReturn<'_>) -> Result<Identity, IdentityError> {
-        let token = self.token(returned).await?;
-        let api = self.api(token.secret());
-        let email = async { Ok(self.email(&api).await) };
-        let memberships = memberships::of_signed_in(&api, &self.wanted);
-        let (account, email, memberships) = try_join3(self.account(&api), email, memberships).await?;
-        let mut identity = Identity::new(self.id(), account.id.to_string())
-            .with_login(account.login)
-            .with_memberships(memberships);
-        identity.name = account.name.filter(|name| !name.is_empty());
-        identity.email = email;
-        Ok(identity)
+        Ok(self.identify_with_tokens(returned).await?.identity)
+    }
+
+    async fn identify_with_tokens(&self, returned: &SignInReturn<'_>) -> Result<SignedIn, IdentityError> {
+        self.whose(self.tokens(returned).await?).await
+    }
+
+    /// Exchanges the token of a GitHub App that has user tokens expire
+    /// (<https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/refreshing-user-access-tokens>).
+    /// Those of OAuth apps do not.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`identify`](Self::identify), as far as they concern the token endpoint.
+    async fn refresh_tokens(&self, tokens: &UpstreamTokens) -> Result<TokensRefreshed, IdentityError> {
+        let Some(refresh_token) = &tokens.refresh_token else {
+            return Ok(TokensRefreshed::Impossible);
+        };
+        let client = self.oauth_client();
+        let refresh_token = RefreshToken::new(refresh_token.expose().to_owned());
+        match client
+            .exchange_refresh_token(&refresh_token)
+            .request_async(&self.upstream)
+            .await
+        {
+            Ok(token) => Ok(TokensRefreshed::Tokens(Box::new(self.read_tokens(&token)), None)),
+            Err(error) => match refusal(error)?.as_deref() {
+                Some("bad_refresh_token" | "invalid_grant") => Ok(TokensRefreshed::Refused),
+                code => Err(why_refused(code)),
+            },
+        }
+    }
+
+    /// Asks GitHub with the person's own token.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`standing`](Self::standing).
+    async fn standing_with_tokens(
+        &self,
+        identity: &Identity,
+        tokens: &UpstreamTokens,
+    ) -> Result<Standing, IdentityError> {
+        let api = self.api(tokens.access_token.expose());
+        own_token::standing(&api, identity, &self.wanted, self.email(&api)).await
     }
 
     fn tells(&self, membership: &Membership) -> bool {
@@ -476,18 +558,26 @@ fn verified_primary(body: &[u8]) -> Option<String> {
 
 /// Why there is no token. What GitHub wrote is looked at and left behind: it may hold anything, a token included.
 fn not_a_token(error: RequestTokenError<IdentityError, BasicErrorResponse>) -> IdentityError {
-    let refusal = match error {
-        RequestTokenError::Request(error) => return error,
+    match refusal(error) {
+        Ok(code) => why_refused(code.as_deref()),
+        Err(error) => error,
+    }
+}
+
+/// The code of a refusal, if GitHub has answered at all.
+fn refusal(error: RequestTokenError<IdentityError, BasicErrorResponse>) -> Result<Option<String>, IdentityError> {
+    let refusal: Option<BasicErrorResponse> = match error {
+        RequestTokenError::Request(error) => return Err(error),
         RequestTokenError::ServerResponse(response) => Some(response),
         // GitHub refuses with status 200, so its errors come as tokens that cannot be read.
         RequestTokenError::Parse(_, body) => object(&body),
         RequestTokenError::Other(_) => None,
     };
-    match refusal
-        .as_ref()
-        .map(BasicErrorResponse::error)
-        .map(BasicErrorResponseType::as_ref)
-    {
+    Ok(refusal.map(|refusal| refusal.error().as_ref().to_owned()))
+}
+
+fn why_refused(code: Option<&str>) -> IdentityError {
+    match code {
         Some("access_denied") => IdentityError::Denied,
         Some("bad_verification_code" | "invalid_grant") => {
             unusable("the code has expired, was used before or is somebody else's; sign in again")

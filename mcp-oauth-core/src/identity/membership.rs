@@ -90,7 +90,7 @@ impl Membership {
             .ok_or(InvalidMembership::Group)
     }
 
-    #[cfg(feature = "github")]
+    #[cfg(any(feature = "github", feature = "oidc"))]
     pub(crate) fn kind(&self) -> &Kind {
         &self.0
     }

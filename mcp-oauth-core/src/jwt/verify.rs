@@ -86,6 +86,13 @@ impl ExpectedType {
         or_plain: true,
     };
 
+    /// A provider's word for a person who has just signed in (OpenID Connect Core §2). Most providers call it `JWT` or
+    /// nothing; that it is none of their other tokens is told by its `aud` and `nonce`.
+    pub const ID_TOKEN: Self = Self {
+        name: "id_token+jwt",
+        or_plain: true,
+    };
+
     fn accepts(self, typ: Option<&str>) -> bool {
         let Some(typ) = typ else {
             return self.or_plain;
@@ -148,6 +155,12 @@ impl UnverifiedJwt {
     /// Whether it says that it is of this type.
     pub(crate) fn is(&self, expected: ExpectedType) -> bool {
         expected.accepts(self.typ.as_deref())
+    }
+
+    /// The algorithm that it says it was signed with. After [`verify`](Self::verify) it was.
+    #[must_use]
+    pub fn algorithm(&self) -> SignatureAlgorithm {
+        self.algorithm
     }
 
     /// What it says of itself. Good for finding out whose keys to verify it with, and for nothing else.

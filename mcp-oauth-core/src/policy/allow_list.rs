@@ -1,5 +1,6 @@
 //! The people who may, as a list that an operator writes.
 
+use std::fmt;
 use std::str::FromStr;
 
 use super::email::{EmailAddress, EmailDomain};
@@ -20,6 +21,10 @@ use crate::identity::membership::{InvalidMembership, Membership};
 /// | `team=acme/ops` | the members of a team, by its name in URLs | in any case |
 /// | `group=admins` | the members of a group | letter by letter |
 /// | `*` | everybody whom the provider knows | |
+/// | `okta/group=staff` | whom the rest of the entry lets in, of the people of this provider alone | letter by letter, before the `/` |
+///
+/// Where people sign in with several providers, each can call its people what it likes, so all entries but subjects and
+/// `*` have to name a provider there: [`github/ada`](Self::of_provider).
 ///
 /// A login can be given up and taken by somebody else, and so can the name of an organisation. Where that matters, write
 /// subjects.
@@ -28,8 +33,15 @@ pub struct AllowList {
     entries: Vec<Entry>,
 }
 
+/// One entry: whom it lets in, and of which provider's people, if it says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Entry {
+struct Entry {
+    provider: Option<String>,
+    who: Who,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Who {
     Everybody,
     Login(String),
     Subject(String),
@@ -80,7 +92,7 @@ impl AllowList {
     #[must_use]
     pub fn everybody() -> Self {
         Self {
-            entries: vec![Entry::Everybody],
+            entries: vec![Entry::from(Who::Everybody)],
         }
     }
 
@@ -108,16 +120,70 @@ impl AllowList {
     /// space in it.
     #[must_use]
     pub fn and_members_of(mut self, membership: Membership) -> Self {
-        self.entries.push(Entry::Membership(membership));
+        self.entries.push(Who::Membership(membership).into());
+        self
+    }
+
+    /// Has all entries count for the people of this provider alone that do not say whose people they mean. Subjects do.
+    ///
+    /// ```
+    /// use mcp_oauth_core::policy::AllowList;
+    ///
+    /// let list = AllowList::parse("ada, github:7, okta/group=staff")?.of_provider("github");
+    /// assert_eq!(list, AllowList::parse("github/ada, github:7, okta/group=staff")?);
+    /// # Ok::<_, mcp_oauth_core::policy::InvalidAllowList>(())
+    /// ```
+    #[must_use]
+    pub fn of_provider(mut self, provider: &str) -> Self {
+        for entry in &mut self.entries {
+            if entry.provider.is_none() && !matches!(entry.who, Who::Subject(_)) {
+                entry.provider = Some(provider.to_owned());
+            }
+        }
+        self
+    }
+
+    /// Everybody who is on this list or on the other.
+    #[must_use]
+    pub fn or(mut self, other: Self) -> Self {
+        self.entries.extend(other.entries);
         self
     }
 
     /// What somebody can be on it for belonging to: what the identity provider has to tell.
     pub fn memberships(&self) -> impl Iterator<Item = &Membership> {
-        self.entries.iter().filter_map(|entry| match entry {
-            Entry::Membership(membership) => Some(membership),
+        self.qualified_memberships().map(|(_, membership)| membership)
+    }
+
+    /// What somebody can be on it for belonging to at this provider: what that one has to tell.
+    pub fn memberships_at<'a>(&'a self, provider: &'a str) -> impl Iterator<Item = &'a Membership> {
+        let is_there = move |(named, _): &(Option<&str>, &Membership)| named.is_none_or(|named| named == provider);
+        self.qualified_memberships()
+            .filter(is_there)
+            .map(|(_, membership)| membership)
+    }
+
+    /// The same, each with the provider whose people are meant.
+    pub(crate) fn qualified_memberships(&self) -> impl Iterator<Item = (Option<&str>, &Membership)> {
+        self.entries.iter().filter_map(|entry| match &entry.who {
+            Who::Membership(membership) => Some((entry.provider.as_deref(), membership)),
             _ => None,
         })
+    }
+
+    /// The providers that are named.
+    pub(crate) fn providers(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().filter_map(|entry| entry.provider.as_deref())
+    }
+
+    /// The first entry that means somebody else at each provider.
+    pub(crate) fn ambiguous(&self) -> Option<String> {
+        let is_ambiguous =
+            |entry: &&Entry| entry.provider.is_none() && !matches!(entry.who, Who::Everybody | Who::Subject(_));
+        self.entries
+            .iter()
+            .find(is_ambiguous)
+            .map(|entry| entry.who.to_string())
     }
 
     /// Whether nobody is on it.
@@ -137,16 +203,23 @@ impl AllowList {
         let subject = person.subject();
         let email = person.email.as_deref().and_then(EmailAddress::read);
         let grounds = self.entries.iter().filter_map(|entry| {
-            let (lets_in, ground) = match entry {
-                Entry::Everybody => (true, Ground::Person),
-                Entry::Login(login) => {
+            if entry
+                .provider
+                .as_ref()
+                .is_some_and(|provider| *provider != person.provider)
+            {
+                return None;
+            }
+            let (lets_in, ground) = match &entry.who {
+                Who::Everybody => (true, Ground::Person),
+                Who::Login(login) => {
                     let is_theirs = |theirs: &String| theirs.eq_ignore_ascii_case(login);
                     (person.login.as_ref().is_some_and(is_theirs), Ground::Person)
                 }
-                Entry::Subject(listed) => (*listed == subject, Ground::Person),
-                Entry::Membership(membership) => (person.belongs_to(membership), Ground::Membership),
-                Entry::Email(address) => (email.as_ref() == Some(address), Ground::Email),
-                Entry::Domain(domain) => (
+                Who::Subject(listed) => (*listed == subject, Ground::Person),
+                Who::Membership(membership) => (person.belongs_to(membership), Ground::Membership),
+                Who::Email(address) => (email.as_ref() == Some(address), Ground::Email),
+                Who::Domain(domain) => (
                     email.as_ref().is_some_and(|email| email.domain() == domain),
                     Ground::Email,
                 ),
@@ -166,6 +239,50 @@ impl FromStr for AllowList {
 }
 
 impl Entry {
+    /// A `/` before anything else that means something sets the name of a provider apart.
+    fn parse(entry: &str) -> Result<Self, InvalidAllowList> {
+        let qualified = entry.find([':', '=', '/']).filter(|at| entry[*at..].starts_with('/'));
+        let Some(at) = qualified else {
+            return Who::parse(entry).map(Self::from);
+        };
+        let (provider, who) = (&entry[..at], &entry[at + 1..]);
+        let who = match Who::parse(who)? {
+            Who::Login(login) if login.is_empty() || login.contains('/') => {
+                return Err(InvalidAllowList::Key(entry.to_owned()));
+            }
+            // A subject names its provider by itself.
+            Who::Subject(_) => return Err(InvalidAllowList::Key(entry.to_owned())),
+            who => who,
+        };
+        if provider.is_empty() {
+            return Err(InvalidAllowList::Key(entry.to_owned()));
+        }
+        Ok(Self {
+            provider: Some(provider.to_owned()),
+            who,
+        })
+    }
+}
+
+impl From<Who> for Entry {
+    fn from(who: Who) -> Self {
+        Self { provider: None, who }
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Everybody => formatter.write_str("*"),
+            Self::Login(text) | Self::Subject(text) => formatter.write_str(text),
+            Self::Email(_) => formatter.write_str("email=…"),
+            Self::Domain(_) => formatter.write_str("domain=…"),
+            Self::Membership(membership) => membership.fmt(formatter),
+        }
+    }
+}
+
+impl Who {
     fn parse(entry: &str) -> Result<Self, InvalidAllowList> {
         let owned = || entry.to_owned();
         if entry == "*" {

@@ -207,7 +207,7 @@ pub struct ConsentPrompt {
     pub resources: Vec<(String, ResourceUri)>,
     /// How far: each scope, and what it allows in words if that is known.
     pub scopes: Vec<(Scope, Option<String>)>,
-    /// Where the person will sign in.
+    /// Where the person will sign in, as a text: one provider, or several to choose from.
     pub identity_provider: String,
 }
 
@@ -456,7 +456,7 @@ impl AuthorizationServer {
                 .iter()
                 .map(|scope| (scope.clone(), meaning(scope)))
                 .collect(),
-            identity_provider: self.identity().display_name().to_owned(),
+            identity_provider: self.sign_in_places(),
             transaction: transaction.id,
             browser,
         }

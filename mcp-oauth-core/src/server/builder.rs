@@ -13,6 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::keys::{Keys, State, StoredKeys};
+use super::providers::Providers;
+use super::vault::Vault;
 use super::{AuthorizationServer, Inner};
 use crate::access::remembered::RememberedTokens;
 use crate::audit::AuditSink;
@@ -37,7 +39,7 @@ use crate::token::keys::{Algorithm, InvalidKeyRotation, KeyError, KeyRotation, K
 
 pub(super) mod clients;
 
-use clients::ClientConfiguration;
+use clients::{ClientConfiguration, ConfiguredClients};
 
 /// How long things live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,6 +134,23 @@ pub enum ConfigurationError {
         /// The name of the provider.
         provider: String,
     },
+    /// Where people sign in with several providers, a login, an address or a group is another's at each.
+    #[error(
+        "an allow-list names {entry}, and people sign in with several providers, each of which can call its people that: write \
+         {example}"
+    )]
+    AmbiguousEntry {
+        /// What the list names.
+        entry: String,
+        /// How it could be written.
+        example: String,
+    },
+    /// An allow-list, or a resource, names a provider that there is none of.
+    #[error("{0} is none of the identity providers, whose names are those that stand in front of their subjects")]
+    UnknownProvider(String),
+    /// A resource is to be given tokens that nobody keeps.
+    #[error("{0} is to be given tokens of an identity provider: call .vault(…) too, so that they are kept")]
+    NoVault(ResourceUri),
     /// A client of the configuration cannot be like that.
     #[error("the client {client_id:?} cannot be configured: {reason}")]
     Client {
@@ -170,6 +189,8 @@ pub struct AuthorizationServerBuilder {
     default_resource: Option<String>,
     store: Option<Arc<dyn Store>>,
     identity: Option<Arc<dyn IdentityProvider>>,
+    other_identities: Vec<Arc<dyn IdentityProvider>>,
+    vault: Option<KeySealing>,
     allow: Option<AllowList>,
     policy: Option<Arc<dyn GrantPolicy>>,
     algorithm: Algorithm,
@@ -223,6 +244,30 @@ impl AuthorizationServerBuilder {
     /// Who tells who people are, if the provider was chosen at run time or is shared.
     pub fn shared_identity(mut self, provider: Arc<dyn IdentityProvider>) -> Self {
         self.identity = Some(provider);
+        self
+    }
+
+    /// Adds another provider, of which people then choose one when they sign in; in this order, after the one that
+    /// [`identity`](Self::identity) names. Its people are not those of another, whatever they are called: allow-lists have to
+    /// say whom they mean ([`AllowList::of_provider`]).
+    ///
+    /// People come back from it at [`callback_url`](AuthorizationServer::callback_url), `/callback/<name>`, which is what has
+    /// to be registered there.
+    pub fn also_sign_in_with(self, provider: impl IdentityProvider) -> Self {
+        self.also_sign_in_with_shared(Arc::new(provider))
+    }
+
+    /// The same for a provider that was chosen at run time or is shared.
+    pub fn also_sign_in_with_shared(mut self, provider: Arc<dyn IdentityProvider>) -> Self {
+        self.other_identities.push(provider);
+        self
+    }
+
+    /// Keeps what identity providers issue for people, sealed, for as long as their grants live; see
+    /// [`server::vault`](super::vault). Off unless this is called. `sealing` can be the same as for
+    /// [`stored_keys`](Self::stored_keys).
+    pub fn vault(mut self, sealing: KeySealing) -> Self {
+        self.vault = Some(sealing);
         self
     }
 
@@ -344,17 +389,7 @@ impl AuthorizationServerBuilder {
         let allow = self.allow.ok_or(ConfigurationError::Missing(
             "to be told who may sign in: call .allow(AllowList::parse(…)), with \"*\" for everybody",
         ))?;
-        if self.resources.is_empty() {
-            return Err(ConfigurationError::Missing("a protected resource: call .resource(…)"));
-        }
-        for (position, resource) in self.resources.iter().enumerate() {
-            if self.resources[..position]
-                .iter()
-                .any(|other| other.uri().is(resource.uri().as_str()))
-            {
-                return Err(ConfigurationError::DuplicateResource(resource.uri().clone()));
-            }
-        }
+        check_resources(&self.resources)?;
         if !(1..=600).contains(&self.lifetimes.grant.authorization_code.as_secs()) {
             return Err(ConfigurationError::CodeLifetime);
         }
@@ -366,7 +401,6 @@ impl AuthorizationServerBuilder {
             registration.redirect_uris = registration.redirect_uris.allow(uri);
         }
         registration.redirect_uris.check()?;
-        identity.check(&issuer).map_err(ConfigurationError::Identity)?;
         let default_resource = match (self.default_resource, self.resources.as_slice()) {
             (Some(asked), resources) => {
                 let known = resources.iter().find(|resource| resource.uri().is(&asked));
@@ -379,11 +413,16 @@ impl AuthorizationServerBuilder {
         let hosts = self.clients.hosts.clone();
         let clients = self.clients.check(
             &self.resources,
-            identity.as_ref(),
+            std::iter::once(&identity).chain(&self.other_identities),
             #[cfg(feature = "cimd")]
             self.fetcher.as_ref(),
         )?;
-        check_lists(identity.as_ref(), &allow, &self.resources)?;
+        let identities = Providers::new(&issuer, identity, self.other_identities, &clients.enterprises)?;
+        check_lists(&identities, &clients, &allow, &self.resources)?;
+        check_policies(&identities, &self.resources, self.vault.is_some())?;
+        let vault = self
+            .vault
+            .map(|sealing| Vault::new(sealing, issuer.clone(), &self.lifetimes));
         let keys = match (self.stored_keys, self.keys) {
             (Some((sealing, rotation)), handed_in) => {
                 rotation.check()?;
@@ -405,7 +444,6 @@ impl AuthorizationServerBuilder {
             (None, None) => Keys::given(&issuer, &KeySet::generate(self.algorithm)?)?,
         };
         Ok(AuthorizationServer(Arc::new(Inner {
-            callback: issuer.endpoint("/callback"),
             #[cfg(feature = "cimd")]
             documents: self.fetcher.map(|fetcher| super::documents::Documents {
                 fetcher,
@@ -416,7 +454,8 @@ impl AuthorizationServerBuilder {
             resources: self.resources,
             default_resource,
             store,
-            identity,
+            identities,
+            vault,
             allow,
             policy: self.policy,
             keys,
@@ -434,9 +473,25 @@ impl AuthorizationServerBuilder {
     }
 }
 
-/// Every list has to let somebody in, or it is pointed out; and nobody may wait for a membership that is never told.
+/// There is one, and none is there twice.
+fn check_resources(resources: &[Resource]) -> Result<(), ConfigurationError> {
+    if resources.is_empty() {
+        return Err(ConfigurationError::Missing("a protected resource: call .resource(…)"));
+    }
+    for (position, resource) in resources.iter().enumerate() {
+        let is_same = |other: &Resource| other.uri().is(resource.uri().as_str());
+        if resources[..position].iter().any(is_same) {
+            return Err(ConfigurationError::DuplicateResource(resource.uri().clone()));
+        }
+    }
+    Ok(())
+}
+
+/// Every list has to let somebody in, or it is pointed out; it has to be clear whom it means; and nobody may wait for a
+/// membership that is never told.
 fn check_lists(
-    provider: &dyn IdentityProvider,
+    providers: &Providers,
+    clients: &ConfiguredClients,
     allow: &AllowList,
     resources: &[Resource],
 ) -> Result<(), ConfigurationError> {
@@ -447,17 +502,46 @@ fn check_lists(
     for (uri, _) in resources.iter().filter_map(own).filter(|(_, list)| list.is_empty()) {
         tracing::warn!(resource = %uri, "the allow-list of a resource is empty, so nobody may use it");
     }
-    let lists = resources.iter().filter_map(Resource::allowed).chain([allow]);
-    match lists
-        .flat_map(AllowList::memberships)
-        .find(|membership| !provider.tells(membership))
-    {
-        None => Ok(()),
-        Some(membership) => Err(ConfigurationError::UntoldMembership {
-            membership: membership.clone(),
-            provider: provider.display_name().to_owned(),
-        }),
+    let first = providers.first().identity.as_ref();
+    for list in resources.iter().filter_map(Resource::allowed).chain([allow]) {
+        let is_enterprise = |name: &str| clients.enterprises.iter().any(|enterprise| enterprise.name == name);
+        let mut named = list.providers();
+        if let Some(unknown) = named.find(|name| providers.find(name).is_none() && !is_enterprise(name)) {
+            return Err(ConfigurationError::UnknownProvider(unknown.to_owned()));
+        }
+        if let Some(entry) = list.ambiguous().filter(|_| providers.only().is_none()) {
+            let example = format!("{}/{entry}", first.id());
+            return Err(ConfigurationError::AmbiguousEntry { entry, example });
+        }
+        for (named, membership) in list.qualified_memberships() {
+            let asked = match named {
+                Some(name) => providers.find(name).map(|provider| provider.identity.as_ref()),
+                None => Some(first),
+            };
+            if !asked.is_some_and(|provider| provider.tells(membership)) {
+                return Err(ConfigurationError::UntoldMembership {
+                    membership: membership.clone(),
+                    provider: asked.unwrap_or(first).display_name().to_owned(),
+                });
+            }
+        }
     }
+    Ok(())
+}
+
+/// What resources are to be given has to be there.
+fn check_policies(providers: &Providers, resources: &[Resource], has_vault: bool) -> Result<(), ConfigurationError> {
+    for resource in resources {
+        for name in resource.tokens_handed_on() {
+            if !has_vault {
+                return Err(ConfigurationError::NoVault(resource.uri().clone()));
+            }
+            if providers.find(name).is_none() {
+                return Err(ConfigurationError::UnknownProvider(name.clone()));
+            }
+        }
+    }
+    Ok(())
 }
 
 impl AuthorizationServer {
@@ -470,6 +554,8 @@ impl AuthorizationServer {
             default_resource: None,
             store: None,
             identity: None,
+            other_identities: Vec::new(),
+            vault: None,
             allow: None,
             policy: None,
             algorithm: Algorithm::default(),

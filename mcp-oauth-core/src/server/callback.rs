@@ -14,11 +14,14 @@ use futures_util::future::join3;
 
 use super::authorize::ClientRedirect;
 use super::consent::TransactionError;
+use super::providers::Provider;
 use super::{AuthorizationServer, grant_key};
 use crate::audit::{Action, Event, Outcome};
 use crate::error::{ErrorCode, OAuthError};
+use crate::grant::upstream::SealedTokens;
 use crate::grant::{Approval, CodeBinding, Grant};
-use crate::identity::{Identity, IdentityError, SignInReturn};
+use crate::identity::tokens::SignedIn;
+use crate::identity::{Identity, IdentityError, IdentityProvider, SignInReturn};
 use crate::origin::Origin;
 use crate::parameters::Parameters;
 use crate::scope::ScopeSet;
@@ -40,14 +43,23 @@ pub enum CallbackOutcome {
     Retry {
         /// The transaction to approve again.
         transaction: TransactionId,
+        /// What the provider is called.
+        provider: String,
         /// What happened.
         error: IdentityError,
     },
 }
 
+/// Somebody who may, and how far.
+struct Admitted {
+    identity: Identity,
+    scopes: ScopeSet,
+    upstream: Option<SealedTokens>,
+}
+
 impl AuthorizationServer {
-    /// Takes the person back from the identity provider. `state` is the parameter of that name; `sign_in` is the
-    /// value of this sign-in's cookie.
+    /// Takes the person back from the identity provider, or from the first one if there are several. `state` is the
+    /// parameter of that name; `sign_in` is the value of this sign-in's cookie.
     ///
     /// # Errors
     ///
@@ -59,8 +71,42 @@ impl AuthorizationServer {
         sign_in: Option<&SignInSecret>,
         origin: &Origin,
     ) -> Result<CallbackOutcome, TransactionError> {
+        self.back_from(self.0.identities.first(), state, parameters, sign_in, origin)
+            .await
+    }
+
+    /// The same for the [callback](Self::callback_url) of this identity provider. Somebody who was sent to another provider
+    /// is refused there.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`callback`](Self::callback), and when there is no such provider.
+    pub async fn callback_from(
+        &self,
+        provider: &str,
+        state: &SignInState,
+        parameters: &Parameters,
+        sign_in: Option<&SignInSecret>,
+        origin: &Origin,
+    ) -> Result<CallbackOutcome, TransactionError> {
+        let provider = self
+            .0
+            .identities
+            .find(provider)
+            .ok_or(TransactionRefused::UnknownProvider)?;
+        self.back_from(provider, state, parameters, sign_in, origin).await
+    }
+
+    async fn back_from(
+        &self,
+        provider: &Provider,
+        state: &SignInState,
+        parameters: &Parameters,
+        sign_in: Option<&SignInSecret>,
+        origin: &Origin,
+    ) -> Result<CallbackOutcome, TransactionError> {
         let mut event = Event::new(Action::SignIn, origin);
-        let result = self.returned(state, parameters, sign_in, &mut event).await;
+        let result = self.returned(provider, state, parameters, sign_in, &mut event).await;
         self.audit(match &result {
             Err(error) => event.refused(&error.oauth()),
             Ok(_) => event,
@@ -70,6 +116,7 @@ impl AuthorizationServer {
 
     async fn returned(
         &self,
+        provider: &Provider,
         state: &SignInState,
         parameters: &Parameters,
         sign_in: Option<&SignInSecret>,
@@ -80,29 +127,34 @@ impl AuthorizationServer {
             .await?
             .ok_or(TransactionRefused::Unknown)?;
         event.client_id = Some(loaded.record.request.client_id.clone());
-        loaded.record.returned(state, sign_in)?;
+        let identity = provider.identity.as_ref();
+        loaded.record.returned(state, sign_in, identity.id())?;
         let sign_in = sign_in.ok_or(TransactionRefused::OtherBrowser)?;
-        let identified = if let Some(error) = self.provider_error(parameters) {
-            Err(error)
-        } else {
-            let code_verifier = sign_in.code_verifier();
-            let returned = SignInReturn {
-                parameters,
-                callback: &self.0.callback,
-                code_verifier: &code_verifier,
-            };
-            self.identity().identify(&returned).await
+        let code_verifier = sign_in.code_verifier(identity.id());
+        let returned = SignInReturn {
+            parameters,
+            callback: &provider.callback,
+            code_verifier: &code_verifier,
         };
+        let identified = self.identified(identity, &returned).await;
         let request = &loaded.record.request;
         let refusal = match identified {
-            Ok(mut identity) => {
+            Ok(SignedIn { mut identity, tokens }) => {
                 event.subject = Some(identity.subject());
                 identity.learnt_at = Some(self.now());
                 let admitted = self
                     .admit(&identity, &request.client_id, &request.resources, &request.scopes)
                     .await;
                 match admitted {
-                    Ok(scopes) => return self.approved(&loaded, identity, scopes, event).await,
+                    Ok(scopes) => {
+                        let upstream = self.keep_tokens(&identity, tokens).await.map_err(OAuthError::from)?;
+                        let admitted = Admitted {
+                            identity,
+                            scopes,
+                            upstream,
+                        };
+                        return self.approved(&loaded, admitted, event).await;
+                    }
                     Err(error) if error.code() == ErrorCode::AccessDenied => error,
                     Err(error) => return Err(error.into()),
                 }
@@ -114,6 +166,7 @@ impl AuthorizationServer {
                 event.outcome = Outcome::Refused(OAuthError::new(ErrorCode::TemporarilyUnavailable, reason));
                 return Ok(CallbackOutcome::Retry {
                     transaction: loaded.record.id.clone(),
+                    provider: identity.display_name().to_owned(),
                     error,
                 });
             }
@@ -130,34 +183,27 @@ impl AuthorizationServer {
         Ok(outcome)
     }
 
-    /// An `error` in place of a code (RFC 6749 §4.1.2.1).
-    fn provider_error(&self, parameters: &Parameters) -> Option<IdentityError> {
-        match parameters.get("error") {
-            Ok(None) => None,
-            Ok(Some("access_denied")) => Some(IdentityError::Denied),
-            Ok(Some("temporarily_unavailable" | "server_error")) => Some(IdentityError::Unavailable {
-                retry_after: None,
-                source: None,
-            }),
-            Ok(Some(_)) | Err(_) => {
-                // Anybody can write this parameter, so only what a specification could have as a code is noted.
-                let plain = |character: &char| character.is_ascii_alphanumeric() || *character == '_';
-                let error: String = parameters
-                    .all("error")
-                    .flat_map(str::chars)
-                    .filter(plain)
-                    .take(60)
-                    .collect();
-                tracing::warn!(
-                    provider = self.identity().id(),
-                    error,
-                    "the identity provider refused a sign-in"
-                );
-                Some(IdentityError::Unusable(format!(
-                    "{} refused the sign-in; its operator may find out why",
-                    self.identity().display_name()
-                )))
-            }
+    /// Who it is, if what came back is the provider's own, and no error. Tokens come along where there is a vault for them.
+    async fn identified(
+        &self,
+        provider: &dyn IdentityProvider,
+        returned: &SignInReturn<'_>,
+    ) -> Result<SignedIn, IdentityError> {
+        if !provider.is_own_answer(returned.parameters).await? {
+            tracing::warn!(
+                provider = provider.id(),
+                "an answer says that it is another provider's (iss)"
+            );
+            let reason = "the answer is not from there (iss); sign in again";
+            return Err(IdentityError::Unusable(reason.to_owned()));
+        }
+        if let Some(error) = provider_error(provider, returned.parameters) {
+            return Err(error);
+        }
+        if self.0.vault.is_some() {
+            provider.identify_with_tokens(returned).await
+        } else {
+            Ok(SignedIn::new(provider.identify(returned).await?))
         }
     }
 
@@ -165,10 +211,14 @@ impl AuthorizationServer {
     async fn approved(
         &self,
         loaded: &Loaded<Transaction>,
-        identity: Identity,
-        scopes: ScopeSet,
+        admitted: Admitted,
         event: &mut Event,
     ) -> Result<CallbackOutcome, TransactionError> {
+        let Admitted {
+            identity,
+            scopes,
+            upstream,
+        } = admitted;
         let request = &loaded.record.request;
         match &request.destination {
             Destination::Client {
@@ -185,12 +235,13 @@ impl AuthorizationServer {
                     identity,
                     resources: request.resources.clone(),
                     scopes,
+                    upstream,
                 };
                 self.issue_code(loaded, approval, binding, event).await
             }
             Destination::Device { device, .. } => {
                 // In this order, so that a sign-in that fails half-way can be finished by loading the page again.
-                self.let_device_in(device, identity, scopes).await?;
+                self.let_device_in(device, identity, scopes, upstream).await?;
                 self.finish(loaded).await?;
                 Ok(CallbackOutcome::DeviceLetIn)
             }
@@ -242,6 +293,43 @@ impl AuthorizationServer {
             Ok(())
         } else {
             Err(TransactionRefused::Finished.into())
+        }
+    }
+}
+
+/// An `error` in place of a code (RFC 6749 §4.1.2.1).
+fn provider_error(provider: &dyn IdentityProvider, parameters: &Parameters) -> Option<IdentityError> {
+    match parameters.get("error") {
+        Ok(None) => None,
+        Ok(Some("access_denied")) => Some(IdentityError::Denied),
+        Ok(Some("temporarily_unavailable" | "server_error")) => Some(IdentityError::Unavailable {
+            retry_after: None,
+            source: None,
+        }),
+        // The provider wants the person to do something first, and lets them when they are there (OpenID Connect Core §3.1.2.6).
+        Ok(Some("login_required" | "interaction_required" | "account_selection_required" | "consent_required")) => {
+            Some(IdentityError::Unusable(
+                "you have to sign in there, choose an account or agree to something first".to_owned(),
+            ))
+        }
+        Ok(Some(_)) | Err(_) => {
+            // Anybody can write this parameter, so only what a specification could have as a code is noted.
+            let plain = |character: &char| character.is_ascii_alphanumeric() || *character == '_';
+            let error: String = parameters
+                .all("error")
+                .flat_map(str::chars)
+                .filter(plain)
+                .take(60)
+                .collect();
+            tracing::warn!(
+                provider = provider.id(),
+                error,
+                "the identity provider refused a sign-in"
+            );
+            Some(IdentityError::Unusable(format!(
+                "{} refused the sign-in; its operator may find out why",
+                provider.display_name()
+            )))
         }
     }
 }

@@ -86,6 +86,7 @@ impl AuthorizationServer {
             identity,
             resources,
             scopes,
+            upstream: None,
         };
         self.issue_without_code(approval, event).await
     }

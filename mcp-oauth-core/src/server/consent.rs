@@ -16,11 +16,12 @@ use futures_util::future::try_join;
 use url::Url;
 
 use super::authorize::ClientRedirect;
+use super::providers::Provider;
 use super::{AuthorizationServer, MAXIMUM_ROUNDS, contended};
 use crate::audit::{Action, Event};
 use crate::device::DeviceClosed;
 use crate::error::{ErrorCode, OAuthError};
-use crate::identity::SignIn;
+use crate::identity::{IdentityError, IdentityProvider, SignIn};
 use crate::origin::Origin;
 use crate::transaction::{
     AuthorizationRequest, BrowserSecret, Decision, Destination, SignInSecret, SignInState, TransactionId,
@@ -38,10 +39,31 @@ pub enum ConsentOutcome {
         /// The value of the cookie.
         sign_in: SignInSecret,
     },
+    /// To a choice of identity providers: [`provider_choice`](AuthorizationServer::provider_choice).
+    ChooseProvider(TransactionId),
+    /// Nowhere yet: the identity provider cannot be reached. The transaction waits, and approving it again tries again.
+    Retry {
+        /// The transaction to approve again.
+        transaction: TransactionId,
+        /// What the provider is called.
+        provider: String,
+        /// What happened.
+        error: IdentityError,
+    },
     /// Back to the client, which is told `access_denied`.
     Denied(ClientRedirect),
     /// Nowhere: a device was turned away, and is told so when it asks.
     DeviceTurnedAway,
+}
+
+/// What a person chooses from who may sign in at several places.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ProviderChoice {
+    /// Names the transaction in the form.
+    pub transaction: TransactionId,
+    /// The identity providers: the name of each, and the name for people.
+    pub providers: Vec<(String, String)>,
 }
 
 /// The identity provider's page, with the state of this sign-in: `Debug` shows the address alone.
@@ -137,12 +159,12 @@ impl AuthorizationServer {
                 .ok_or(TransactionRefused::Unknown)?;
             event.client_id = Some(loaded.record.request.client_id.clone());
             let request = &loaded.record.request;
-            let (next, outcome) = match decision {
+            let (next, then) = match decision {
                 Decision::Approve => {
                     let (next, sign_in) = loaded.record.approve(browser)?;
-                    (next, self.sign_in(transaction, sign_in))
+                    (next, Then::SignIn(sign_in))
                 }
-                Decision::Deny => (loaded.record.deny(browser)?, self.denied(request).await?),
+                Decision::Deny => (loaded.record.deny(browser)?, Then::Return(self.denied(request).await?)),
             };
             // That the device still waits is asked at the same time: if it does not, nothing comes of the approval.
             let waits = async {
@@ -159,10 +181,66 @@ impl AuthorizationServer {
             };
             let ((), stored) = try_join(waits, stored).await?;
             if stored {
-                return Ok(outcome);
+                return Ok(match (then, self.0.identities.only()) {
+                    (Then::Return(outcome), _) => outcome,
+                    (Then::SignIn(sign_in), Some(only)) => self.sign_in(transaction, sign_in, only).await,
+                    (Then::SignIn(_), None) => ConsentOutcome::ChooseProvider(transaction.clone()),
+                });
             }
         }
         Err(contended().into())
+    }
+
+    /// What to choose from, for the browser that has approved. `browser` is the value of this transaction's cookie.
+    ///
+    /// # Errors
+    ///
+    /// When the transaction is unknown, over, not approved, or was begun in another browser; when the store does not answer.
+    pub async fn provider_choice(
+        &self,
+        transaction: &TransactionId,
+        browser: Option<&BrowserSecret>,
+    ) -> Result<ProviderChoice, TransactionError> {
+        self.goes_to_sign_in(transaction, browser).await?;
+        let named = |provider: &dyn IdentityProvider| (provider.id().to_owned(), provider.display_name().to_owned());
+        Ok(ProviderChoice {
+            transaction: transaction.clone(),
+            providers: self.identity_providers().map(named).collect(),
+        })
+    }
+
+    /// Sends somebody who has approved to the identity provider of their choice. They may come back and choose another:
+    /// nothing is stored, and whichever they finish with is the one.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`provider_choice`](Self::provider_choice), and when there is no such provider.
+    pub async fn choose_provider(
+        &self,
+        transaction: &TransactionId,
+        provider: &str,
+        browser: Option<&BrowserSecret>,
+    ) -> Result<ConsentOutcome, TransactionError> {
+        let provider = self
+            .0
+            .identities
+            .find(provider)
+            .ok_or(TransactionRefused::UnknownProvider)?;
+        let sign_in = self.goes_to_sign_in(transaction, browser).await?;
+        Ok(self.sign_in(transaction, sign_in, provider).await)
+    }
+
+    async fn goes_to_sign_in(
+        &self,
+        transaction: &TransactionId,
+        browser: Option<&BrowserSecret>,
+    ) -> Result<SignInSecret, TransactionError> {
+        let browser = browser.ok_or(TransactionRefused::OtherBrowser)?;
+        let loaded = self.load_transaction(transaction).await?;
+        Ok(loaded
+            .ok_or(TransactionRefused::Unknown)?
+            .record
+            .goes_to_sign_in(browser)?)
     }
 
     /// Tells whoever asked that the person did not allow it.
@@ -177,13 +255,38 @@ impl AuthorizationServer {
         })
     }
 
-    fn sign_in(&self, transaction: &TransactionId, sign_in: SignInSecret) -> ConsentOutcome {
-        let location = self.identity().sign_in_url(&SignIn {
-            state: &SignInState::new(transaction, &sign_in).expose(),
-            callback: &self.0.callback,
-            code_verifier: &sign_in.code_verifier(),
-        });
-        let location = SignInUrl(location);
-        ConsentOutcome::SignIn { location, sign_in }
+    async fn sign_in(&self, transaction: &TransactionId, sign_in: SignInSecret, to: &Provider) -> ConsentOutcome {
+        let provider = to.identity.as_ref();
+        let state = SignInState::new(transaction, &sign_in, provider.id()).expose();
+        let code_verifier = sign_in.code_verifier(provider.id());
+        let leaving = SignIn {
+            state: &state,
+            callback: &to.callback,
+            code_verifier: &code_verifier,
+        };
+        match provider.sign_in_url(&leaving).await {
+            Ok(location) => ConsentOutcome::SignIn {
+                location: SignInUrl(location),
+                sign_in,
+            },
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    provider = provider.id(),
+                    "nobody can be sent to an identity provider"
+                );
+                ConsentOutcome::Retry {
+                    transaction: transaction.clone(),
+                    provider: provider.display_name().to_owned(),
+                    error,
+                }
+            }
+        }
     }
+}
+
+/// What follows once a decision is stored.
+enum Then {
+    SignIn(SignInSecret),
+    Return(ConsentOutcome),
 }

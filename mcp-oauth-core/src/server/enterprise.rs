@@ -141,6 +141,7 @@ impl AuthorizationServer {
             identity,
             resources,
             scopes,
+            upstream: None,
         };
         let renewed = self.renew_client(Some(&known));
         let (tokens, ()) = join(self.issue_without_code(approval, event), renewed).await;

@@ -7,13 +7,15 @@
 use std::error::Error;
 
 use super::AuthorizationServer;
+use super::vault::{Fresh, VaultError};
 use crate::client::registration::GrantType;
 use crate::client::{Client, ClientId};
 use crate::error::{ErrorCode, OAuthError};
 use crate::grant::policy::{GrantPolicy, GrantRequest, Occasion, Verdict};
 use crate::grant::{EndReason, Grant, RefreshToken, Transition};
 use crate::identity::enterprise::Enterprise;
-use crate::identity::{Identity, Standing};
+use crate::identity::tokens::UpstreamTokens;
+use crate::identity::{Identity, IdentityProvider, Standing};
 use crate::origin::Origin;
 use crate::policy::Ground;
 use crate::resource::ResourceUri;
@@ -100,9 +102,31 @@ impl AuthorizationServer {
             Transition::Answer(token) => (Box::new(grant.record.clone()), token, true),
             nothing => return Ok(nothing),
         };
-        match self.reconsider_grant(&mut next, client, used, is_repeat).await {
+        let mut tokens = None;
+        if used == GrantType::RefreshToken && !is_repeat && grant.record.upstream.is_some() && self.may_ask(&next) {
+            match self.fresh_tokens(grant.clone(), origin).await {
+                // To have exchanged them was a step of its own.
+                Ok(Fresh { exchanged: true, .. }) => return Ok(Transition::Again),
+                Ok(fresh) => tokens = Some(fresh.tokens),
+                Err(VaultError::Revoked | VaultError::Ended) => {
+                    let sentence = "the identity provider no longer takes the person's tokens: sign in again";
+                    return Ok(Transition::Refuse(OAuthError::new(ErrorCode::InvalidGrant, sentence)));
+                }
+                Err(VaultError::Store(error)) => return Err(error.into()),
+                Err(error) => tracing::warn!(
+                    error = &error as &dyn Error,
+                    grant = %grant.record.id,
+                    "the tokens of a person cannot be used to ask how they stand"
+                ),
+            }
+        }
+        let with = tokens.as_ref();
+        match self.reconsider_grant(&mut next, client, used, is_repeat, with).await {
             Ok(()) if is_repeat && next.scopes == grant.record.scopes => Ok(Transition::Answer(token)),
-            Ok(()) => Ok(Transition::Store(next, token)),
+            Ok(()) => {
+                self.reseal(&mut next).await?;
+                Ok(Transition::Store(next, token))
+            }
             Err(Stop::NotNow(error)) => Err(error),
             Err(Stop::End(reason, sentence)) => {
                 self.end_grant(grant.clone(), reason, origin).await?;
@@ -117,6 +141,7 @@ impl AuthorizationServer {
         client: &Client,
         used: GrantType,
         is_repeat: bool,
+        tokens: Option<&UpstreamTokens>,
     ) -> Result<(), Stop> {
         // Before the first tokens the approval was moments ago, so only the lists are asked.
         if used != GrantType::RefreshToken {
@@ -129,7 +154,7 @@ impl AuthorizationServer {
         if is_repeat {
             self.listed(&grant.identity, &grant.resources).map_err(no_longer)?;
         } else {
-            self.recheck(grant).await?;
+            self.recheck(grant, tokens).await?;
         }
         if let Some(policy) = self.0.policy.as_deref() {
             let request = GrantRequest {
@@ -146,18 +171,17 @@ impl AuthorizationServer {
 
     /// Asks the identity provider, if it is time to, and the lists. What was learnt must be neither against the person
     /// nor too old.
-    async fn recheck(&self, grant: &mut Grant) -> Result<(), Stop> {
+    async fn recheck(&self, grant: &mut Grant, tokens: Option<&UpstreamTokens>) -> Result<(), Stop> {
         let now = self.now();
-        let lifetimes = &self.0.lifetimes;
-        let is_too_old = |since| now.since(since) >= lifetimes.maximum_identity_age;
-        let is_due = now.since(grant.identity_asked_at()) >= lifetimes.identity_check;
-        // What is too old is asked for every time: only then it is known whether the provider cannot tell, or not now.
+        let is_too_old = |since| now.since(since) >= self.0.lifetimes.maximum_identity_age;
         let mut fails = false;
-        if (is_due || is_too_old(grant.identity_learnt_at())) && grant.identity.provider == self.identity().id() {
-            let standing = self.ask_provider(&grant.identity).await;
+        if self.may_ask(grant)
+            && let Some(provider) = self.identity_provider(&grant.identity.provider)
+        {
+            let standing = self.ask_provider(provider, &grant.identity, tokens).await;
             fails = standing.is_none();
             grant
-                .take_over(standing, now)
+                .take_over(standing, tokens.is_some(), now)
                 .map_err(|reason| Stop::End(reason, "the identity provider no longer knows the person".to_owned()))?;
         }
         let ground = self.listed(&grant.identity, &grant.resources).map_err(no_longer)?;
@@ -172,7 +196,7 @@ impl AuthorizationServer {
         let rests_on_memberships =
             ground >= Ground::Membership || (self.0.policy.is_some() && !grant.identity.memberships.is_empty());
         let rests_on_email = ground == Ground::Email;
-        if (rests_on_memberships && learnt_is_too_old) || (rests_on_email && is_too_old(grant.approved_at)) {
+        if (rests_on_memberships && learnt_is_too_old) || (rests_on_email && is_too_old(grant.email_learnt_at())) {
             return Err(Stop::End(
                 EndReason::IdentityTooOld,
                 "it is too long ago that the person signed in: sign in again".to_owned(),
@@ -181,13 +205,31 @@ impl AuthorizationServer {
         Ok(())
     }
 
+    /// Whether it is time to ask the identity provider how the person of a grant stands.
+    ///
+    /// What is too old is asked for every time: only then it is known whether the provider cannot tell, or not now.
+    fn may_ask(&self, grant: &Grant) -> bool {
+        let (now, lifetimes) = (self.now(), &self.0.lifetimes);
+        now.since(grant.identity_asked_at()) >= lifetimes.identity_check
+            || now.since(grant.identity_learnt_at()) >= lifetimes.maximum_identity_age
+    }
+
     /// What the identity provider says; nothing if it cannot be asked now.
-    async fn ask_provider(&self, identity: &Identity) -> Option<Standing> {
-        match self.identity().standing(identity).await {
+    async fn ask_provider(
+        &self,
+        provider: &dyn IdentityProvider,
+        identity: &Identity,
+        tokens: Option<&UpstreamTokens>,
+    ) -> Option<Standing> {
+        let standing = match tokens {
+            Some(tokens) => provider.standing_with_tokens(identity, tokens).await,
+            None => provider.standing(identity).await,
+        };
+        match standing {
             Ok(Standing::Changed(other)) if other.subject() != identity.subject() => {
                 tracing::error!(
                     subject = identity.subject(),
-                    provider = self.identity().id(),
+                    provider = provider.id(),
                     "the identity provider answered for somebody else"
                 );
                 None
@@ -226,7 +268,7 @@ impl AuthorizationServer {
     fn is_vouched_for(&self, identity: &Identity) -> bool {
         let provider = &identity.provider;
         let speaks = |enterprise: &Enterprise| enterprise.name == *provider;
-        *provider != self.identity().id() && self.0.clients.enterprises.iter().any(speaks)
+        self.identity_provider(provider).is_none() && self.0.clients.enterprises.iter().any(speaks)
     }
 }
 

@@ -274,6 +274,7 @@ impl AuthorizationServer {
                     return Err(gone().into());
                 }
                 Transition::Refuse(error) => return Err(error.into()),
+                Transition::Again => {}
             }
             loaded = self.find_grant(&request.proof).await?;
         }

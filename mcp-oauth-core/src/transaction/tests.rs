@@ -27,22 +27,50 @@ fn begun() -> (Transaction, BrowserSecret) {
 }
 
 /// A transaction to which the person has consented, with their browser, and what that has for the callback.
+const PROVIDER: &str = "github";
+
 fn approved() -> (Transaction, BrowserSecret, SignInSecret, SignInState) {
     let (transaction, browser) = begun();
     let (next, sign_in) = transaction.approve(&browser).unwrap();
-    let state = SignInState::new(&transaction.id, &sign_in);
+    let state = SignInState::new(&transaction.id, &sign_in, PROVIDER);
     (next.unwrap(), browser, sign_in, state)
 }
 
 #[test]
 fn whoever_approved_and_comes_back_in_the_same_browser_is_let_through() {
     let (transaction, _, sign_in, state) = approved();
-    assert_eq!(transaction.returned(&state, Some(&sign_in)), Ok(()));
+    assert_eq!(transaction.returned(&state, Some(&sign_in), PROVIDER), Ok(()));
     // As they come back in a request: a parameter and a cookie.
     let state: SignInState = state.expose().expose().parse().unwrap();
     let cookie = SignInSecret::from_cookie(sign_in.expose());
     assert_eq!(state.transaction(), &transaction.id);
-    assert_eq!(transaction.returned(&state, Some(&cookie)), Ok(()));
+    assert_eq!(transaction.returned(&state, Some(&cookie), PROVIDER), Ok(()));
+}
+
+/// V-35, V-39: what went to one provider comes back from no other.
+#[test]
+fn nobody_comes_back_from_another_provider_than_they_were_sent_to() {
+    let (transaction, browser, sign_in, state) = approved();
+    let other_browser = Err(TransactionRefused::OtherBrowser);
+    assert_eq!(transaction.returned(&state, Some(&sign_in), "another"), other_browser);
+    let to_another = SignInState::new(&transaction.id, &sign_in, "another");
+    assert_eq!(
+        transaction.returned(&to_another, Some(&sign_in), PROVIDER),
+        other_browser
+    );
+    assert_eq!(transaction.returned(&to_another, Some(&sign_in), "another"), Ok(()));
+    assert_ne!(
+        sign_in.code_verifier(PROVIDER).expose(),
+        sign_in.code_verifier("another").expose()
+    );
+    // Choosing again after going back is choosing from the same.
+    let again = transaction.goes_to_sign_in(&browser).unwrap();
+    assert_eq!(again.expose(), sign_in.expose());
+    let (begun, browser) = begun();
+    assert_eq!(
+        begun.goes_to_sign_in(&browser).err(),
+        Some(TransactionRefused::NotApproved)
+    );
 }
 
 #[test]
@@ -50,12 +78,21 @@ fn state_and_cookie_are_both_asked_for() {
     let (transaction, _, sign_in, state) = approved();
     let (other, _, other_sign_in, other_state) = approved();
     let other_browser = Err(TransactionRefused::OtherBrowser);
-    assert_eq!(transaction.returned(&state, None), other_browser);
-    assert_eq!(transaction.returned(&state, Some(&other_sign_in)), other_browser);
-    assert_eq!(transaction.returned(&other_state, Some(&sign_in)), other_browser);
+    assert_eq!(transaction.returned(&state, None, PROVIDER), other_browser);
+    assert_eq!(
+        transaction.returned(&state, Some(&other_sign_in), PROVIDER),
+        other_browser
+    );
+    assert_eq!(
+        transaction.returned(&other_state, Some(&sign_in), PROVIDER),
+        other_browser
+    );
     // An attacker's own pair, brought to somebody else's transaction, and the other way round.
-    assert_eq!(transaction.returned(&other_state, Some(&other_sign_in)), other_browser);
-    assert_eq!(other.returned(&state, Some(&sign_in)), other_browser);
+    assert_eq!(
+        transaction.returned(&other_state, Some(&other_sign_in), PROVIDER),
+        other_browser
+    );
+    assert_eq!(other.returned(&state, Some(&sign_in), PROVIDER), other_browser);
 }
 
 #[test]
@@ -63,12 +100,15 @@ fn nobody_comes_back_before_somebody_has_approved_or_after_it_is_over() {
     let (approved, browser, sign_in, state) = approved();
     let (begun, _) = begun();
     assert_eq!(
-        begun.returned(&state, Some(&sign_in)),
+        begun.returned(&state, Some(&sign_in), PROVIDER),
         Err(TransactionRefused::NotApproved)
     );
     let denied = approved.deny(&browser).unwrap().unwrap();
     for over in [approved.completed(), denied] {
-        assert_eq!(over.returned(&state, Some(&sign_in)), Err(TransactionRefused::Finished));
+        assert_eq!(
+            over.returned(&state, Some(&sign_in), PROVIDER),
+            Err(TransactionRefused::Finished)
+        );
     }
 }
 
@@ -124,7 +164,10 @@ fn a_browser_is_known_by_its_cookie_and_has_another_secret_for_each_sign_in() {
     let (_, of_other) = other.approve(&same).unwrap();
     assert_ne!(of_one.expose(), of_other.expose());
     assert_ne!(of_one.expose(), browser.expose());
-    assert_ne!(of_one.code_verifier().expose(), of_other.code_verifier().expose());
+    assert_ne!(
+        of_one.code_verifier(PROVIDER).expose(),
+        of_other.code_verifier(PROVIDER).expose()
+    );
 }
 
 #[test]
@@ -137,7 +180,7 @@ fn what_is_stored_holds_nothing_that_a_browser_shows() {
         browser.expose(),
         sign_in.expose(),
         proof,
-        sign_in.code_verifier().expose(),
+        sign_in.code_verifier(PROVIDER).expose(),
     ] {
         assert!(!record.contains(secret));
     }

@@ -1,11 +1,12 @@
 //! `GET /callback`: the way back from the identity provider; `GET /success`: the code, for people to copy.
 
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::response::Response;
 use http::header::{RETRY_AFTER, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use mcp_oauth_core::grant::AuthorizationCode;
 use mcp_oauth_core::identity::IdentityError;
+use mcp_oauth_core::origin::Origin;
 use mcp_oauth_core::parameters::Parameters;
 use mcp_oauth_core::server::callback::CallbackOutcome;
 use mcp_oauth_core::transaction::{SignInState, TransactionId, TransactionRefused};
@@ -20,37 +21,71 @@ pub(super) async fn finish(
     headers: HeaderMap,
     uri: Uri,
 ) -> Response {
+    back_from(&endpoints, None, &headers, &uri, &origin).await
+}
+
+/// The same for an identity provider that was added to another.
+pub(super) async fn finish_from(
+    State(endpoints): State<Endpoints>,
+    Path(provider): Path<String>,
+    RequestOrigin(origin): RequestOrigin,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Response {
+    back_from(&endpoints, Some(&provider), &headers, &uri, &origin).await
+}
+
+async fn back_from(
+    endpoints: &Endpoints,
+    provider: Option<&str>,
+    headers: &HeaderMap,
+    uri: &Uri,
+    origin: &Origin,
+) -> Response {
     let server = &endpoints.server;
     let Ok(parameters) = Parameters::parse(uri.query().unwrap_or_default().as_bytes()) else {
-        return consent::refuse(&endpoints, &TransactionRefused::Unknown.into());
+        return consent::refuse(endpoints, &TransactionRefused::Unknown.into());
     };
     let Some(state) = parameters
         .require("state")
         .ok()
         .and_then(|state| state.parse::<SignInState>().ok())
     else {
-        return consent::refuse(&endpoints, &TransactionRefused::Unknown.into());
+        return consent::refuse(endpoints, &TransactionRefused::Unknown.into());
     };
-    let sign_in = cookies::sign_in(server, &headers, state.transaction());
-    match server.callback(&state, &parameters, sign_in.as_ref(), &origin).await {
+    let sign_in = cookies::sign_in(server, headers, state.transaction());
+    let sign_in = sign_in.as_ref();
+    let outcome = match provider {
+        None => server.callback(&state, &parameters, sign_in, origin).await,
+        Some(provider) => {
+            server
+                .callback_from(provider, &state, &parameters, sign_in, origin)
+                .await
+        }
+    };
+    match outcome {
         Ok(CallbackOutcome::Client(redirect)) => {
             let mut response = consent::redirect(redirect.location());
-            clear_cookies(&endpoints, state.transaction(), &mut response);
+            clear_cookies(endpoints, state.transaction(), &mut response);
             response
         }
         Ok(CallbackOutcome::DeviceLetIn) => {
             let mut response = endpoints.frame.device_end(DeviceEnd::LetIn);
-            clear_cookies(&endpoints, state.transaction(), &mut response);
+            clear_cookies(endpoints, state.transaction(), &mut response);
             response
         }
         Ok(CallbackOutcome::DeviceTurnedAway(reason)) => {
-            let mut response = device::turned_away(&endpoints, &reason);
-            clear_cookies(&endpoints, state.transaction(), &mut response);
+            let mut response = device::turned_away(endpoints, &reason);
+            clear_cookies(endpoints, state.transaction(), &mut response);
             response
         }
-        Ok(CallbackOutcome::Retry { transaction, error }) => retry(&endpoints, &transaction, &error),
-        Ok(_) => consent::refuse(&endpoints, &TransactionRefused::Unknown.into()),
-        Err(error) => consent::refuse(&endpoints, &error),
+        Ok(CallbackOutcome::Retry {
+            transaction,
+            provider,
+            error,
+        }) => retry(endpoints, &transaction, &provider, &error),
+        Ok(_) => consent::refuse(endpoints, &TransactionRefused::Unknown.into()),
+        Err(error) => consent::refuse(endpoints, &error),
     }
 }
 
@@ -62,8 +97,12 @@ fn clear_cookies(endpoints: &Endpoints, transaction: &TransactionId, response: &
 }
 
 /// The identity provider failed, and may do better next time.
-fn retry(endpoints: &Endpoints, transaction: &TransactionId, error: &IdentityError) -> Response {
-    let provider = endpoints.server.identity().display_name();
+pub(super) fn retry(
+    endpoints: &Endpoints,
+    transaction: &TransactionId,
+    provider: &str,
+    error: &IdentityError,
+) -> Response {
     let (status, explanation, code, wait) = match error {
         IdentityError::Unavailable { retry_after, .. } => {
             let explanation = match retry_after {

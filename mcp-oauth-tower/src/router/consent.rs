@@ -7,11 +7,11 @@ use http::{HeaderValue, StatusCode};
 use mcp_oauth_core::parameters::Parameters;
 use mcp_oauth_core::server::authorize::ConsentPrompt;
 use mcp_oauth_core::server::consent::{ConsentOutcome, TransactionError};
-use mcp_oauth_core::transaction::{Decision, TransactionId, TransactionRefused};
+use mcp_oauth_core::transaction::{BrowserSecret, Decision, TransactionId, TransactionRefused};
 
 use super::form::Unreadable;
 use super::origin::RequestOrigin;
-use super::{Endpoints, cookies, form};
+use super::{Endpoints, callback, cookies, form, sign_in};
 use crate::pages::{DeviceEnd, Problem, WayOut};
 
 pub(super) async fn decide(
@@ -30,23 +30,38 @@ pub(super) async fn decide(
     };
     let browser = cookies::browser(server, &headers, &transaction);
     match server.consent(&transaction, decision, browser.as_ref(), &origin).await {
-        Ok(ConsentOutcome::SignIn { location, sign_in }) => {
-            let mut response = redirect(location.as_str());
-            // The transaction has its whole time again, and so has the browser.
-            let renewed = browser.and_then(|browser| cookies::set_browser(server, &transaction, &browser));
-            for cookie in [cookies::set_sign_in(server, &transaction, &sign_in), renewed]
-                .into_iter()
-                .flatten()
-            {
-                response.headers_mut().append(SET_COOKIE, cookie);
-            }
-            response
-        }
-        Ok(ConsentOutcome::Denied(denied)) => redirect(denied.location()),
-        Ok(ConsentOutcome::DeviceTurnedAway) => endpoints.frame.device_end(DeviceEnd::TurnedAway),
-        Ok(_) => refuse(&endpoints, &TransactionRefused::Unknown.into()),
+        Ok(outcome) => go_on(&endpoints, &transaction, browser.as_ref(), outcome),
         Err(error) => refuse(&endpoints, &error),
     }
+}
+
+/// Where the person goes who has decided, with the cookies that go along.
+pub(super) fn go_on(
+    endpoints: &Endpoints,
+    transaction: &TransactionId,
+    browser: Option<&BrowserSecret>,
+    outcome: ConsentOutcome,
+) -> Response {
+    let server = &endpoints.server;
+    // The transaction has its whole time again, and so has the browser.
+    let renewed = browser.and_then(|browser| cookies::set_browser(server, transaction, browser));
+    let (mut response, sign_in) = match outcome {
+        ConsentOutcome::SignIn { location, sign_in } => (redirect(location.as_str()), Some(sign_in)),
+        ConsentOutcome::ChooseProvider(transaction) => (redirect(&sign_in::location(endpoints, &transaction)), None),
+        ConsentOutcome::Retry {
+            transaction,
+            provider,
+            error,
+        } => (callback::retry(endpoints, &transaction, &provider, &error), None),
+        ConsentOutcome::Denied(denied) => return redirect(denied.location()),
+        ConsentOutcome::DeviceTurnedAway => return endpoints.frame.device_end(DeviceEnd::TurnedAway),
+        _ => return refuse(endpoints, &TransactionRefused::Unknown.into()),
+    };
+    let sign_in = sign_in.and_then(|sign_in| cookies::set_sign_in(server, transaction, &sign_in));
+    for cookie in [sign_in, renewed].into_iter().flatten() {
+        response.headers_mut().append(SET_COOKIE, cookie);
+    }
+    response
 }
 
 fn read(form: &Parameters) -> Option<(TransactionId, Decision)> {

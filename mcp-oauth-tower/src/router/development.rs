@@ -17,7 +17,7 @@ fn state(parameters: &Parameters) -> Option<&str> {
 
 pub(super) async fn show(State(endpoints): State<Endpoints>, uri: Uri) -> Response {
     let parameters = Parameters::parse(uri.query().unwrap_or_default().as_bytes()).unwrap_or_default();
-    let people = endpoints.server.identity().development_users();
+    let people = endpoints.server.development_users();
     match (state(&parameters), people) {
         (Some(state), Some(people)) => {
             let action = endpoints.path(mcp_oauth_core::identity::development::SIGN_IN_PATH);
@@ -35,7 +35,13 @@ pub(super) async fn choose(State(endpoints): State<Endpoints>, request: Request)
     let (Some(state), Ok(user)) = (state(&form), form.require("user")) else {
         return unknown();
     };
-    let mut callback = endpoints.server.issuer().endpoint("/callback");
+    let server = &endpoints.server;
+    let made_up = server
+        .identity_providers()
+        .find(|provider| provider.development_users().is_some());
+    let Some(mut callback) = made_up.and_then(|provider| server.callback_url(provider.id())).cloned() else {
+        return unknown();
+    };
     callback
         .query_pairs_mut()
         .append_pair("state", state)

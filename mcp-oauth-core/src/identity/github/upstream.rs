@@ -21,6 +21,9 @@ const MAXIMUM_BODY: usize = 1024 * 1024;
 /// The longest wait that is passed on. GitHub counts requests by the hour, so more would be a mistake of somebody's.
 const MAXIMUM_WAIT: Duration = Duration::from_secs(60 * 60);
 
+/// How long to wait where GitHub sets a limit and does not say for how long: "at least one minute".
+const SECONDARY_WAIT: Duration = Duration::from_secs(60);
+
 const RATE_LIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 const RATE_LIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
@@ -80,7 +83,14 @@ impl Upstream {
             return Err(error);
         }
         let headers = response.headers().clone();
-        let mut answer = HttpResponse::new(bounded::read(response, MAXIMUM_BODY).await.map_err(unread)?);
+        let body = bounded::read(response, MAXIMUM_BODY).await.map_err(unread)?;
+        if status == StatusCode::FORBIDDEN && is_secondary_limit(&body) {
+            return Err(IdentityError::Unavailable {
+                retry_after: Some(SECONDARY_WAIT),
+                source: Some("it asks to slow down".into()),
+            });
+        }
+        let mut answer = HttpResponse::new(body);
         *answer.status_mut() = status;
         *answer.headers_mut() = headers;
         Ok(answer)
@@ -141,6 +151,14 @@ fn not_now(status: StatusCode, headers: &HeaderMap, clock: &dyn Clock) -> Option
 
 fn number(value: &HeaderValue) -> Option<u64> {
     value.to_str().ok()?.parse().ok()
+}
+
+/// A secondary limit whose answer says so in words alone
+/// (<https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit>).
+fn is_secondary_limit(body: &[u8]) -> bool {
+    let says_so = |message: &str| message.to_ascii_lowercase().contains("secondary rate limit");
+    let body: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+    body.is_some_and(|body| body["message"].as_str().is_some_and(says_so))
 }
 
 /// Nobody was reached, or the connection broke. URLs are of no use to whoever reads the error, so they are left out.

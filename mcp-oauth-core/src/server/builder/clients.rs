@@ -78,14 +78,14 @@ impl AuthorizationServerBuilder {
 
 impl ClientConfiguration {
     /// Checks everything. `documents` is what metadata documents are fetched with.
-    pub(super) fn check(
+    pub(super) fn check<'a>(
         self,
         resources: &[Resource],
-        identity: &dyn IdentityProvider,
+        mut providers: impl Iterator<Item = &'a Arc<dyn IdentityProvider>>,
         #[cfg(feature = "cimd")] documents: Option<&Fetcher>,
     ) -> Result<ConfiguredClients, ConfigurationError> {
         // A subject is the provider's name, a colon and an identifier, which may hold colons too.
-        if identity.id() == CLIENT || identity.id().starts_with("client:") {
+        if providers.any(|provider| provider.id() == CLIENT || provider.id().starts_with("client:")) {
             return Err(ConfigurationError::Identity(format!(
                 "the identity provider must not be called {CLIENT}: that is what stands in front of clients that act on \
                  their own behalf"

@@ -121,6 +121,7 @@ impl AuthorizationServer {
             identity: approval.identity,
             resources: approved.clone(),
             scopes: approval.scopes,
+            upstream: approval.upstream,
         };
         let with_refresh_token = client.metadata.grant_types.contains(&GrantType::RefreshToken);
         let (mut grant, refresh_token) =

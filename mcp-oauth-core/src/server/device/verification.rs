@@ -24,6 +24,7 @@ use super::{DevicePointer, user_code_key};
 use crate::audit::{Action, Event};
 use crate::device::{Device, DeviceApproval, DeviceClosed, DeviceId, UserCode};
 use crate::error::{ErrorCode, OAuthError};
+use crate::grant::upstream::SealedTokens;
 use crate::identity::Identity;
 use crate::limits::Work;
 use crate::origin::Origin;
@@ -185,12 +186,14 @@ impl AuthorizationServer {
         id: &DeviceId,
         identity: Identity,
         scopes: ScopeSet,
+        upstream: Option<SealedTokens>,
     ) -> Result<(), TransactionError> {
         let now = self.now();
         let approval = DeviceApproval {
             identity,
             scopes,
             at: now,
+            upstream,
         };
         self.change_device(id, |device| device.approve(approval.clone(), now))
             .await

@@ -162,8 +162,13 @@ impl SigningKey {
 
     /// Signs an access token (RFC 9068 §2.1: `typ` is `at+jwt`).
     pub(crate) fn sign_token(&self, claims: &AccessTokenClaims) -> Result<Secret, KeyError> {
+        self.sign_jwt("at+jwt", claims)
+    }
+
+    /// Signs claims as a JWT of this type.
+    pub(crate) fn sign_jwt(&self, typ: &'static str, claims: &impl Serialize) -> Result<Secret, KeyError> {
         let header = Header {
-            typ: "at+jwt",
+            typ,
             alg: self.algorithm().as_str(),
             kid: self.kid(),
         };

@@ -104,12 +104,12 @@ impl KeySealing {
     }
 
     /// The name of the secret that seals.
-    pub(super) fn newest(&self) -> &str {
+    pub(crate) fn newest(&self) -> &str {
         &self.newest.id
     }
 
     /// Whether what was sealed under that name can be opened.
-    pub(super) fn knows(&self, id: &str) -> bool {
+    pub(crate) fn knows(&self, id: &str) -> bool {
         self.find(id).is_some()
     }
 
@@ -120,7 +120,7 @@ impl KeySealing {
     }
 
     /// Seals with the newest secret; what is in `context` has to be the same when it is opened.
-    pub(super) fn seal(&self, context: &[&str], plain: &[u8]) -> Result<String, KeyError> {
+    pub(crate) fn seal(&self, context: &[&str], plain: &[u8]) -> Result<String, KeyError> {
         let nonce: [u8; NONCE_LEN] = random_bytes(&SystemRandomness);
         let mut sealed = nonce.to_vec();
         let mut body = Zeroizing::new(plain.to_vec());
@@ -137,7 +137,7 @@ impl KeySealing {
     }
 
     /// Opens what was sealed with the secret of that name; `None` if it was not, or not in this context.
-    pub(super) fn open(&self, id: &str, context: &[&str], sealed: &str) -> Option<Zeroizing<Vec<u8>>> {
+    pub(crate) fn open(&self, id: &str, context: &[&str], sealed: &str) -> Option<Zeroizing<Vec<u8>>> {
         let bytes = URL_SAFE_NO_PAD.decode(sealed).ok()?;
         let (nonce, body) = bytes.split_at_checked(NONCE_LEN)?;
         let mut body = Zeroizing::new(body.to_vec());
