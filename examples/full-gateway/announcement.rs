@@ -1,5 +1,7 @@
 //! What a person reads when the gateway has started: what is served, and the line that adds it to a client.
 
+use mcp_oauth_core::identity::IdentityProvider;
+
 use crate::gateway::Gateway;
 
 /// Prints it.
@@ -11,8 +13,14 @@ fn text(gateway: &Gateway) -> String {
     let issuer = gateway.auth.issuer();
     let who = if gateway.made_up_people {
         "anybody, as a made-up person (development: set GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET for real ones)"
+            .to_owned()
     } else {
-        "with GitHub"
+        let names: Vec<_> = gateway
+            .auth
+            .identity_providers()
+            .map(IdentityProvider::display_name)
+            .collect();
+        format!("with {}", names.join(", "))
     };
     let mut lines = vec![format!("The gateway serves {issuer}\nSign-in: {who}")];
     for resource in gateway.auth.resources() {

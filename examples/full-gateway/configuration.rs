@@ -20,6 +20,7 @@ use mcp_oauth_tower::{RedisConfiguration, TrustedProxies};
 use serde::{Deserialize, Deserializer};
 
 use crate::clients::{ClientSettings, EnterpriseSettings};
+use crate::identities::{Identities, IdentityProviderSettings};
 
 mod registration;
 
@@ -31,7 +32,8 @@ Settings come from the environment, a .env file and a TOML file (gateway.toml, o
 strength. The most important ones:
   GATEWAY_LISTEN          address and port to listen on [127.0.0.1:8080]
   GATEWAY_PUBLIC_URL      how clients reach the gateway [http:// and the address]
-  GITHUB_CLIENT_ID        with GITHUB_CLIENT_SECRET: sign in with GitHub instead of made-up people
+  GITHUB_CLIENT_ID        with GITHUB_CLIENT_SECRET: sign in with GitHub instead of made-up people; other providers stand in
+                          the file, as [[identity_providers]]
   REDIS_URL               where records are kept [the memory of the process]
   ALLOWED_GITHUB_USERS    who may sign in: logins, org=acme or team=acme/ops, set apart by commas, or * for everybody
 The README beside the example lists all of them.";
@@ -61,6 +63,7 @@ const WELL_KNOWN: [(&str, &str); 13] = [
 /// The settings of the gateway.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub(crate) struct Configuration {
     /// Address and port to listen on.
     pub(crate) listen: SocketAddr,
@@ -72,6 +75,10 @@ pub(crate) struct Configuration {
     built_in_allowed_users: Option<String>,
     /// Sign in with GitHub.
     github: GitHubSettings,
+    /// Sign in with OpenID Connect.
+    pub(crate) identity_providers: Vec<IdentityProviderSettings>,
+    /// Whether what providers issue for people is kept, to ask them how people stand.
+    pub(crate) token_vault: bool,
     /// Where records are kept, if not in memory.
     redis: RedisSettings,
     /// How access tokens are signed.
@@ -137,6 +144,8 @@ impl Default for Configuration {
             allowed_users: None,
             built_in_allowed_users: None,
             github: GitHubSettings::default(),
+            identity_providers: Vec::new(),
+            token_vault: false,
             redis: RedisSettings::default(),
             signing_algorithm: None,
             signing_key: None,
@@ -285,25 +294,18 @@ impl Configuration {
 
     fn check(&self) -> anyhow::Result<()> {
         self.redis()?;
-        let github = self.github_app()?;
         self.keys()?;
-        if github.is_none() && !self.listen.ip().is_loopback() {
+        self.vault_sealing()?;
+        if Identities::read(self)?.are_made_up() && !self.listen.ip().is_loopback() {
             anyhow::bail!(
                 "without GitHub anybody can be anybody, so the gateway listens on loopback only, and not on {}: set \
-                 GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET, or GATEWAY_LISTEN=127.0.0.1:8080",
+                 GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET, or name [[identity_providers]], or set GATEWAY_LISTEN=127.0.0.1:8080",
                 self.listen
             );
         }
         self.trusted_proxies()?;
-        self.allowed_users()?;
         self.built_in_allowed_users()?;
         self.registration.policy(&self.allowed_redirect_uris)?;
-        if github.is_some() && self.allowed_users.is_none() {
-            anyhow::bail!(
-                "say who may sign in: set ALLOWED_GITHUB_USERS to logins, org=NAME or team=NAME/TEAM set apart by commas, or to * \
-                 for everybody on GitHub"
-            );
-        }
         if !self.built_in_servers && self.servers.is_empty() {
             anyhow::bail!(
                 "there is nothing to protect: name a server in [servers.NAME], or set built_in_servers = true"
@@ -405,12 +407,7 @@ impl Configuration {
                 Ok(Keys::Own(key))
             }
             (None, Some(secret)) => {
-                let mut sealing = KeySealing::new(secret).context("GATEWAY_KEY_SEALING_SECRET cannot be used")?;
-                for previous in &self.previous_key_sealing_secrets {
-                    sealing = sealing
-                        .also_open_with(previous)
-                        .context("GATEWAY_PREVIOUS_KEY_SEALING_SECRETS cannot be used")?;
-                }
+                let sealing = self.sealing(secret)?;
                 let mut rotation = KeyRotation::default();
                 rotation.every = Some(self.key_lifetime)
                     .filter(|seconds| *seconds > 0)
@@ -421,6 +418,27 @@ impl Configuration {
             (None, None) => anyhow::bail!(
                 "GATEWAY_PREVIOUS_KEY_SEALING_SECRETS is set: set GATEWAY_KEY_SEALING_SECRET too, or leave it out"
             ),
+        }
+    }
+
+    fn sealing(&self, secret: &Secret) -> anyhow::Result<KeySealing> {
+        let mut sealing = KeySealing::new(secret).context("GATEWAY_KEY_SEALING_SECRET cannot be used")?;
+        for previous in &self.previous_key_sealing_secrets {
+            sealing = sealing
+                .also_open_with(previous)
+                .context("GATEWAY_PREVIOUS_KEY_SEALING_SECRETS cannot be used")?;
+        }
+        Ok(sealing)
+    }
+
+    /// What the token vault is sealed with, if there is one.
+    pub(crate) fn vault_sealing(&self) -> anyhow::Result<Option<KeySealing>> {
+        match (self.token_vault, &self.key_sealing_secret) {
+            (false, _) => Ok(None),
+            (true, Some(secret)) => self.sealing(secret).map(Some),
+            (true, None) => {
+                anyhow::bail!("token_vault is set: set GATEWAY_KEY_SEALING_SECRET too, which seals what it keeps")
+            }
         }
     }
 
@@ -515,7 +533,7 @@ fn variables(mut variables: HashMap<String, String>) -> Environment {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::io::Write as _;
 
     use base64::Engine as _;
@@ -529,7 +547,7 @@ mod tests {
             .collect()
     }
 
-    pub(super) fn read(
+    pub(crate) fn read(
         toml: &str,
         dotenv: &[(&str, &str)],
         environment: &[(&str, &str)],
@@ -541,7 +559,7 @@ mod tests {
         Ok(configuration)
     }
 
-    pub(super) fn refusal(toml: &str, environment: &[(&str, &str)]) -> String {
+    pub(crate) fn refusal(toml: &str, environment: &[(&str, &str)]) -> String {
         format!("{:#}", read(toml, &[], environment).unwrap_err())
     }
 

@@ -14,8 +14,8 @@ use mcp_oauth_core::jwt::keys::MAXIMUM_SIZE;
 use mcp_oauth_core::server::builder::AuthorizationServerBuilder;
 use mcp_oauth_core::store::Store;
 use mcp_oauth_tower::{
-    AllowList, AuthorizationServer, DevIdentity, Fetcher, GitHub, KeySet, MemoryStore, OAuthLayer, RedisStore,
-    Resource, Routes, allowed_hosts, cors,
+    AllowList, AuthorizationServer, Fetcher, KeySet, MemoryStore, OAuthLayer, RedisStore, Resource, Routes,
+    allowed_hosts, cors,
 };
 use mcp_stdio_bridge::{Bridge, Command, Hosts, Origins};
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
@@ -25,6 +25,7 @@ use tokio::net::TcpListener;
 use crate::clients;
 use crate::configuration::{Configuration, Keys, StdioServer};
 use crate::echo::EchoServer;
+use crate::identities::Identities;
 
 /// After this time without a message an embedded server forgets a session.
 const IDLE_SESSION: Duration = Duration::from_secs(60 * 60);
@@ -61,16 +62,9 @@ impl Gateway {
     pub(crate) fn build(configuration: &Configuration) -> anyhow::Result<Self> {
         let servers = servers(configuration)?;
         let issuer = configuration.issuer();
-        let github = configuration.github_app()?;
-        let allow = configuration.allowed_users()?.unwrap_or_else(AllowList::everybody);
-        let own_lists = servers.iter().filter_map(|server| server.allow.as_ref());
-        let memberships: Vec<_> = own_lists
-            .chain([&allow])
-            .flat_map(AllowList::memberships)
-            .cloned()
-            .collect();
+        let identities = Identities::read(configuration)?;
+        let made_up_people = identities.are_made_up();
         let mut builder = AuthorizationServer::builder(&issuer)
-            .allow(allow)
             .shared_store(store(configuration)?)
             .lifetimes(configuration.lifetimes())
             .registration(
@@ -107,20 +101,10 @@ impl Gateway {
         if let Some(first) = servers.first() {
             builder = builder.default_resource(first.uri(&issuer));
         }
-        let made_up_people = github.is_none();
-        builder = match github {
-            None => builder.identity(DevIdentity::default()),
-            Some(app) => {
-                let mut provider = GitHub::new(app.client_id, app.client_secret).read_memberships(memberships);
-                if let Some(token) = app.membership_token {
-                    provider = provider.membership_token(token);
-                }
-                builder.identity(match app.enterprise_url {
-                    Some(url) => provider.enterprise(&url)?,
-                    None => provider,
-                })
-            }
-        };
+        builder = identities.tell(builder, servers.iter().filter_map(|server| server.allow.as_ref()));
+        if let Some(sealing) = configuration.vault_sealing()? {
+            builder = builder.vault(sealing);
+        }
         let auth = builder.build().context("the authorization server cannot be built")?;
 
         let hosts = allowed_hosts(&auth);
@@ -164,6 +148,10 @@ impl Gateway {
     /// Opens the port, once there are keys to sign with.
     pub(crate) async fn listen(&self) -> anyhow::Result<TcpListener> {
         self.auth.prepare_keys().await.context("there are no signing keys")?;
+        self.auth
+            .prepare_vault()
+            .await
+            .context("the token vault cannot be used")?;
         TcpListener::bind(self.listen).await.with_context(|| {
             format!(
                 "cannot listen on {}: stop what uses that port, or set GATEWAY_LISTEN to another one",

@@ -14,6 +14,7 @@ mod clients;
 mod configuration;
 mod echo;
 mod gateway;
+mod identities;
 mod notes;
 
 use std::process::ExitCode;

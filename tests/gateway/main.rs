@@ -4,6 +4,7 @@
 
 mod conformance;
 mod node;
+mod oidc_provider;
 mod process;
 mod real_clients;
 mod strict_clients;
