@@ -3,7 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mcp_oauth_core::client::metadata_document::{ClientIdUrl, MetadataDocument};
+use mcp_oauth_core::client::client_id_url::ClientIdUrl;
+use mcp_oauth_core::client::metadata_document::MetadataDocument;
 use mcp_oauth_core::client::redirect_uri::policy::RedirectUriPolicy;
 use mcp_oauth_core::client::registration::TokenEndpointAuthMethod;
 

@@ -23,6 +23,8 @@ use crate::secret::SecretDigest;
 pub mod assertion;
 pub mod authentication;
 #[cfg(feature = "cimd")]
+pub mod client_id_url;
+#[cfg(feature = "cimd")]
 pub mod host_policy;
 pub mod keys;
 #[cfg(feature = "cimd")]

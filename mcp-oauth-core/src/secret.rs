@@ -25,6 +25,17 @@ use zeroize::Zeroizing;
 
 use crate::randomness::{Randomness, SystemRandomness, random_bytes};
 
+/// Writes a secret into an answer to whoever it is for: the `serialize_with` of a field.
+pub(crate) fn exposed<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(secret.expose())
+}
+
+/// The same where there may be none.
+#[allow(clippy::ref_option, reason = "serde hands over a reference to the field")]
+pub(crate) fn exposed_if_any<S: Serializer>(secret: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
+    secret.as_ref().map(Secret::expose).serialize(serializer)
+}
+
 /// A name of 43 characters of base64url for whatever `text` is, where that is too long or not to be seen: its SHA-256.
 pub(crate) fn digest_name(text: &str) -> String {
     SecretDigest::of(text).written()

@@ -16,7 +16,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mcp_oauth_core::client::metadata_document::{ClientIdUrl, MetadataDocument};
+use mcp_oauth_core::client::client_id_url::ClientIdUrl;
+use mcp_oauth_core::client::metadata_document::MetadataDocument;
 use mcp_oauth_core::client::redirect_uri::policy::RedirectUriPolicy;
 use mcp_oauth_core::clock::{ManualClock, UnixTime};
 use mcp_oauth_core::fetch::{DEFAULT_MAXIMUM_BODY, FetchError, Fetched, Fetcher, FreshnessBounds, Resolve};

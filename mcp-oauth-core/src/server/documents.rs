@@ -25,8 +25,9 @@
 use std::time::Duration;
 
 use super::{AuthorizationServer, client_key};
+use crate::client::client_id_url::{ClientIdUrl, InvalidClientIdUrl};
 use crate::client::host_policy::HostPolicy;
-use crate::client::metadata_document::{ClientIdUrl, InvalidClientIdUrl, InvalidDocument, MetadataDocument};
+use crate::client::metadata_document::{InvalidDocument, MetadataDocument};
 use crate::client::registration::InvalidRegistration;
 use crate::client::{Client, ClientId};
 use crate::clock::UnixTime;

@@ -27,6 +27,7 @@ use crate::scope::ScopeSet;
 
 /// What is said of a token (RFC 7662 §2.2). Serialises as its JSON body.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Introspection {
     /// Nothing.
     Inactive,

@@ -22,7 +22,7 @@
 
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::{AuthorizationServer, MAXIMUM_ROUNDS, client_key, contended};
 use crate::audit::{Action, Event};
@@ -33,7 +33,7 @@ use crate::clock::UnixTime;
 use crate::error::{ErrorCode, OAuthError};
 use crate::limits::Work;
 use crate::origin::Origin;
-use crate::secret::Secret;
+use crate::secret::{Secret, exposed_if_any};
 use crate::store::{self, Loaded, StoreError};
 
 /// What a client has registered, and what it needs from now on (RFC 7591 §3.2.1, RFC 7592 §3). Serialises as its JSON
@@ -48,7 +48,7 @@ pub struct ClientInformation {
     #[serde(flatten)]
     pub(super) secret: Option<SecretInformation>,
     /// The token to manage the registration with; `None` if nobody manages it, since several share it.
-    #[serde(serialize_with = "expose_some", skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "exposed_if_any", skip_serializing_if = "Option::is_none")]
     pub registration_access_token: Option<Secret>,
     /// Where to manage it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,15 +62,10 @@ pub struct ClientInformation {
 #[derive(Debug, Serialize)]
 pub(super) struct SecretInformation {
     /// The secret, when it is new.
-    #[serde(serialize_with = "expose_some", skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "exposed_if_any", skip_serializing_if = "Option::is_none")]
     client_secret: Option<Secret>,
     /// Required with every secret; 0 means never (RFC 7591 §3.2.1).
     client_secret_expires_at: UnixTime,
-}
-
-#[allow(clippy::ref_option, reason = "serde hands over a reference to the field")]
-fn expose_some<S: Serializer>(secret: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
-    secret.as_ref().map(Secret::expose).serialize(serializer)
 }
 
 /// Somebody who may register: [`admit_registration`](AuthorizationServer::admit_registration) says who that is.

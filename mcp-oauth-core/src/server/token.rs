@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use futures_util::TryFutureExt as _;
 use futures_util::future::{join, try_join4};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::not_before::{NotBefore, Stored};
 use super::{AuthorizationServer, MAXIMUM_ROUNDS, contended, grant_key};
@@ -34,7 +34,7 @@ use crate::pkce::CodeVerifier;
 use crate::resource::ResourceUri;
 use crate::revocation::Holder;
 use crate::scope::ScopeSet;
-use crate::secret::Secret;
+use crate::secret::{Secret, exposed, exposed_if_any};
 use crate::store::{self, Loaded, StoreError};
 use crate::token::claims::{AccessTokenClaims, TokenId};
 
@@ -43,27 +43,18 @@ use crate::token::claims::{AccessTokenClaims, TokenId};
 #[non_exhaustive]
 pub struct TokenResponse {
     /// The access token.
-    #[serde(serialize_with = "expose")]
+    #[serde(serialize_with = "exposed")]
     pub access_token: Secret,
     /// Always `Bearer`.
     pub token_type: &'static str,
     /// For how many seconds the access token is good.
     pub expires_in: u64,
     /// The refresh token to use next; the one before it is no longer good.
-    #[serde(serialize_with = "expose_some", skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "exposed_if_any", skip_serializing_if = "Option::is_none")]
     pub refresh_token: Option<Secret>,
     /// How far the access token reaches; left out where the resource knows no scopes.
     #[serde(skip_serializing_if = "ScopeSet::is_empty")]
     pub scope: ScopeSet,
-}
-
-fn expose<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(secret.expose())
-}
-
-#[allow(clippy::ref_option, reason = "serde passes the field as it is")]
-fn expose_some<S: Serializer>(secret: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
-    secret.as_ref().map(Secret::expose).serialize(serializer)
 }
 
 /// A refusal of an endpoint that clients prove themselves at.

@@ -12,7 +12,7 @@
 //! ```
 
 use futures_util::future::try_join;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::{DevicePointer, device_key, user_code_key};
 use crate::audit::{Action, Event};
@@ -23,7 +23,7 @@ use crate::error::{ErrorCode, OAuthError};
 use crate::limits::Work;
 use crate::origin::Origin;
 use crate::parameters::Parameters;
-use crate::secret::Secret;
+use crate::secret::{Secret, exposed};
 use crate::server::token::TokenError;
 use crate::server::{AuthorizationServer, contended};
 use crate::store::{self, StoreError};
@@ -37,7 +37,7 @@ const MAXIMUM_TRIES: usize = 10;
 #[non_exhaustive]
 pub struct DeviceAuthorization {
     /// What the device polls with. It shows this to nobody.
-    #[serde(serialize_with = "expose")]
+    #[serde(serialize_with = "exposed")]
     pub device_code: Secret,
     /// What the device shows, for a person to enter.
     pub user_code: UserCode,
@@ -49,10 +49,6 @@ pub struct DeviceAuthorization {
     pub expires_in: u64,
     /// How many seconds the device waits between two polls.
     pub interval: u64,
-}
-
-fn expose<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(secret.expose())
 }
 
 impl AuthorizationServer {
