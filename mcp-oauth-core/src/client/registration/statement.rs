@@ -9,6 +9,17 @@
 //! same issuer can pass for one; `exp`, `nbf` and `iat` count if they are there, and `aud` has to name this server if it is
 //! there. It is kept with the registration and echoed (§3.2.1).
 //!
+//! # Where codes are sent
+//!
+//! A statement is no secret: every copy of the software has it, and so has whoever takes it out of one. Where a statement is
+//! [required](SoftwareStatements::Required), the operator counts on clients being what their publisher says, so the
+//! redirect URIs have to come from it too, or anybody could register a name that is vouched for with an address of their
+//! own. A publisher that leaves the addresses to its customers has to be told so
+//! ([`leave_redirect_uris_to_clients`](TrustedIssuers::leave_redirect_uris_to_clients)); then only
+//! [`only_hosts`](crate::client::redirect_uri::policy::RedirectUriPolicy::only_hosts) says where codes go. Where a
+//! statement is merely [trusted](SoftwareStatements::Trusted), anybody may register anything without one, so nothing is
+//! gained by asking.
+//!
 //! ```
 //! use mcp_oauth_core::client::registration::statement::{SoftwareStatements, TrustedIssuers};
 //! use mcp_oauth_core::jwt::keys::JwkSet;
@@ -46,19 +57,29 @@ pub enum SoftwareStatements {
     /// They are believed if one of these issuers has signed them, and refused otherwise. A client without one registers as
     /// ever.
     Trusted(TrustedIssuers),
-    /// The same, and a client without one is refused.
+    /// The same, and a client without one is refused, or with one that leaves open where codes are sent.
     Required(TrustedIssuers),
 }
 
 /// Whose software statements are believed, and the keys by which they are known.
 #[derive(Clone, Default)]
-pub struct TrustedIssuers(Vec<(String, JwkSet)>);
+pub struct TrustedIssuers {
+    keys: Vec<(String, JwkSet)>,
+    leaves_redirect_uris: bool,
+}
 
 impl TrustedIssuers {
     /// Believes what this issuer, as it stands in `iss`, has signed with these keys.
     #[must_use]
     pub fn trust(mut self, issuer: impl Into<String>, keys: JwkSet) -> Self {
-        self.0.push((issuer.into(), keys));
+        self.keys.push((issuer.into(), keys));
+        self
+    }
+
+    /// Lets clients say themselves where codes are sent, also where a statement is required that does not.
+    #[must_use]
+    pub fn leave_redirect_uris_to_clients(mut self) -> Self {
+        self.leaves_redirect_uris = true;
         self
     }
 }
@@ -67,7 +88,7 @@ impl fmt::Debug for TrustedIssuers {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_list()
-            .entries(self.0.iter().map(|(issuer, _)| issuer))
+            .entries(self.keys.iter().map(|(issuer, _)| issuer))
             .finish()
     }
 }
@@ -88,6 +109,9 @@ pub enum InvalidStatement {
     /// It is for another server.
     #[error("the software statement is for another server (aud)")]
     Audience,
+    /// It says nothing about redirect URIs, and what the client says does not count here.
+    #[error("the software statement must hold redirect_uris: what the client says itself does not count here")]
+    RedirectUris,
 }
 
 /// Claims that say something about the statement, and nothing about the client (RFC 7519 §4.1).
@@ -141,7 +165,12 @@ impl SoftwareStatements {
         let Value::String(statement) = statement else {
             return Err(InvalidStatement::NotAText.into());
         };
-        members.extend(trusted.metadata(&statement, server, now)?);
+        let stated: Vec<_> = trusted.metadata(&statement, server, now)?.collect();
+        let says_where = stated.iter().any(|(name, _)| name == "redirect_uris");
+        if required && !trusted.leaves_redirect_uris && !says_where && members.contains_key("redirect_uris") {
+            return Err(InvalidStatement::RedirectUris.into());
+        }
+        members.extend(stated);
         RegistrationRequest::of_members(members, Some(statement))
     }
 }
@@ -156,7 +185,11 @@ impl TrustedIssuers {
     ) -> Result<impl Iterator<Item = (String, Value)> + use<>, InvalidRegistration> {
         let jwt = UnverifiedJwt::parse(statement).map_err(InvalidStatement::from)?;
         let Issued { iss } = jwt.claimed().map_err(InvalidStatement::from)?;
-        let mut keys = self.0.iter().filter(|(issuer, _)| *issuer == iss).map(|(_, keys)| keys);
+        let mut keys = self
+            .keys
+            .iter()
+            .filter(|(issuer, _)| *issuer == iss)
+            .map(|(_, keys)| keys);
         let keys = keys.next().ok_or(InvalidRegistration::UnapprovedStatement)?;
         let claims: Claims = jwt
             .verify(keys, &SignatureAlgorithm::SUPPORTED, ExpectedType::SOFTWARE_STATEMENT)
@@ -281,6 +314,12 @@ mod tests {
     }
 
     #[test]
+    fn whom_one_trusts_is_shown_by_name_and_without_keys() {
+        let shown = format!("{:?}", Publisher::new().trusted);
+        assert_eq!(shown, format!("[\"{PUBLISHER}\"]"));
+    }
+
+    #[test]
     fn a_statement_that_is_not_its_issuers_is_invalid() {
         let (publisher, stranger) = (Publisher::new(), Publisher::new());
         let policy = SoftwareStatements::Trusted(publisher.trusted.clone());
@@ -341,6 +380,25 @@ mod tests {
                 "{claims}"
             );
         }
+        for claims in [
+            json!({"exp": at(100 - 29)}),
+            json!({"nbf": at(100 + 30), "iat": at(100 + 30)}),
+        ] {
+            let members = json!({"software_statement": publisher.statement(&claims)});
+            assert!(register(&policy, &members).is_ok(), "clocks may be apart: {claims}");
+        }
+        for claims in [
+            json!({"exp": at(100 - 30)}),
+            json!({"nbf": at(100 + 31)}),
+            json!({"iat": at(100 + 31)}),
+        ] {
+            let statement = publisher.statement(&claims);
+            assert_eq!(
+                refused(&policy, statement),
+                ErrorCode::InvalidSoftwareStatement,
+                "{claims}"
+            );
+        }
         let good = json!({"exp": at(200), "nbf": at(0), "iat": at(0), "aud": ["https://other.example", "https://auth.example"]});
         let members = json!({"software_statement": publisher.statement(&good)});
         assert!(register(&policy, &members).is_ok());
@@ -366,8 +424,31 @@ mod tests {
             let error = register(&required, &without).unwrap_err();
             assert_eq!(error.code(), ErrorCode::InvalidClientMetadata);
         }
-        let members = json!({"software_statement": publisher.statement(&json!({}))});
-        assert!(register(&required, &members).is_ok());
+        let statement = publisher.statement(&json!({"redirect_uris": ["https://publisher.example/cb"]}));
+        assert!(register(&required, &json!({ "software_statement": statement })).is_ok());
+    }
+
+    #[test]
+    fn where_a_statement_is_required_it_says_where_codes_are_sent() {
+        let publisher = Publisher::new();
+        let silent = json!({"software_statement": publisher.statement(&json!({}))});
+        let required = SoftwareStatements::Required(publisher.trusted.clone());
+        assert_eq!(
+            register(&required, &silent).unwrap_err().code(),
+            ErrorCode::InvalidSoftwareStatement
+        );
+        let uris = json!(["https://publisher.example/cb"]);
+        let statement = publisher.statement(&json!({ "redirect_uris": uris }));
+        let registered = register(&required, &json!({ "software_statement": statement })).unwrap();
+        assert_eq!(serde_json::to_value(registered).unwrap()["redirect_uris"], uris);
+        let lenient = publisher.trusted.clone().leave_redirect_uris_to_clients();
+        for policy in [
+            SoftwareStatements::Required(lenient),
+            SoftwareStatements::Trusted(publisher.trusted.clone()),
+        ] {
+            let registered = register(&policy, &silent).unwrap();
+            assert_eq!(registered.redirect_uris[0].as_str(), "https://client.example/cb");
+        }
     }
 
     #[test]
