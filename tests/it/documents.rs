@@ -15,7 +15,7 @@ use mcp_oauth_core::limits::{Limits, Quota};
 use mcp_oauth_core::store::Kind;
 use mcp_oauth_store::memory::{Bounds, MemoryStore};
 use mcp_oauth_tests::application::{Answer, Application, NOTES, encode, request};
-use mcp_oauth_tests::browser::Browser;
+use mcp_oauth_tests::browser::{Browser, arrival};
 use mcp_oauth_tests::client::{Client, Tokens};
 use mcp_oauth_tests::device::{DEVICE_GRANT, Device};
 use mcp_oauth_tests::failing_store::FailingStore;
@@ -191,7 +191,6 @@ async fn a_bad_document_ends_on_a_page_and_is_not_kept() {
     };
     for (what, answer) in [
         ("not found", ResponseTemplate::new(404)),
-        ("server error", ResponseTemplate::new(500)),
         (
             "redirect",
             ResponseTemplate::new(302).insert_header("location", "/elsewhere.json"),
@@ -205,7 +204,6 @@ async fn a_bad_document_ends_on_a_page_and_is_not_kept() {
             "too large",
             ResponseTemplate::new(200).set_body_raw(" ".repeat(5 * 1024 + 1), "application/json"),
         ),
-        ("too slow", ResponseTemplate::new(200).set_delay(Duration::from_secs(5))),
         (
             "another client",
             changed(|document| document["client_id"] = json!("https://other.example/client.json")),
@@ -224,7 +222,12 @@ async fn a_bad_document_ends_on_a_page_and_is_not_kept() {
         let page = published.application.get(&published.authorization_url()).await;
         assert_eq!((page.status.as_u16(), page.header("location")), (400, ""), "{what}");
         assert!(page.body.contains("<!doctype html>"), "{what}");
-        assert_eq!(published.application.store.inner().len(), 0, "{what}");
+        assert_eq!(published.application.store.inner().count(Kind::Document), 0, "{what}");
+        assert_eq!(
+            published.application.store.inner().count(Kind::Transaction),
+            0,
+            "{what}"
+        );
     }
     published.publishes(&published.document()).await;
     assert_eq!(
@@ -467,6 +470,38 @@ async fn a_client_is_not_forgotten_between_consent_and_code() {
     }
 }
 
+#[tokio::test]
+async fn a_client_is_not_forgotten_while_a_person_takes_their_time() {
+    let published = Published::new().await;
+    published.publishes(&published.document()).await;
+    let application = &published.application;
+    let mut browser = Browser::default();
+    let consent = browser.open(application, &published.authorization_url()).await;
+    application.clock.advance(Duration::from_secs(599));
+    let approved = browser.decide(application, &consent, "approve").await;
+    application.clock.advance(Duration::from_secs(599));
+    let code = arrival(&browser.sign_in(application, &approved, "ada").await).code();
+    application.clock.advance(Duration::from_secs(59));
+    let redeemed = published
+        .client
+        .redeem(application, &code, &[("redirect_uri", REDIRECT_URI)])
+        .await;
+    assert_eq!(redeemed.status, 200);
+}
+
+#[tokio::test]
+async fn a_client_that_nobody_signs_in_with_is_forgotten_however_often_its_document_is_read() {
+    let published = Published::new().await;
+    published.publishes(&published.document()).await;
+    for _ in 0..3 {
+        published.application.get(&published.authorization_url()).await;
+        published.application.clock.advance(Duration::from_secs(300));
+    }
+    assert_eq!(published.fetches().await, 3);
+    published.application.clock.advance(Duration::from_secs(24 * 60));
+    assert_eq!(published.application.store.inner().count(Kind::Document), 0);
+}
+
 // === Keys ===
 
 /// What ChatGPT publishes, in its shape.
@@ -595,7 +630,109 @@ async fn a_key_that_is_taken_out_of_the_document_is_not_good_any_more() {
     let too_old = published.refresh_with(&new, &tokens.refresh_token).await;
     assert_eq!(too_old.status, 503, "keys that were not seen for a day prove nobody");
     published.publishes(&with(&new)).await;
+    published.application.clock.advance(Duration::from_secs(10));
     assert_eq!(published.refresh_with(&new, &tokens.refresh_token).await.status, 200);
+}
+
+#[tokio::test]
+async fn however_many_bad_assertions_come_a_document_is_tried_again_every_ten_seconds() {
+    let published = Published::new().await;
+    let signer = Signer::new("a");
+    let mut document = published.document();
+    document["token_endpoint_auth_method"] = json!("private_key_jwt");
+    document["jwks"] = signer.jwks();
+    published.publishes(&document).await;
+    let code = published.code().await;
+    let mut tokens = Tokens::of(&published.redeem_with(&signer, &code).await);
+    let stranger = Signer::new("a");
+    // For the moment it cannot be had: the known client counts.
+    published.answers(ResponseTemplate::new(503)).await;
+    published.application.clock.advance(Duration::from_secs(300));
+    for _ in 0..5 {
+        let refused = published.refresh_with(&stranger, &tokens.refresh_token).await;
+        assert_eq!(refused.status, 401);
+    }
+    tokens = Tokens::of(&published.refresh_with(&signer, &tokens.refresh_token).await);
+    assert_eq!(published.fetches().await, 1);
+    // It is gone: the first is told so, and those who come in the next moment are told to come again.
+    published.answers(ResponseTemplate::new(404)).await;
+    published.application.clock.advance(Duration::from_secs(10));
+    assert_eq!(
+        published.refresh_with(&stranger, &tokens.refresh_token).await.status,
+        401
+    );
+    for _ in 0..5 {
+        let refused = published.refresh_with(&signer, &tokens.refresh_token).await;
+        assert_eq!(
+            (refused.status.as_u16(), &*refused.error()),
+            (503, "temporarily_unavailable")
+        );
+        assert_eq!(refused.header("retry-after"), "1");
+    }
+    assert_eq!(published.fetches().await, 1);
+    // It is back.
+    published.publishes(&document).await;
+    published.application.clock.advance(Duration::from_secs(10));
+    assert_eq!(published.refresh_with(&signer, &tokens.refresh_token).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_assertions_that_come_at_the_same_time_one_has_the_document_read_and_all_are_good() {
+    let published = Published::new().await;
+    let signer = Signer::new("old");
+    let mut document = published.document();
+    document["token_endpoint_auth_method"] = json!("private_key_jwt");
+    document["jwks"] = signer.jwks();
+    published.publishes(&document).await;
+    published.code().await;
+    let new = Signer::new("new");
+    document["jwks"] = new.jwks();
+    published.publishes(&document).await;
+    published.application.clock.advance(Duration::from_secs(300));
+    let asked: Vec<_> = (0..16)
+        .map(|_| {
+            let application = published.application.clone();
+            let assertion = new.assertion(&application, &published.client.client_id, &json!({}));
+            tokio::spawn(async move {
+                post(&application, "/introspect", &assertion, &[("token", "x")])
+                    .await
+                    .status
+            })
+        })
+        .collect();
+    for answer in asked {
+        assert_eq!(answer.await.unwrap(), 200);
+    }
+    assert_eq!(published.fetches().await, 1);
+}
+
+#[tokio::test]
+async fn a_client_whose_document_cannot_be_fetched_for_the_moment_is_told_to_come_again() {
+    let published = Published::new().await;
+    for answer in [
+        ResponseTemplate::new(500),
+        ResponseTemplate::new(503),
+        ResponseTemplate::new(429),
+        ResponseTemplate::new(200).set_delay(Duration::from_secs(2)),
+    ] {
+        published.answers(answer).await;
+        let page = published.application.get(&published.authorization_url()).await;
+        assert_eq!(page.status, 503);
+        assert_eq!(page.header("retry-after"), "1");
+        assert!(!page.body.contains("remove the connection"), "{}", page.body);
+        assert_eq!(published.application.store.inner().count(Kind::Document), 0);
+        let form = [("client_id", published.client.client_id.as_str())];
+        let device = published.application.post_form("/device_authorization", &form).await;
+        assert_eq!(
+            (device.status.as_u16(), &*device.error()),
+            (503, "temporarily_unavailable")
+        );
+    }
+    published.publishes(&published.document()).await;
+    assert_eq!(
+        published.application.get(&published.authorization_url()).await.status,
+        200
+    );
 }
 
 /// Counts what it is asked for, and finds nothing.

@@ -449,6 +449,7 @@ impl AuthorizationServerBuilder {
                 fetcher,
                 hosts,
                 development: issuer.is_loopback(),
+                attempts: super::documents::Attempts::default(),
             }),
             issuer,
             resources: self.resources,

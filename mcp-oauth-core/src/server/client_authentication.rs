@@ -142,7 +142,7 @@ impl AuthorizationServer {
             assertion.verify_in_vain();
             return Err(not_proven());
         };
-        let found = self.with_current_document(found).await?;
+        let found = self.with_current_document(found).await?.ok_or_else(not_proven)?;
         let client = &found.record;
         let Some(keys) = client.metadata.keys.as_ref() else {
             assertion.verify_in_vain();
@@ -221,23 +221,10 @@ impl AuthorizationServer {
         Err(keys_elsewhere())
     }
 
-    /// The client as it is published now, if it is known by a document that may have changed: a key that was taken out of
-    /// it must not be good any more, and a new one must be.
-    #[cfg(feature = "cimd")]
-    async fn with_current_document(&self, found: Loaded<Client>) -> Result<Loaded<Client>, OAuthError> {
-        let client = &found.record;
-        if client.document_fresh_until.is_none_or(|until| self.now() < until) {
-            return Ok(found);
-        }
-        let client_id = client.client_id.clone();
-        self.document_client(client_id.as_str()).await?;
-        self.load_client(&client_id).await?.ok_or_else(not_proven)
-    }
-
     #[cfg(not(feature = "cimd"))]
     #[allow(clippy::unused_async, reason = "with the feature it waits")]
-    async fn with_current_document(&self, found: Loaded<Client>) -> Result<Loaded<Client>, OAuthError> {
-        Ok(found)
+    async fn with_current_document(&self, found: Loaded<Client>) -> Result<Option<Loaded<Client>>, OAuthError> {
+        Ok(Some(found))
     }
 
     /// Whether the documents of this client's host are read.

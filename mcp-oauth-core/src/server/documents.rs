@@ -5,7 +5,8 @@
 //! server says, between a minute and a day. The token endpoint knows the client from the record, and fetches nothing for
 //! a public one; for a client that proves itself with keys it looks whether the document is still the same once that time
 //! is over. A document that is bad is never kept; one that cannot be fetched at the moment leaves a client that is known
-//! as it was, for a day at most if it has keys.
+//! as it was, for a day at most if it has keys, and a client that is not known has to come again (`503`). The token endpoint
+//! tries no document more often than every ten seconds, however many assertions come.
 //!
 //! Anybody can publish any number of documents. So these clients have a shelf of their own in the store, which cannot
 //! push registered clients out; and one that nobody has signed in with is kept for little longer than a sign-in takes,
@@ -35,6 +36,11 @@ use crate::error::{ErrorCode, OAuthError};
 use crate::fetch::{FetchError, Fetcher, FreshnessBounds};
 use crate::store::{self, Loaded};
 
+mod attempts;
+
+pub(super) use attempts::Attempts;
+use attempts::Outcome;
+
 /// How long after its time the keys of a document still count, if it cannot be fetched.
 const MAXIMUM_STALENESS: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -45,6 +51,7 @@ pub(super) struct Documents {
     pub(super) hosts: HostPolicy,
     /// Whether identifiers may be http URLs on a loopback host.
     pub(super) development: bool,
+    pub(super) attempts: Attempts,
 }
 
 impl Documents {
@@ -114,8 +121,55 @@ impl AuthorizationServer {
                 self.keep_for_this_sign_in(&known).await?;
                 Ok(Some(known.record))
             }
+            (Err(DocumentError::Fetch(error)), None) if error.is_transient() => {
+                tracing::warn!(%error, "a client ID metadata document cannot be fetched");
+                Err(OAuthError::new(
+                    ErrorCode::TemporarilyUnavailable,
+                    "the client ID metadata document cannot be fetched at the moment, try again later",
+                ))
+            }
             (Err(error), _) => Err(refuse(error)),
         }
+    }
+
+    /// The client as it is published now, if it is known by a document that may have changed: a key that was taken out of
+    /// it must not be good any more, and a new one must be. `None` if it is not known any more.
+    pub(super) async fn with_current_document(
+        &self,
+        found: Loaded<Client>,
+    ) -> Result<Option<Loaded<Client>>, OAuthError> {
+        let is_fresh = |client: &Client| client.document_fresh_until.is_none_or(|until| self.now() < until);
+        let Some(documents) = self.0.documents.as_ref().filter(|_| !is_fresh(&found.record)) else {
+            return Ok(Some(found));
+        };
+        let client_id = found.record.client_id;
+        let turn = documents.attempts.of(&client_id, self.now());
+        let mut last = turn.lock().await;
+        // Whoever had the turn before may have fetched it.
+        let known = self.load_client(&client_id).await?;
+        if known.as_ref().is_none_or(|known| is_fresh(&known.record)) {
+            return Ok(known);
+        }
+        match last.recent(self.now()) {
+            Some(Outcome::Stands) => return Ok(known),
+            Some(Outcome::Falls) => {
+                return Err(OAuthError::new(
+                    ErrorCode::TemporarilyUnavailable,
+                    "the client ID metadata document could not be used a moment ago, try again later",
+                ));
+            }
+            None => {}
+        }
+        // Whoever hangs up has tried too.
+        last.failed(self.now(), Outcome::Stands);
+        let current = self.document_client(client_id.as_str()).await;
+        match &current {
+            Ok(Some(client)) if is_fresh(client) => last.succeeded(),
+            Ok(_) => {}
+            Err(_) => last.failed(self.now(), Outcome::Falls),
+        }
+        current?;
+        Ok(self.load_client(&client_id).await?)
     }
 
     async fn fetch_document(&self, documents: &Documents, url: &ClientIdUrl) -> Result<Client, DocumentError> {

@@ -87,17 +87,20 @@ fn refuse(endpoints: &Endpoints, headers: &HeaderMap, error: &OAuthError) -> Res
     if accept.contains("application/json") && !accept.contains("text/html") {
         return answer::error_with_status(status, error);
     }
+    let is_temporary = error.code() == ErrorCode::TemporarilyUnavailable;
+    let mut explanation = consent::sentence(error.description());
+    if !is_temporary {
+        explanation.push_str(" If the app keeps failing, remove the connection there and add it again.");
+    }
     let problem = Problem {
         title: "This request cannot be answered",
-        explanation: format!(
-            "{} If the app keeps failing, remove the connection there and add it again.",
-            consent::sentence(error.description())
-        ),
+        explanation,
         code: error.code().as_str(),
     };
     let mut response = endpoints.frame.error(status, &problem, WayOut::None);
-    if let Some(wait) = error.retry_after() {
-        response.headers_mut().insert(RETRY_AFTER, wait.as_secs().max(1).into());
+    if is_temporary {
+        let wait = error.retry_after().map_or(1, |wait| wait.as_secs().max(1));
+        response.headers_mut().insert(RETRY_AFTER, wait.into());
     }
     response
 }
