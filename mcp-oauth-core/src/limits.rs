@@ -5,19 +5,53 @@
 //! windows of time that begin at the same moment everywhere. Whoever has used a quota up is told when the next window
 //! begins ([`OAuthError::retry_after`](crate::error::OAuthError::retry_after)), and nobody else notices.
 //!
-//! The quotas of a network are wide, since whole companies and all users of a hosted client come from one address.
-//! What keeps the store small is not these but its own bounds, and that unused registrations and transactions are soon
-//! forgotten. Where the [`Origin`](crate::origin::Origin) of a request is not known, only the quotas for everybody count.
+//! The quotas of a network are wide, since whole companies and all users of a hosted client come from one address. A
+//! network is an address of IPv4 or a network of 64 bits of IPv6. Of the latter one site has 65,536 (48 bits), so a site is
+//! counted too, and may do ten times as much as a network. Where the [`Origin`](crate::origin::Origin) of a request is not
+//! known, only the quotas for everybody count.
+//!
+//! # What strangers can fill
+//!
+//! Whatever waits for somebody is forgotten after a while, so the quotas for everybody are what bounds it, on any store:
+//! also on one that has no bounds of its own for each kind of record, such as Redis. With the defaults these are:
+//!
+//! | records | that begin | and are kept | at most |
+//! |---|---|---|---|
+//! | sign-ins on their way | 1,800 a minute | 10 minutes; 10 more from consent on | 1,800 × 11 = 19,800; 37,800 |
+//! | devices that wait, and as many codes | 300 a minute | 15 minutes | 300 × 16 = 4,800 |
+//! | unused clients | 600 a minute, and 600 an hour that last | 30 minutes, and a day | 600 × 31 + 600 × 25 = 33,600 |
+//! | documents of clients | with each sign-in or device | 22 minutes | (1,800 + 300) × 23 = 48,300 |
+//! | assertions of clients | 1,600 a minute | an hour, 62 minutes at most | 1,600 × 62 = 99,200 |
+//!
+//! That is less than 450 MB in a store with 2 kB for each. The memory store's bounds are above these, but for documents,
+//! and for sign-ins if somebody consents to each, of which it holds 20,000. A minute is short, so that a flood from many networks leaves others a chance in the next one;
+//! whoever has more people than that raises the quotas for everybody together with the room in the store.
+//!
+//! Counters themselves are records, as many as there are networks. What is refused takes away the counter that it
+//! made; the others are gone with their window. When there is no room for another, its network is let in, and what
+//! everybody does is still counted, in records that always have room.
 //!
 //! # A flood of registrations
 //!
-//! Anybody may register, from as many networks as they have. With the defaults, this is what they can fill: 600 an hour
-//! that wait a day for their first use, and 600 a minute that wait half an hour, which is
-//! 600 × 25 + 600 × 31 = 33,600 records at most. A memory store holds 50,000 clients; so there is room for 16,400 that are
-//! in use, none of which is ever forgotten for it, and half an hour after a flood all is as before. Whoever has more
-//! clients in use than that gives the store more room. While a flood lasts, everybody's new clients have to be used
+//! Anybody may register, from as many networks as they have. A memory store holds 50,000 clients; so there is room for
+//! 16,400 that are in use, none of which is ever forgotten for a flood, and half an hour after one all is as before. Whoever
+//! has more clients in use than that gives the store more room. While a flood lasts, everybody's new clients have to be used
 //! within half an hour, which is what clients do anyway, and have to come again in the next minute if that one's quota is
 //! used up.
+//!
+//! # What is wrong, and who is kept out for it
+//!
+//! A quota for mistakes must not become a way to keep others out:
+//!
+//! * *Secrets, assertions and registration access tokens.* A network that has shown too many wrong ones is told to wait in
+//!   place of that they are wrong, and so is whoever shows too many for one client from wherever. The right one is let in all
+//!   the same: a colleague behind the same address, or a stranger elsewhere, locks nobody out. Only where the mistakes of
+//!   this very network at this very client alone reach the quota of a network, the right one has to wait too, which is what
+//!   bounds guessing. Clients that do not exist are answered like those that do.
+//! * *Initial access tokens* have 128 random bits, so the right one is always let in.
+//! * *Codes of devices* are short. A network that has entered too many wrong ones has to wait, whatever it enters. When
+//!   everybody together has, as a thousand machines of one attacker do, each network still has a few tries: enough for a
+//!   person who reads a code from a screen.
 //!
 //! ```
 //! use mcp_oauth_core::limits::{Limits, Quota};
@@ -63,6 +97,17 @@ impl Quota {
     pub const fn unlimited() -> Self {
         Self::within(u64::MAX, Duration::from_secs(60))
     }
+
+    /// Whether there is no bound.
+    #[must_use]
+    pub const fn is_unlimited(self) -> bool {
+        self.count == u64::MAX
+    }
+
+    /// The quota of somebody who may do so many times as much.
+    pub(crate) const fn times(self, width: u64) -> Self {
+        Self::within(self.count.saturating_mul(width), self.window)
+    }
 }
 
 /// Every quota of a server.
@@ -82,18 +127,36 @@ pub struct Limits {
     pub lasting_registrations: Quota,
     /// Sign-ins that one network begins (600 a minute).
     pub authorizations_of_a_network: Quota,
-    /// Wrong secrets, assertions and registration access tokens that one network shows (120 a minute).
+    /// Sign-ins that everybody together begins (1,800 a minute).
+    pub authorizations: Quota,
+    /// Wrong secrets, assertions and registration access tokens that one network shows (120 a minute). Beyond, it is told to
+    /// wait; the right ones are let in, but for a client for which this network alone has shown so many wrong ones.
     pub failed_authentications_of_a_network: Quota,
-    /// Wrong secrets and assertions that are shown for one client, from wherever (600 a minute). Whoever shows the right
-    /// one is let in all the same, or strangers could lock a client out.
+    /// Wrong secrets, assertions and registration access tokens that are shown for one client, from wherever (600 a minute).
+    /// Whoever shows the right one is let in all the same, or strangers could lock a client out. Some clients share a
+    /// counter.
     pub failed_authentications_of_a_client: Quota,
+    /// Assertions by which one client proves itself that the operator has not configured (300 a minute).
+    pub assertions_of_a_client: Quota,
+    /// Assertions by which such clients prove themselves from one network (300 a minute).
+    pub assertions_of_a_network: Quota,
+    /// Assertions by which all such clients together prove themselves (1,600 a minute). Each is remembered for as long as it
+    /// is good, an hour at most.
+    pub assertions: Quota,
     /// Device authorizations that one network begins (120 a minute).
     pub device_authorizations_of_a_network: Quota,
+    /// Device authorizations that everybody together begins (300 a minute).
+    pub device_authorizations: Quota,
     /// Codes that one network enters which are on no device (20 in 10 minutes; RFC 8628 §5.1).
     pub wrong_user_codes_of_a_network: Quota,
     /// Codes that everybody together enters which are on no device (1,000 in 10 minutes), for those who have many
-    /// networks.
+    /// networks. Beyond, each network has [`wrong_user_codes_in_a_flood`](Self::wrong_user_codes_in_a_flood), and what comes
+    /// from nobody knows where has none.
     pub wrong_user_codes: Quota,
+    /// Codes that one network may enter which are on no device, in place of
+    /// [`wrong_user_codes_of_a_network`](Self::wrong_user_codes_of_a_network), once everybody together has entered too many
+    /// (3).
+    pub wrong_user_codes_in_a_flood: u64,
 }
 
 impl Default for Limits {
@@ -104,11 +167,17 @@ impl Default for Limits {
             registrations: Quota::per_minute(600),
             lasting_registrations: Quota::per_hour(600),
             authorizations_of_a_network: Quota::per_minute(600),
+            authorizations: Quota::per_minute(1_800),
             failed_authentications_of_a_network: Quota::per_minute(120),
             failed_authentications_of_a_client: Quota::per_minute(600),
+            assertions_of_a_client: Quota::per_minute(300),
+            assertions_of_a_network: Quota::per_minute(300),
+            assertions: Quota::per_minute(1_600),
             device_authorizations_of_a_network: Quota::per_minute(120),
+            device_authorizations: Quota::per_minute(300),
             wrong_user_codes_of_a_network: Quota::within(20, TEN_MINUTES),
             wrong_user_codes: Quota::within(1_000, TEN_MINUTES),
+            wrong_user_codes_in_a_flood: 3,
         }
     }
 }
@@ -123,11 +192,17 @@ impl Limits {
             registrations: NONE,
             lasting_registrations: NONE,
             authorizations_of_a_network: NONE,
+            authorizations: NONE,
             failed_authentications_of_a_network: NONE,
             failed_authentications_of_a_client: NONE,
+            assertions_of_a_client: NONE,
+            assertions_of_a_network: NONE,
+            assertions: NONE,
             device_authorizations_of_a_network: NONE,
+            device_authorizations: NONE,
             wrong_user_codes_of_a_network: NONE,
             wrong_user_codes: NONE,
+            wrong_user_codes_in_a_flood: u64::MAX,
         }
     }
 }
@@ -139,7 +214,10 @@ pub(crate) enum Work {
     LastingRegistration,
     Authorization,
     FailedAuthentication,
+    Assertion,
     DeviceAuthorization,
+    UserCode,
+    RightUserCode,
     WrongUserCode,
 }
 
@@ -150,7 +228,10 @@ impl Work {
             Self::LastingRegistration => "lasting registrations",
             Self::Authorization => "authorizations",
             Self::FailedAuthentication => "failed authentications",
+            Self::Assertion => "client assertions",
             Self::DeviceAuthorization => "device authorizations",
+            Self::UserCode => "user codes",
+            Self::RightUserCode => "right user codes",
             Self::WrongUserCode => "wrong user codes",
         }
     }
@@ -160,10 +241,13 @@ impl Work {
         match self {
             Self::Registration => (limits.registrations_of_a_network, limits.registrations),
             Self::LastingRegistration => (Quota::unlimited(), limits.lasting_registrations),
-            Self::Authorization => (limits.authorizations_of_a_network, Quota::unlimited()),
+            Self::Authorization => (limits.authorizations_of_a_network, limits.authorizations),
             Self::FailedAuthentication => (limits.failed_authentications_of_a_network, Quota::unlimited()),
-            Self::DeviceAuthorization => (limits.device_authorizations_of_a_network, Quota::unlimited()),
-            Self::WrongUserCode => (limits.wrong_user_codes_of_a_network, limits.wrong_user_codes),
+            Self::Assertion => (limits.assertions_of_a_network, limits.assertions),
+            Self::DeviceAuthorization => (limits.device_authorizations_of_a_network, limits.device_authorizations),
+            Self::UserCode | Self::RightUserCode | Self::WrongUserCode => {
+                (limits.wrong_user_codes_of_a_network, limits.wrong_user_codes)
+            }
         }
     }
 }

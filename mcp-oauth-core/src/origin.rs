@@ -17,6 +17,17 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
+/// So many times as much as one of its networks may a site do: 2^16 networks of IPv6 that one customer usually has.
+pub(crate) const SITE: u64 = 10;
+
+/// What a request is counted by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Network {
+    pub(crate) name: String,
+    /// How many times the quota of a network it has.
+    pub(crate) width: u64,
+}
+
 /// Where a request comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Origin(Option<IpAddr>);
@@ -40,16 +51,27 @@ impl Origin {
         self.0
     }
 
-    /// What quotas are counted by: the address of IPv4, the network of 64 bits of IPv6.
+    /// What quotas are counted by: the address of IPv4, the network of 64 bits of IPv6. Of IPv6, the site of 48 bits is
+    /// counted too ([`limits`](crate::limits)).
     #[must_use]
     pub fn network(&self) -> Option<String> {
-        Some(match self.0? {
-            IpAddr::V4(address) => address.to_string(),
-            IpAddr::V6(address) => {
+        self.networks().into_iter().next().map(|network| network.name)
+    }
+
+    /// The network, and of IPv6 the site, in this order; nothing if neither is known.
+    pub(crate) fn networks(&self) -> Vec<Network> {
+        let network = |name: String, width| Network { name, width };
+        match self.0 {
+            None => Vec::new(),
+            Some(IpAddr::V4(address)) => vec![network(address.to_string(), 1)],
+            Some(IpAddr::V6(address)) => {
                 let [a, b, c, d, ..] = address.segments();
-                format!("{}/64", Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+                vec![
+                    network(format!("{}/64", Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0)), 1),
+                    network(format!("{}/48", Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0)), SITE),
+                ]
             }
-        })
+        }
     }
 }
 
@@ -74,6 +96,26 @@ mod tests {
     fn addresses_of_one_ipv6_network_count_together() {
         assert_eq!(network("2001:db8::1"), network("2001:db8::ffff:1:2:3"));
         assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));
+    }
+
+    #[test]
+    fn networks_of_one_ipv6_site_count_together_as_ten_of_them() {
+        let networks = |address: &str| {
+            let networks = Origin::address(address.parse().unwrap()).networks();
+            networks
+                .into_iter()
+                .map(|network| (network.name, network.width))
+                .collect::<Vec<_>>()
+        };
+        let site = ("2001:db8:1::/48".to_owned(), 10);
+        assert_eq!(
+            networks("2001:db8:1:2::3"),
+            [("2001:db8:1:2::/64".to_owned(), 1), site.clone()]
+        );
+        assert_eq!(networks("2001:db8:1:ffff::3")[1], site);
+        assert_ne!(networks("2001:db8:2:2::3")[1], site);
+        assert_eq!(networks("192.0.2.7"), [("192.0.2.7".to_owned(), 1)]);
+        assert_eq!(Origin::unknown().networks(), []);
     }
 
     #[test]

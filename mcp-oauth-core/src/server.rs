@@ -6,17 +6,17 @@
 //!
 //! | endpoint | step | round trips to the store |
 //! |---|---|---|
-//! | [`authorize`] | checks the request, begins a transaction | 2; 3 if a document may have to be fetched |
+//! | [`authorize`] | checks the request, begins a transaction | 2; 3 if a document may have to be fetched; 1 or 2 more to count it |
 //! | [`consent`] | the person approves or denies | 2 |
 //! | [`callback`] | the person is identified, the grant and its code exist | 2 |
 //! | [`token`] | the code or a refresh token becomes tokens | 2 |
 //! | [`device`] | a device asks to be let in | 2; likewise |
-//! | | a person enters the code that it shows | 3 |
+//! | | a person enters the code that it shows | 3; likewise |
 //! | | the person approves or denies, and is identified | 2 or 4, and 4 |
 //! | | the device polls | 2 |
 //! | `client_credentials` | a client gets tokens on its own behalf | 1 |
 //! | [`enterprise`] | an enterprise's word for a person becomes a token | 3 |
-//! | `client_authentication` | a client with keys proves itself, at any of these | 1 more |
+//! | `client_authentication` | a client with keys proves itself, at any of these | 1 more; up to 4 to count one that the operator has not configured |
 //! | [`register`] | a client introduces itself | 1, and 2 to count it |
 //! | [`manage`] | a client reads, replaces or deletes its registration | 1, 2 or 3 |
 //! | [`revoke`] | a client gives a token back | 2 |
@@ -65,7 +65,7 @@ use crate::randomness::Randomness;
 use crate::resource::{Resource, ResourceUri};
 use crate::revocation::{self, Ended, Revocations};
 use crate::store::{self, Key, Kind, Loaded, Store, StoreError};
-use crate::transaction::{Transaction, TransactionId};
+use crate::transaction::{AuthorizationRequest, BrowserSecret, Transaction, TransactionId};
 
 pub mod access;
 pub mod authorize;
@@ -247,8 +247,28 @@ impl AuthorizationServer {
         store::load(self.store(), &transaction_key(id)).await
     }
 
+    fn new_transaction(&self, request: AuthorizationRequest, browser: &BrowserSecret) -> Transaction {
+        Transaction::begin(request, browser, self.end_of_step(), self.randomness())
+    }
+
+    /// When a person is too late who begins a step of a sign-in now.
+    fn end_of_step(&self) -> UnixTime {
+        self.now() + self.0.lifetimes.transaction
+    }
+
+    async fn insert_transaction(&self, transaction: &Transaction) -> Result<bool, StoreError> {
+        let time_to_live = Some(transaction.ends_at.since(self.now()));
+        store::insert(
+            self.store(),
+            &transaction_key(&transaction.id),
+            transaction,
+            time_to_live,
+        )
+        .await
+    }
+
     async fn replace_transaction(&self, loaded: &Loaded<Transaction>, next: &Transaction) -> Result<bool, StoreError> {
-        let time_to_live = Some(self.0.lifetimes.transaction);
+        let time_to_live = Some(next.ends_at.since(self.now()).max(Duration::from_secs(1)));
         store::replace(self.store(), &transaction_key(&next.id), loaded, next, time_to_live).await
     }
 

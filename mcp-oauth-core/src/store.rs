@@ -51,8 +51,11 @@ pub enum Kind {
     Transaction,
     /// What a person approved, with everything that came of it.
     Grant,
-    /// How often something was done in a window of time.
+    /// How often somebody has done something in a window of time. There are as many of these as there are networks.
     Counter,
+    /// How often everybody together has done something in a window of time. There are a few of these, and there has to be
+    /// room for them whatever strangers do.
+    Total,
     /// Something that may happen once, and has: an assertion of somebody whom the operator has configured.
     Once,
     /// An assertion by which a client has proven itself that the operator has not configured. Anybody can bring one of those
@@ -80,6 +83,7 @@ impl Kind {
         Self::Transaction,
         Self::Grant,
         Self::Counter,
+        Self::Total,
         Self::Once,
         Self::Assertion,
         Self::Keys,
@@ -111,6 +115,7 @@ impl Kind {
             Self::Transaction => "transaction",
             Self::Grant => "grant",
             Self::Counter => "counter",
+            Self::Total => "total",
             Self::Once => "once",
             Self::Assertion => "assertion",
             Self::Keys => "keys",

@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::ClientId;
 use crate::client::redirect_uri::RedirectUri;
+use crate::clock::UnixTime;
 use crate::device::DeviceId;
 use crate::pkce::{CodeChallenge, CodeVerifier};
 use crate::randomness::Randomness;
@@ -245,6 +246,8 @@ enum Progress {
 pub(crate) struct Transaction {
     pub(crate) id: TransactionId,
     pub(crate) request: AuthorizationRequest,
+    /// When its time is over. It begins anew when the person approves, and never after that.
+    pub(crate) ends_at: UnixTime,
     progress: Progress,
 }
 
@@ -281,13 +284,19 @@ pub enum Decision {
 }
 
 impl Transaction {
-    pub(crate) fn begin(request: AuthorizationRequest, browser: &BrowserSecret, random: &dyn Randomness) -> Self {
+    pub(crate) fn begin(
+        request: AuthorizationRequest,
+        browser: &BrowserSecret,
+        ends_at: UnixTime,
+        random: &dyn Randomness,
+    ) -> Self {
         let progress = Progress::AwaitingConsent {
             browser: browser.0.digest(),
         };
         Self {
             id: TransactionId::drawn_from(random),
             request,
+            ends_at,
             progress,
         }
     }
@@ -300,8 +309,13 @@ impl Transaction {
         }
     }
 
-    /// The person approves. `None` in place of a next state means that they had approved before.
-    pub(crate) fn approve(&self, browser: &BrowserSecret) -> Result<(Option<Self>, SignInSecret), TransactionRefused> {
+    /// The person approves, and has until `ends_at` to sign in. `None` in place of a next state means that they had
+    /// approved before.
+    pub(crate) fn approve(
+        &self,
+        browser: &BrowserSecret,
+        ends_at: UnixTime,
+    ) -> Result<(Option<Self>, SignInSecret), TransactionRefused> {
         self.seen_by(browser)?;
         let sign_in = browser.sign_in(&self.id);
         match &self.progress {
@@ -312,6 +326,7 @@ impl Transaction {
                 };
                 Ok((
                     Some(Self {
+                        ends_at,
                         progress,
                         ..self.clone()
                     }),

@@ -4,6 +4,11 @@
 //! write that header, so it counts only on connections from a proxy that the operator trusts, and of its addresses
 //! only the last one that is not itself such a proxy: what stands before it, a stranger may have written.
 //!
+//! Of the headers for this, `X-Forwarded-For` is read and `Forwarded` (RFC 7239) is not: a proxy that only sends the latter
+//! has to be told to send the former. When somebody who is not on the list sends one of the two, the log says so once: either a
+//! stranger is trying to be somebody else, or the list lacks a proxy, and then everybody behind it shares the quotas of
+//! one network.
+//!
 //! The peer of a connection is known where the application is served with
 //! `into_make_service_with_connect_info::<SocketAddr>()`. Without that, nobody's origin is known, and the quotas of
 //! networks ([`Limits`](mcp_oauth_core::limits::Limits)) do not apply.
@@ -82,7 +87,13 @@ impl TrustedProxies {
         Origin::address(nearest)
     }
 
-    /// The same, for the headers of a request.
+    /// Whether somebody says where a request comes from who is not believed.
+    pub(crate) fn disregard(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> bool {
+        let says_so = || headers.contains_key("x-forwarded-for") || headers.contains_key("forwarded");
+        peer.is_some_and(|peer| !self.trust(peer) && says_so())
+    }
+
+    /// Where a request with these headers comes from.
     pub(crate) fn origin_of(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Origin {
         let values = headers.get_all("x-forwarded-for").iter();
         // A value that is no text ends the search like one that is no address.
@@ -131,6 +142,26 @@ mod tests {
         assert_eq!(origin("10.0.0.1", &["198.51.100.7, unknown"]), "10.0.0.1");
         assert_eq!(origin("10.0.0.1", &["198.51.100.7, , 10.0.0.2"]), "10.0.0.2");
         assert_eq!(origin("10.0.0.1", &[]), "10.0.0.1");
+    }
+
+    #[test]
+    fn what_is_disregarded_is_known() {
+        let proxies: TrustedProxies = "10.0.0.0/8".parse().unwrap();
+        let disregarded = |peer: Option<&str>, names: &[&'static str]| {
+            let headers = names
+                .iter()
+                .map(|name| ((*name).parse().unwrap(), "192.0.2.1".parse().unwrap()));
+            let headers: HeaderMap = headers
+                .collect::<Vec<(http::HeaderName, http::HeaderValue)>>()
+                .into_iter()
+                .collect();
+            proxies.disregard(peer.map(|peer| peer.parse().unwrap()), &headers)
+        };
+        assert!(disregarded(Some("203.0.113.1"), &["x-forwarded-for"]));
+        assert!(disregarded(Some("203.0.113.1"), &["forwarded"]));
+        assert!(!disregarded(Some("203.0.113.1"), &["host"]));
+        assert!(!disregarded(Some("10.0.0.1"), &["x-forwarded-for", "forwarded"]));
+        assert!(!disregarded(None, &["x-forwarded-for"]));
     }
 
     #[test]

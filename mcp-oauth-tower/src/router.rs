@@ -22,6 +22,8 @@
 //! and, at the root, the well-known documents: RFC 8414 and its OpenID alias in every place where clients look, and
 //! RFC 9728 for each resource. The paths of the resources themselves are not taken: mount the servers there.
 
+use std::sync::{Arc, Once};
+
 use axum::Router;
 use axum::middleware;
 use axum::response::Response;
@@ -56,6 +58,8 @@ struct Endpoints {
     server: AuthorizationServer,
     frame: Frame,
     proxies: TrustedProxies,
+    /// Of proxies that are not believed the log says so once.
+    unbelieved: Arc<Once>,
 }
 
 impl Endpoints {
@@ -118,6 +122,7 @@ impl Routes {
             },
             server: self.server,
             proxies: self.proxies,
+            unbelieved: Arc::new(Once::new()),
         })
     }
 }

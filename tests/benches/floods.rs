@@ -71,13 +71,45 @@ impl Measured {
     }
 }
 
+/// What the essay of `limits` says that a flood of sign-ins can fill.
+const STATED_BOUND_OF_SIGN_INS: usize = 19_800;
+
 async fn authorization_requests() {
     let mut server = Flooded::new(Bounds::default(), Limits::default(), |builder| builder).await;
+    let measured = Measured::begin();
+    let mut statuses = Statuses::new();
+    let mut most = 0;
+    // Faster than the quota for everybody lets it, minute after minute.
+    for _ in 0..FLOOD / 2_000 {
+        for (status, times) in server.authorize(2_000).await {
+            *statuses.entry(status).or_default() += times;
+        }
+        most = most.max(server.records(Kind::Transaction));
+        server.wait(Duration::from_secs(60));
+    }
+    measured.end(
+        "100,000 authorization requests that nobody goes on with, 2,000 a minute",
+        &server,
+        Kind::Transaction,
+        STATED_BOUND_OF_SIGN_INS,
+        &statuses,
+    );
+    println!("  at most           {most} records");
+    assert!(most <= STATED_BOUND_OF_SIGN_INS, "{most} records");
+    server.assert_untouched().await;
+    server.wait(Duration::from_secs(600));
+    assert_eq!(server.somebody_signs_in().await.status, 200);
+    assert_eq!(server.records(Kind::Transaction), 1);
+    println!("  afterwards        the client from before is untouched; ten minutes later they are forgotten");
+}
+
+async fn authorization_requests_without_quotas() {
+    let mut server = Flooded::new(Bounds::default(), Limits::unlimited(), |builder| builder).await;
     let bound = server.bounds.transactions;
     let measured = Measured::begin();
     let statuses = server.authorize(FLOOD).await;
     measured.end(
-        "100,000 authorization requests that nobody goes on with",
+        "100,000 authorization requests at once that nobody goes on with, without any quota",
         &server,
         Kind::Transaction,
         bound,
@@ -174,6 +206,7 @@ async fn main() {
         return;
     }
     authorization_requests().await;
+    authorization_requests_without_quotas().await;
     registrations_that_are_one_record().await;
     registrations().await;
     registrations_without_quotas().await;

@@ -12,7 +12,7 @@ use mcp_oauth_core::origin::Origin;
 use mcp_oauth_core::parameters::Parameters;
 use mcp_oauth_core::store::Kind;
 use mcp_oauth_store::memory::{Bounds, MemoryStore};
-use mcp_oauth_tests::application::{Application, ISSUER, NOTES};
+use mcp_oauth_tests::application::{Application, ISSUER, NOTES, request};
 use mcp_oauth_tests::client::{Client, REDIRECT_URI, Tokens, public_metadata};
 use mcp_oauth_tests::failing_store::{FailingStore, Loss};
 use mcp_oauth_tests::signing::{Signer, now, post, post_with_basic};
@@ -303,6 +303,82 @@ async fn a_store_that_is_gone_or_full_proves_nobody() {
     }
 }
 
+/// What a client that brings itself can fill is bounded by what is counted before it is remembered.
+#[tokio::test]
+async fn a_client_has_a_quota_of_assertions_and_so_has_its_network_and_everybody() {
+    type Set = fn(&mut Limits);
+    let of_a_client: Set = |limits| limits.assertions_of_a_client = Quota::per_minute(2);
+    let of_a_network: Set = |limits| limits.assertions_of_a_network = Quota::per_minute(2);
+    let of_everybody: Set = |limits| limits.assertions = Quota::per_minute(2);
+    // Who is refused next to the client itself: another client behind the same address, and one elsewhere.
+    for (set, neighbour, elsewhere) in [
+        (of_a_client, 200, 200),
+        (of_a_network, 429, 200),
+        (of_everybody, 429, 429),
+    ] {
+        let mut limits = Limits::unlimited();
+        set(&mut limits);
+        let configured = Signer::new("a");
+        let server = PreregisteredClient::with_keys("server", configured.jwks()).introspects(NOTES);
+        let application = Application::new(|builder| builder.limits(limits).client(server));
+        let (client, other) = (KeyClient::new(&application).await, KeyClient::new(&application).await);
+        let ask = async |assertion: &str, address: &str| {
+            let form = format!("client_assertion_type={JWT_BEARER}&client_assertion={assertion}&token=x");
+            let headers = [("content-type", "application/x-www-form-urlencoded")];
+            let request = request(http::Method::POST, "/introspect", &headers, &form);
+            application.send_from(address, request).await
+        };
+        for _ in 0..2 {
+            let assertion = client.assertion(&application);
+            assert_eq!(ask(&assertion, "192.0.2.1").await.status, 200);
+        }
+        let refused = client.assertion(&application);
+        let answer = ask(&refused, "192.0.2.1").await;
+        assert_eq!(
+            (answer.status.as_u16(), &*answer.error()),
+            (429, "temporarily_unavailable")
+        );
+        let wait: u64 = answer.header("retry-after").parse().unwrap();
+        assert_eq!(application.store.inner().count(Kind::Assertion), 2);
+        let assertion = other.assertion(&application);
+        assert_eq!(ask(&assertion, "192.0.2.1").await.status, neighbour);
+        let assertion = other.assertion(&application);
+        assert_eq!(ask(&assertion, "192.0.2.2").await.status, elsewhere);
+        let assertion = configured.assertion(&application, "server", &json!({}));
+        assert_eq!(
+            ask(&assertion, "192.0.2.1").await.status,
+            200,
+            "what the operator has configured is not counted"
+        );
+        application.clock.advance(Duration::from_secs(wait));
+        assert_eq!(ask(&refused, "192.0.2.1").await.status, 200, "it was not used up");
+    }
+}
+
+#[tokio::test]
+async fn an_assertion_that_somebody_else_signed_uses_up_nobodys_quota_of_assertions() {
+    let mut limits = Limits::unlimited();
+    limits.assertions_of_a_client = Quota::per_minute(1);
+    let application = Application::new(|builder| builder.limits(limits));
+    let client = KeyClient::new(&application).await;
+    for _ in 0..5 {
+        let forged = Signer::new("a").assertion(&application, &client.client.client_id, &json!({}));
+        assert_eq!(
+            post(&application, "/introspect", &forged, &[("token", "x")])
+                .await
+                .status,
+            401
+        );
+    }
+    let assertion = client.assertion(&application);
+    assert_eq!(
+        post(&application, "/introspect", &assertion, &[("token", "x")])
+            .await
+            .status,
+        200
+    );
+}
+
 /// Whoever registers a client can have it sign without end.
 #[tokio::test]
 async fn clients_that_bring_themselves_leave_room_for_the_assertions_of_those_that_are_configured() {
@@ -327,7 +403,7 @@ async fn clients_that_bring_themselves_leave_room_for_the_assertions_of_those_th
 }
 
 #[tokio::test]
-async fn guessing_is_counted_by_network_and_by_client() {
+async fn guessing_is_counted_by_network_by_client_and_by_both() {
     let mut limits = Limits::default();
     limits.failed_authentications_of_a_network = Quota::per_minute(3);
     limits.failed_authentications_of_a_client = Quota::per_minute(4);
@@ -359,7 +435,7 @@ async fn guessing_is_counted_by_network_and_by_client() {
     assert_eq!(
         show(secret.clone(), "192.0.2.1").await,
         429,
-        "the network has to wait, whatever it shows"
+        "this network has guessed at this very client, and has to wait whatever it shows"
     );
     assert_eq!(show("wrong".into(), "192.0.2.2").await, 401);
     assert_eq!(

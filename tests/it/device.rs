@@ -779,6 +779,26 @@ async fn a_network_that_begins_too_many_devices_is_told_when_to_come_again() {
 }
 
 #[tokio::test]
+async fn everybody_together_begins_no_more_devices_than_the_quota_whatever_room_there_is() {
+    let mut limits = Limits::unlimited();
+    limits.device_authorizations = Quota::per_minute(5);
+    let application = Application::new(|builder| builder.device_authorization().limits(limits));
+    let client = Client::register(&application, &device_metadata()).await;
+    let mut most = 0;
+    for minute in 0..20 {
+        for number in 0..8 {
+            let asked = client.post(&application, "/device_authorization", &[]).await;
+            assert_eq!(asked.status.as_u16(), if number < 5 { 200 } else { 429 }, "{minute}");
+        }
+        for kind in [Kind::Device, Kind::UserCode] {
+            most = most.max(application.store.inner().count(kind));
+        }
+        application.clock.advance(Duration::from_secs(60));
+    }
+    assert!((75..=5 * 16).contains(&most), "{most} records: 15 minutes of them");
+}
+
+#[tokio::test]
 async fn a_full_shelf_of_devices_is_a_503_and_leaves_everybody_else_alone() {
     let mut bounds = Bounds::default();
     bounds.devices = 2;

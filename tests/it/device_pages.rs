@@ -261,13 +261,107 @@ async fn a_network_that_guesses_is_turned_away_before_its_guesses_are_looked_at(
 
 #[tokio::test]
 async fn many_networks_together_cannot_guess_for_ever_either() {
-    let application =
-        guessing(|limits| limits.wrong_user_codes = Quota::within(3, std::time::Duration::from_secs(600)));
-    for number in 1..=3 {
+    let application = guessing(|limits| {
+        limits.wrong_user_codes = Quota::within(3, std::time::Duration::from_secs(60));
+        limits.wrong_user_codes_in_a_flood = 3;
+    });
+    for guess in 0..60 {
+        let page = enter_from(&application, &format!("192.0.2.{}", guess % 10), "BBBB-BBBB").await;
+        // Three are free for all; after them each network has three, of which it may have had some.
+        let allowed = guess < 30;
+        assert_eq!(page.status.as_u16(), if allowed { 400 } else { 429 }, "{guess}");
+    }
+    assert_eq!(enter_from(&application, "192.0.2.11", "BBBB-BBBB").await.status, 400);
+}
+
+/// Three tries each when everybody together has used up ten.
+fn besieged() -> Application {
+    guessing(|limits| {
+        limits.wrong_user_codes_of_a_network = Quota::within(20, std::time::Duration::from_secs(600));
+        limits.wrong_user_codes = Quota::within(10, std::time::Duration::from_secs(600));
+        limits.wrong_user_codes_in_a_flood = 3;
+    })
+}
+
+#[tokio::test]
+async fn when_many_networks_guess_each_has_a_few_tries_left_and_nobody_is_kept_out() {
+    let application = besieged();
+    let device = Device::begin(&application).await;
+    for number in 1..=10 {
         let page = enter_from(&application, &format!("192.0.2.{number}"), "BBBB-BBBB").await;
         assert_eq!(page.status, 400);
     }
-    assert_eq!(enter_from(&application, "192.0.2.4", "BBBB-BBBB").await.status, 429);
+    let mut person = Vec::new();
+    for code in [
+        "BBBB-BBBC",
+        "BBBB-BBBD",
+        &device.user_code,
+        "BBBB-BBBF",
+        "BBBB-BBBG",
+        &device.user_code,
+    ] {
+        person.push(enter_from(&application, "198.51.100.1", code).await.status.as_u16());
+    }
+    assert_eq!(
+        person,
+        [400, 400, 303, 400, 429, 429],
+        "three wrong ones, and then none"
+    );
+    assert_eq!(
+        enter_from(&application, "192.0.2.1", "BBBB-BBBH").await.status,
+        400,
+        "it has one of three"
+    );
+    assert!(leads_to_consent(
+        &enter_from(&application, "192.0.2.2", &device.user_code).await
+    ));
+    application.clock.advance(std::time::Duration::from_secs(600));
+    let device = Device::begin(&application).await;
+    assert!(leads_to_consent(
+        &enter_from(&application, "198.51.100.1", &device.user_code).await
+    ));
+}
+
+#[tokio::test]
+async fn where_nobody_knows_where_guesses_come_from_everybody_counts_as_one() {
+    let application = besieged();
+    let form = [("user_code", "BBBB-BBBB")];
+    for number in 1..=11 {
+        let page = application.post_form("/device", &form).await;
+        assert_eq!(page.status.as_u16(), if number <= 10 { 400 } else { 429 }, "{number}");
+    }
+}
+
+#[tokio::test]
+async fn a_site_of_ipv6_guesses_no_more_than_ten_of_its_networks_may() {
+    let application = guessing(|limits| {
+        limits.wrong_user_codes_of_a_network = Quota::within(2, std::time::Duration::from_secs(600));
+    });
+    let mut wrong = 0;
+    for number in 0..30 {
+        let page = enter_from(&application, &format!("2001:db8:1:{number:x}::1"), "BBBB-BBBB").await;
+        wrong += usize::from(page.status == 400);
+    }
+    assert_eq!(wrong, 20);
+    assert_eq!(enter_from(&application, "2001:db8:2::1", "BBBB-BBBB").await.status, 400);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guesses_at_the_same_time_are_no_more_than_one_after_the_other() {
+    let application = guessing(|limits| {
+        limits.wrong_user_codes_of_a_network = Quota::within(20, std::time::Duration::from_secs(600));
+    });
+    let guesses: Vec<_> = (0..64)
+        .map(|_| {
+            let application = application.clone();
+            tokio::spawn(async move { enter_from(&application, "192.0.2.1", "BBBB-BBBB").await.status })
+        })
+        .collect();
+    let mut looked_at = 0;
+    for guess in guesses {
+        looked_at += usize::from(guess.await.unwrap() == 400);
+    }
+    assert_eq!(looked_at, 20);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use mcp_oauth_core::limits::{Limits, Quota};
 use mcp_oauth_core::store::Kind;
 use mcp_oauth_store::memory::Bounds;
-use mcp_oauth_tests::browser::arrival;
+use mcp_oauth_tests::browser::{Browser, arrival};
 use mcp_oauth_tests::flood::{Flooded, Statuses};
 
 /// The default bounds, divided by 200, as the flood is.
@@ -36,6 +36,45 @@ async fn a_flood_of_authorization_requests_stays_within_the_stores_bound_and_lea
         server.bounds.transactions + other_records
     );
     server.assert_untouched().await;
+}
+
+/// A store that has room for anything, as Redis has that knows no kinds.
+#[tokio::test]
+async fn what_a_flood_of_authorization_requests_leaves_is_bounded_on_any_store() {
+    let mut bounds = Bounds::default();
+    bounds.transactions = usize::MAX;
+    let mut limits = Limits::default();
+    limits.authorizations.count /= 100;
+    let server = Flooded::new(bounds, limits, |builder| builder).await;
+    // The minute in which the client itself has signed in.
+    server.wait(Duration::from_secs(60));
+    let mut most = 0;
+    for _ in 0..15 {
+        let statuses = server.authorize(30).await;
+        assert_eq!(statuses, Statuses::from([(200, 18), (429, 12)]));
+        most = most.max(server.records(Kind::Transaction));
+        server.wait(Duration::from_secs(60));
+    }
+    assert!((180..=18 * 11).contains(&most), "{most} records: ten minutes of them");
+}
+
+/// Or whoever goes on at the last moment could keep one for ever.
+#[tokio::test]
+async fn what_a_person_does_after_consent_does_not_lengthen_a_sign_in() {
+    let server = Flooded::new(small(), Limits::default(), |builder| builder).await;
+    server.wait(Duration::from_secs(600));
+    let mut browser = Browser::default();
+    let url = server.client.authorization_url(&[]);
+    let consent = browser.open(&server.application, &url).await;
+    server.wait(Duration::from_secs(599));
+    for decision in ["approve", "approve", "deny"] {
+        assert_eq!(
+            browser.decide(&server.application, &consent, decision).await.status,
+            303
+        );
+        server.wait(Duration::from_secs(299));
+    }
+    assert_eq!(server.records(Kind::Transaction), 0);
 }
 
 #[tokio::test]

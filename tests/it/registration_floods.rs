@@ -25,12 +25,12 @@ fn tenth() -> Limits {
     limits
 }
 
-fn application(bound: usize, limits: Limits) -> Application {
+fn application(bound: usize, limits: &Limits) -> Application {
     let clock = mcp_oauth_core::clock::ManualClock::default();
     let mut bounds = Bounds::default();
     bounds.clients = bound;
     let store = MemoryStore::with_bounds(bounds).with_clock(clock.clone());
-    Application::with(FailingStore::new(store), clock, |builder| builder.limits(limits))
+    Application::with(FailingStore::new(store), clock, |builder| builder.limits(*limits))
 }
 
 fn clients(application: &Application) -> usize {
@@ -58,7 +58,7 @@ async fn repeats_of_one_registration_are_one_record_where_the_operator_wants_tha
 
 #[tokio::test]
 async fn what_a_flood_can_fill_is_bounded_and_clients_in_use_notice_nothing() {
-    let application = application(5_000, tenth());
+    let application = application(5_000, &tenth());
     let in_use = Client::public(&application).await;
     let tokens = in_use.sign_in(&application, "ada").await;
     let mut most = 0;
@@ -87,7 +87,7 @@ async fn what_a_flood_can_fill_is_bounded_and_clients_in_use_notice_nothing() {
 
 #[tokio::test]
 async fn a_full_store_has_room_again_after_half_an_hour_and_not_after_a_day() {
-    let application = application(20, Limits::default().with_lasting(0));
+    let application = application(20, &Limits::default().with_lasting(0));
     let in_use = Client::public(&application).await;
     let tokens = in_use.sign_in(&application, "ada").await;
     for network in 0..19 {
@@ -107,7 +107,7 @@ async fn a_full_store_has_room_again_after_half_an_hour_and_not_after_a_day() {
 
 #[tokio::test]
 async fn a_client_that_comes_in_a_flood_has_time_to_sign_in_and_then_lives_like_any_other() {
-    let application = application(100, Limits::default().with_lasting(0));
+    let application = application(100, &Limits::default().with_lasting(0));
     let client = Client::public(&application).await;
     application.clock.advance(Duration::from_secs(20 * 60));
     client.sign_in(&application, "ada").await;
@@ -119,7 +119,7 @@ async fn a_client_that_comes_in_a_flood_has_time_to_sign_in_and_then_lives_like_
 
 #[tokio::test]
 async fn a_network_that_registers_without_end_leaves_everybody_else_their_quota() {
-    let application = application(5_000, tenth());
+    let application = application(5_000, &tenth());
     for _ in 0..500 {
         register_from(&application, 1).await;
     }

@@ -126,7 +126,7 @@ async fn who_may_not_register_is_told_nothing_about_what_they_sent() {
 }
 
 #[tokio::test]
-async fn a_network_that_tries_initial_access_tokens_has_to_wait_and_others_need_not() {
+async fn a_network_that_tries_initial_access_tokens_has_to_wait_and_whoever_has_one_need_not() {
     let mut limits = Limits::unlimited();
     limits.failed_authentications_of_a_network = Quota::per_minute(3);
     let mut policy = RegistrationPolicy::default();
@@ -151,12 +151,15 @@ async fn a_network_that_tries_initial_access_tokens_has_to_wait_and_others_need_
         );
         assert_eq!(attempt("192.0.2.1", "wrong").await.status, 401);
     }
-    let refused = attempt("192.0.2.1", TOKEN).await;
+    let refused = attempt("192.0.2.1", "wrong").await;
     assert_eq!(refused.status, 429);
     let wait: u64 = refused.header("retry-after").parse().unwrap();
-    assert_eq!(attempt("192.0.2.2", TOKEN).await.status, 201);
+    for address in ["192.0.2.1", "192.0.2.2"] {
+        assert_eq!(attempt(address, TOKEN).await.status, 201, "{address}");
+    }
+    assert_eq!(attempt("192.0.2.2", "wrong").await.status, 401);
     application.clock.advance(Duration::from_secs(wait));
-    assert_eq!(attempt("192.0.2.1", TOKEN).await.status, 201);
+    assert_eq!(attempt("192.0.2.1", "wrong").await.status, 401);
 }
 
 #[tokio::test]
@@ -351,6 +354,30 @@ async fn repeats_cost_no_quota_and_what_they_lengthen_does() {
     id(&application, &public_metadata()).await;
     id(&application, &other("second")).await;
     assert_eq!(application.post_json("/register", &other("third")).await.status, 429);
+}
+
+#[tokio::test]
+async fn a_shared_client_is_lengthened_when_less_is_left_of_it_than_a_sign_in_takes_and_then_not_again() {
+    let mut limits = Limits::unlimited();
+    limits.registrations = Quota::per_hour(2);
+    limits.lasting_registrations = Quota::per_hour(0);
+    let mut policy = RegistrationPolicy::default();
+    policy.repeats = Repeats::OneRecord;
+    // Ten minutes to sign in, and one for the code, of the thirty that it has.
+    for (repeated, lengthened) in [(19 * 60, true), (19 * 60 - 1, false)] {
+        let application = Application::new(|builder| builder.registration(policy.clone()).limits(limits));
+        let client = Client::public(&application).await;
+        application.clock.advance(Duration::from_secs(repeated));
+        Client::public(&application).await;
+        // What was lengthened has its whole time again, and is not counted a third time.
+        application.clock.advance(Duration::from_secs(10 * 60));
+        if lengthened {
+            assert_eq!(application.post_json("/register", &public_metadata()).await.status, 201);
+        }
+        application.clock.advance(Duration::from_secs(5 * 60));
+        let known = application.get(&client.authorization_url(&[])).await.status == 200;
+        assert_eq!(known, lengthened, "{repeated}");
+    }
 }
 
 #[tokio::test]

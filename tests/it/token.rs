@@ -602,7 +602,11 @@ async fn every_step_takes_at_most_two_round_trips_to_the_store() {
 
     let before = application.store.operations();
     let consent = browser.open(&application, &client.authorization_url(&[])).await;
-    assert_eq!(count(before), 2, "authorize: the client, the transaction");
+    assert_eq!(
+        count(before),
+        3,
+        "authorize: at the same time the client and the count of everybody; then the transaction"
+    );
 
     let before = application.store.operations();
     let approved = browser.decide(&application, &consent, "approve").await;

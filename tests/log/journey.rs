@@ -201,6 +201,8 @@ pub(crate) async fn what_is_refused_at_the_authorization_endpoint(secrets: &mut 
             .open(&application, &format!("/callback?{query}"))
             .await;
     }
+    let refused = format!("/callback?state={upstream}&error=interaction%0Arequired_%3Cb%3E");
+    assert_eq!(browser.open(&application, &refused).await.status, 502);
 }
 
 /// Codes and refresh tokens that are used wrongly, most of them good ones in the wrong place.

@@ -11,6 +11,7 @@ mod journey;
 mod keys;
 mod machines;
 mod oidc;
+mod proxies;
 mod secrets;
 
 use capture::Log;
@@ -36,6 +37,7 @@ async fn no_secret_of_a_whole_run_is_in_the_log() {
     github::failures(&mut secrets).await;
     oidc::signing_in(&mut secrets).await;
     oidc::failures(&mut secrets).await;
+    proxies::disregarded().await;
 
     let text = log.text();
     // It does capture: the crates' own lines, those of others, both kinds of log, and lines of another thread.
@@ -57,11 +59,21 @@ async fn no_secret_of_a_whole_run_is_in_the_log() {
         "the store failed",
         "an access token was refused",
         "the identity provider failed",
+        // Of what anybody can write, only what can be a code of a specification.
+        r#"error="interactionrequired_b""#,
         " TRACE hyper_util::",
         "DEBUG reqwest::",
     ] {
         assert!(text.contains(line), "{line:?} is not in the log:\n{text}");
     }
+    let disregarded: Vec<_> = text
+        .lines()
+        .filter(|line| line.contains(proxies::DISREGARDED))
+        .collect();
+    assert!(
+        matches!(disregarded[..], [line] if line.contains(" WARN ") && line.contains("peer=192.0.2.1")),
+        "once, and by whom: {disregarded:?}"
+    );
     assert!(secrets.len() >= 80, "{} secrets were used", secrets.len());
     let found = secrets.found_in(&text);
     assert!(found.is_empty(), "the log holds {found:#?}");

@@ -210,8 +210,17 @@ pub(crate) struct LimitSettings {
     registrations_per_minute: u64,
     lasting_registrations_per_hour: u64,
     authorizations_of_a_network_per_minute: u64,
+    authorizations_per_minute: u64,
     failed_authentications_of_a_network_per_minute: u64,
     failed_authentications_of_a_client_per_minute: u64,
+    assertions_of_a_client_per_minute: u64,
+    assertions_of_a_network_per_minute: u64,
+    assertions_per_minute: u64,
+    device_authorizations_of_a_network_per_minute: u64,
+    device_authorizations_per_minute: u64,
+    wrong_user_codes_of_a_network_per_10_minutes: u64,
+    wrong_user_codes_per_10_minutes: u64,
+    wrong_user_codes_in_a_flood: u64,
 }
 
 impl Default for LimitSettings {
@@ -222,8 +231,17 @@ impl Default for LimitSettings {
             registrations_per_minute: limits.registrations.count,
             lasting_registrations_per_hour: limits.lasting_registrations.count,
             authorizations_of_a_network_per_minute: limits.authorizations_of_a_network.count,
+            authorizations_per_minute: limits.authorizations.count,
             failed_authentications_of_a_network_per_minute: limits.failed_authentications_of_a_network.count,
             failed_authentications_of_a_client_per_minute: limits.failed_authentications_of_a_client.count,
+            assertions_of_a_client_per_minute: limits.assertions_of_a_client.count,
+            assertions_of_a_network_per_minute: limits.assertions_of_a_network.count,
+            assertions_per_minute: limits.assertions.count,
+            device_authorizations_of_a_network_per_minute: limits.device_authorizations_of_a_network.count,
+            device_authorizations_per_minute: limits.device_authorizations.count,
+            wrong_user_codes_of_a_network_per_10_minutes: limits.wrong_user_codes_of_a_network.count,
+            wrong_user_codes_per_10_minutes: limits.wrong_user_codes.count,
+            wrong_user_codes_in_a_flood: limits.wrong_user_codes_in_a_flood,
         }
     }
 }
@@ -231,16 +249,28 @@ impl Default for LimitSettings {
 impl LimitSettings {
     /// What the core is told.
     pub(crate) fn limits(&self) -> Limits {
-        let quota = |count: u64, quota: fn(u64) -> Quota| if count == 0 { Quota::unlimited() } else { quota(count) };
+        let within = |count: u64, quota: fn(u64) -> Quota| if count == 0 { Quota::unlimited() } else { quota(count) };
+        let per_minute = |count| within(count, Quota::per_minute);
+        let per_10_minutes = |count| within(count, |count| Quota::within(count, Duration::from_secs(10 * 60)));
         let mut limits = Limits::default();
-        limits.registrations_of_a_network = quota(self.registrations_of_a_network_per_minute, Quota::per_minute);
-        limits.registrations = quota(self.registrations_per_minute, Quota::per_minute);
-        limits.lasting_registrations = quota(self.lasting_registrations_per_hour, Quota::per_hour);
-        limits.authorizations_of_a_network = quota(self.authorizations_of_a_network_per_minute, Quota::per_minute);
-        limits.failed_authentications_of_a_network =
-            quota(self.failed_authentications_of_a_network_per_minute, Quota::per_minute);
-        limits.failed_authentications_of_a_client =
-            quota(self.failed_authentications_of_a_client_per_minute, Quota::per_minute);
+        limits.registrations_of_a_network = per_minute(self.registrations_of_a_network_per_minute);
+        limits.registrations = per_minute(self.registrations_per_minute);
+        limits.lasting_registrations = within(self.lasting_registrations_per_hour, Quota::per_hour);
+        limits.authorizations_of_a_network = per_minute(self.authorizations_of_a_network_per_minute);
+        limits.authorizations = per_minute(self.authorizations_per_minute);
+        limits.failed_authentications_of_a_network = per_minute(self.failed_authentications_of_a_network_per_minute);
+        limits.failed_authentications_of_a_client = per_minute(self.failed_authentications_of_a_client_per_minute);
+        limits.assertions_of_a_client = per_minute(self.assertions_of_a_client_per_minute);
+        limits.assertions_of_a_network = per_minute(self.assertions_of_a_network_per_minute);
+        limits.assertions = per_minute(self.assertions_per_minute);
+        limits.device_authorizations_of_a_network = per_minute(self.device_authorizations_of_a_network_per_minute);
+        limits.device_authorizations = per_minute(self.device_authorizations_per_minute);
+        limits.wrong_user_codes_of_a_network = per_10_minutes(self.wrong_user_codes_of_a_network_per_10_minutes);
+        limits.wrong_user_codes = per_10_minutes(self.wrong_user_codes_per_10_minutes);
+        limits.wrong_user_codes_in_a_flood = match self.wrong_user_codes_in_a_flood {
+            0 => u64::MAX,
+            tries => tries,
+        };
         limits
     }
 }
@@ -347,6 +377,39 @@ mod tests {
         let policy = configuration.registration.policy(&[]).unwrap();
         assert!(policy.redirect_uris.take("https://vscode.dev/redirect").is_ok());
         assert!(policy.redirect_uris.take("https://evil.example/").is_err());
+    }
+
+    #[test]
+    fn every_limit_is_the_cores_unless_it_is_set() {
+        assert_eq!(LimitSettings::default().limits(), Limits::default());
+        let nothing = "[limits]
+registrations_of_a_network_per_minute = 0
+registrations_per_minute = 0
+lasting_registrations_per_hour = 0
+authorizations_of_a_network_per_minute = 0
+authorizations_per_minute = 0
+failed_authentications_of_a_network_per_minute = 0
+failed_authentications_of_a_client_per_minute = 0
+assertions_of_a_client_per_minute = 0
+assertions_of_a_network_per_minute = 0
+assertions_per_minute = 0
+device_authorizations_of_a_network_per_minute = 0
+device_authorizations_per_minute = 0
+wrong_user_codes_of_a_network_per_10_minutes = 0
+wrong_user_codes_per_10_minutes = 0
+wrong_user_codes_in_a_flood = 0
+";
+        let limits = |toml: &str| read(toml, &[], &[]).unwrap().limits.limits();
+        assert_eq!(limits(nothing), Limits::unlimited());
+        let some = "[limits]\nauthorizations_per_minute = 5\nwrong_user_codes_per_10_minutes = 6\n\
+                    wrong_user_codes_in_a_flood = 7\nassertions_of_a_client_per_minute = 8\ndevice_authorizations_per_minute = 9\n";
+        let mut expected = Limits::default();
+        expected.authorizations = Quota::per_minute(5);
+        expected.wrong_user_codes = Quota::within(6, Duration::from_secs(600));
+        expected.wrong_user_codes_in_a_flood = 7;
+        expected.assertions_of_a_client = Quota::per_minute(8);
+        expected.device_authorizations = Quota::per_minute(9);
+        assert_eq!(limits(some), expected);
     }
 
     #[test]

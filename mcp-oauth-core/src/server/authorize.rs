@@ -36,7 +36,6 @@ use crate::pkce::CodeChallenge;
 use crate::resource::ResourceUri;
 use crate::scope::{Scope, ScopeSet};
 use crate::secret::Secret;
-use crate::store;
 use crate::transaction::{AuthorizationRequest, BrowserSecret, ClientState, Destination, Transaction, TransactionId};
 
 /// At most this many characters in a client's `state`.
@@ -264,16 +263,10 @@ impl AuthorizationServer {
             is_loopback: redirect_uri.is_loopback(),
         };
         let browser = BrowserSecret::drawn_from(self.randomness());
-        let transaction = Transaction::begin(request, &browser, self.randomness());
-        let time_to_live = Some(self.0.lifetimes.transaction);
-        store::insert(
-            self.store(),
-            &super::transaction_key(&transaction.id),
-            &transaction,
-            time_to_live,
-        )
-        .await
-        .map_err(|error| AuthorizeError::at_client(self, &to, error.into()))?;
+        let transaction = self.new_transaction(request, &browser);
+        self.insert_transaction(&transaction)
+            .await
+            .map_err(|error| AuthorizeError::at_client(self, &to, error.into()))?;
         Ok(self.prompt(&client, transaction, browser, destination))
     }
 

@@ -47,7 +47,7 @@ use clients::{ClientConfiguration, ConfiguredClients};
 pub struct Lifetimes {
     /// An access token (1 hour). Clients count on it being good that long.
     pub access_token: Duration,
-    /// An authorization request, from the first page to the code (10 minutes).
+    /// An authorization request, from the first page to the person's consent, and from there to the code (10 minutes each).
     pub transaction: Duration,
     /// The codes of a device that waits to be let in, from their issue to the person's approval (10 minutes; 1 minute to
     /// 1 hour). The longer, the more time there is to guess one (RFC 8628 §5.1).

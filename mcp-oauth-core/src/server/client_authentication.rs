@@ -7,9 +7,10 @@
 //!
 //! # Who guesses
 //!
-//! Failures are counted, by network and by client ([`limits`](crate::limits)). A network that has used its quota up is
-//! refused before anything is looked at. A client's own quota only changes the answer to what is wrong: whoever shows the
-//! right thing is let in, or any stranger could lock a client out by guessing.
+//! Failures are counted: by network, by network and client, and by client ([`limits`](crate::limits)). What is wrong is
+//! told to wait once a quota is used up. What is right is let in, unless this very network has shown too much that was
+//! wrong for this very client: neither a stranger elsewhere nor a colleague behind the same address locks a client out,
+//! and no network can guess for ever.
 //!
 //! ```
 //! use mcp_oauth_core::limits::{Limits, Quota};
@@ -33,7 +34,6 @@ use crate::client::{Client, ClientCredential, ClientId};
 use crate::error::{ErrorCode, OAuthError};
 use crate::jwt::claims::SingleUse;
 use crate::jwt::keys::JwkSet;
-use crate::limits::Work;
 use crate::origin::Origin;
 use crate::store::{self, Key, Kind, Loaded, StoreError};
 
@@ -68,14 +68,13 @@ impl AuthorizationServer {
                 None => Ok(None),
             }
         };
-        let affordable = async {
-            if presented.shows_something() {
-                self.afford(Work::FailedAuthentication, origin).await
-            } else {
-                Ok(())
+        let may_try = async {
+            match presented.client_id().filter(|_| presented.shows_something()) {
+                Some(client_id) => self.may_try(client_id, origin).await,
+                None => Ok(()),
             }
         };
-        try_join(found, affordable).await.map(|(found, ())| found)
+        try_join(found, may_try).await.map(|(found, ())| found)
     }
 
     /// The client with this identifier: one of the configuration, or one that has a record.
@@ -118,14 +117,12 @@ impl AuthorizationServer {
             None => presented
                 .prove(found.as_ref().map(|found| found.record.clone()))
                 .and_then(|_| found.ok_or_else(not_proven)),
-            Some(assertion) => self.prove_by_assertion(assertion, found).await,
+            Some(assertion) => self.prove_by_assertion(assertion, found, origin).await,
         };
         match proven {
             Err(error) if error.code() == ErrorCode::InvalidClient && presented.shows_something() => {
-                self.spend(Work::FailedAuthentication, origin).await?;
-                if let Some(client_id) = known {
-                    self.spend_failure_of(&client_id).await?;
-                }
+                self.spend_failure(presented.client_id(), known.as_ref(), origin)
+                    .await?;
                 Err(error)
             }
             proven => proven,
@@ -136,6 +133,7 @@ impl AuthorizationServer {
         &self,
         assertion: &ClientAssertion,
         found: Option<Loaded<Client>>,
+        origin: &Origin,
     ) -> Result<Loaded<Client>, OAuthError> {
         let has_keys = |found: &Loaded<Client>| matches!(found.record.credential, ClientCredential::Keys);
         let Some(found) = found.filter(has_keys) else {
@@ -161,6 +159,9 @@ impl AuthorizationServer {
                     tracing::info!(client = %client.client_id, reason = %refused, "a client assertion was refused");
                     answer(&refused)
                 })?;
+        if bringer == Bringer::Stranger {
+            self.spend_assertion(&client.client_id, origin).await?;
+        }
         if self.use_once(bringer.assertions(), &single_use).await? {
             return Ok(found);
         }

@@ -161,7 +161,7 @@ impl AuthorizationServer {
             let request = &loaded.record.request;
             let (next, then) = match decision {
                 Decision::Approve => {
-                    let (next, sign_in) = loaded.record.approve(browser)?;
+                    let (next, sign_in) = loaded.record.approve(browser, self.end_of_step())?;
                     (next, Then::SignIn(sign_in))
                 }
                 Decision::Deny => (loaded.record.deny(browser)?, Then::Return(self.denied(request).await?)),

@@ -24,7 +24,6 @@ use super::{AuthorizationServer, MAXIMUM_ROUNDS, client_key, contended};
 use crate::audit::{Action, Event};
 use crate::client::{Client, ClientId};
 use crate::error::{ErrorCode, OAuthError};
-use crate::limits::Work;
 use crate::origin::Origin;
 use crate::revocation::{Ended, Holder};
 use crate::secret::{Secret, SecretDigest};
@@ -239,20 +238,24 @@ impl AuthorizationServer {
         origin: &Origin,
     ) -> Result<(Loaded<Client>, Secret), ManagementError> {
         let token = token.ok_or(ManagementError::Unauthenticated)?;
-        let find = async {
-            match client_id.parse::<ClientId>() {
-                Ok(client_id) => Ok(self.load_client(&client_id).await?),
-                Err(_) => Ok(None),
+        let named = client_id.parse::<ClientId>().ok();
+        let found = match &named {
+            Some(client_id) => {
+                let find = async { Ok(self.load_client(client_id).await?) };
+                let ((), found) = try_join(self.may_try(client_id, origin), find).await?;
+                found
             }
+            None => None,
         };
-        let ((), found) = try_join(self.afford(Work::FailedAuthentication, origin), find).await?;
         let known = found.as_ref().and_then(|found| found.record.registration_access_token);
+        let is_known = found.is_some();
         let digest = known.unwrap_or_else(|| SecretDigest::of("nobody"));
         let good = digest.matches(&token) && known.is_some();
         if let Some(found) = found.filter(|_| good) {
             return Ok((found, token));
         }
-        self.spend(Work::FailedAuthentication, origin).await?;
+        self.spend_failure(named.as_ref(), named.as_ref().filter(|_| is_known), origin)
+            .await?;
         Err(ManagementError::InvalidToken)
     }
 }

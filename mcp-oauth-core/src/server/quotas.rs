@@ -1,25 +1,80 @@
 //! Quotas, as the endpoints use them: counted in the store, so that all processes share them.
 //!
-//! What costs something is [spent](AuthorizationServer::spend) before it is done. What only costs when it fails, as
-//! guessing does, is [looked at](AuthorizationServer::afford) before and spent after.
+//! Everything is counted first and done then, by one atomic addition, so that of any number of requests at the same
+//! time no more get through than one after the other. A network is counted before its site, and a site before
+//! everybody: what is refused to one uses up nothing of the others. And what is refused takes the counter away again that
+//! it made, so that a flood from many networks leaves none behind.
+//!
+//! Two things only cost when they fail. Of [codes](AuthorizationServer::try_user_code) each one that is entered is
+//! counted before it is looked up, and each right one is counted too; what is wrong is the difference. Of
+//! [secrets](AuthorizationServer::may_try) only the wrong ones are counted, since the right ones come with every request
+//! for a token. So requests at the same time may show more wrong ones than the quota has, once; but nobody finds 128
+//! random bits that way, and how many of them are *answered* is exact.
 
 use std::time::Duration;
 
 use futures_util::TryFutureExt as _;
-use futures_util::future::try_join;
+use futures_util::future::{join, try_join, try_join_all};
 
 use super::AuthorizationServer;
 use crate::client::ClientId;
 use crate::clock::UnixTime;
 use crate::error::{ErrorCode, OAuthError};
-use crate::limits::{Quota, Work};
-use crate::origin::Origin;
+use crate::limits::{Limits, Quota, Work};
+use crate::origin::{Network, Origin};
 use crate::parameters::Parameters;
 use crate::secret::digest_name;
 use crate::store::{Key, Kind, StoreError};
 
-/// Who is counted where it does not matter who somebody is.
-const EVERYBODY: &str = "everybody";
+/// Clients share this many counters of what is shown for them that is wrong, known ones and unknown ones alike: so
+/// nobody fills the store with made-up names, and nobody learns which ones there are.
+const SHARED_BY_CLIENTS: usize = 2;
+
+/// Whose work is counted.
+enum Who<'a> {
+    Everybody,
+    Network(&'a Network),
+    /// A client that has proven itself.
+    Client(&'a ClientId),
+    /// Whoever may be meant by this identifier.
+    Named(&'a ClientId),
+    ClientFrom(&'a ClientId, &'a Network),
+}
+
+impl Who<'_> {
+    fn name(&self) -> String {
+        match self {
+            Self::Everybody => "everybody".to_owned(),
+            Self::Network(network) => network.name.clone(),
+            Self::Client(client_id) => format!("client:{}", digest_name(client_id.as_str())),
+            Self::Named(client_id) => {
+                let digest = digest_name(client_id.as_str());
+                let shared: String = digest.chars().take(SHARED_BY_CLIENTS).collect();
+                format!("clients:{shared}")
+            }
+            Self::ClientFrom(client_id, network) => {
+                format!("client:{}:{}", digest_name(client_id.as_str()), network.name)
+            }
+        }
+    }
+
+    /// What everybody does has few counters, and a shelf of its own: there is always room for them.
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Everybody => Kind::Total,
+            _ => Kind::Counter,
+        }
+    }
+}
+
+/// How much of a piece of work somebody has done in the present window.
+struct Counter {
+    key: Key,
+    work: Work,
+    quota: Quota,
+    /// How long the window still lasts.
+    wait: Duration,
+}
 
 /// The window that `now` lies in: its number, and how long it still lasts.
 fn window(quota: Quota, now: UnixTime) -> (u64, Duration) {
@@ -28,18 +83,33 @@ fn window(quota: Quota, now: UnixTime) -> (u64, Duration) {
     (number, Duration::from_secs(length - now.as_seconds() % length))
 }
 
-fn used_up(work: Work, wait: Duration) -> OAuthError {
-    OAuthError::new(
-        ErrorCode::TemporarilyUnavailable,
-        format!(
-            "too many {} from where this request comes from, try again later",
-            work.name()
-        ),
-    )
-    .with_retry_after(wait)
+impl Counter {
+    fn new(work: Work, who: &Who<'_>, quota: Quota, now: UnixTime) -> Self {
+        let (number, wait) = window(quota, now);
+        let name = format!("{}:{}:{number}", work.name().replace(' ', "-"), who.name());
+        let key = Key::new(who.kind(), name);
+        Self { key, work, quota, wait }
+    }
+
+    fn used_up(&self) -> OAuthError {
+        OAuthError::new(
+            ErrorCode::TemporarilyUnavailable,
+            format!(
+                "too many {} from where this request comes from, try again later",
+                self.work.name()
+            ),
+        )
+        .with_retry_after(self.wait)
+    }
 }
 
 impl AuthorizationServer {
+    /// The counter of this work in the present window; `None` if there is no quota.
+    fn counter(&self, work: Work, who: &Who<'_>, quota: Quota) -> Option<Counter> {
+        let counted = !quota.is_unlimited();
+        counted.then(|| Counter::new(work, who, quota, self.now()))
+    }
+
     /// Counts a piece of work, before it is done.
     ///
     /// # Errors
@@ -47,11 +117,26 @@ impl AuthorizationServer {
     /// When a quota is used up, with the time after which to come again; when the store does not answer.
     pub(crate) async fn spend(&self, work: Work, origin: &Origin) -> Result<(), OAuthError> {
         let (of_network, of_everybody) = work.quotas(self.limits());
-        // One after the other: what is refused to a network must not use up what everybody has.
-        if let Some(network) = origin.network() {
-            self.count(work, of_network, &network).await?;
-        }
-        self.count(work, of_everybody, EVERYBODY).await
+        let networks = origin.networks();
+        let mut counters: Vec<Counter> = networks
+            .iter()
+            .filter_map(|network| self.counter(work, &Who::Network(network), of_network.times(network.width)))
+            .collect();
+        counters.extend(self.counter(work, &Who::Everybody, of_everybody));
+        self.count_in_turn(counters).await
+    }
+
+    /// Counts that a client has proven itself by an assertion, before that is remembered.
+    ///
+    /// # Errors
+    ///
+    /// As [`spend`](Self::spend).
+    pub(crate) async fn spend_assertion(&self, client_id: &ClientId, origin: &Origin) -> Result<(), OAuthError> {
+        let quota = self.limits().assertions_of_a_client;
+        let of_client = self.counter(Work::Assertion, &Who::Client(client_id), quota);
+        // Whoever is counted here has proven who they are, so nobody uses up what is another client's.
+        self.count_in_turn(Vec::from_iter(of_client)).await?;
+        self.spend(Work::Assertion, origin).await
     }
 
     /// Finds the client of a request, which may have this server fetch a document: then that is counted first. All
@@ -81,75 +166,187 @@ impl AuthorizationServer {
     pub(crate) async fn spend_registration(&self, origin: &Origin) -> Result<bool, OAuthError> {
         self.spend(Work::Registration, origin).await?;
         let quota = self.limits().lasting_registrations;
-        if quota == Quota::unlimited() {
+        let Some(counter) = self.counter(Work::LastingRegistration, &Who::Everybody, quota) else {
             return Ok(true);
-        }
-        let (number, _) = window(quota, self.now());
-        let counter = counter(Work::LastingRegistration, EVERYBODY, number);
-        match self.store().increment(&counter, quota.window).await {
+        };
+        match self.store().increment(&counter.key, quota.window).await {
             Ok(sum) => Ok(sum <= quota.count),
             Err(StoreError::Full(_)) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Refuses a piece of work that has been tried too often, without counting.
+    /// Refuses whoever has shown too much for this client already, from the same network, that was wrong.
+    ///
+    /// What others have shown there for other clients does not count: a company behind one address does not lose its
+    /// tokens because somebody in it guesses.
     ///
     /// # Errors
     ///
     /// As [`spend`](Self::spend).
-    pub(crate) async fn afford(&self, work: Work, origin: &Origin) -> Result<(), OAuthError> {
-        let (of_network, of_everybody) = work.quotas(self.limits());
-        for (quota, who) in [
-            (of_network, origin.network()),
-            (of_everybody, Some(EVERYBODY.to_owned())),
-        ] {
-            let Some(who) = who.filter(|_| quota != Quota::unlimited()) else {
+    pub(crate) async fn may_try(&self, client_id: &ClientId, origin: &Origin) -> Result<(), OAuthError> {
+        let counters = self.failures_of(client_id, origin);
+        let sums = try_join_all(counters.iter().map(|counter| self.counted(counter))).await?;
+        let used_up = |(counter, sum): &(&Counter, u64)| *sum >= counter.quota.count;
+        match counters.iter().zip(sums).find(used_up) {
+            Some((counter, _)) => Err(counter.used_up()),
+            None => Ok(()),
+        }
+    }
+
+    /// Counts that something wrong was shown. `named` is the client that it was shown for, which need not exist; `known`
+    /// is that client if it does.
+    ///
+    /// The answer to what is wrong only depends on `named`, so that nobody learns from it which clients there are:
+    /// for a known one, the network's own quota is used up no later than what it has for this client, since that is as
+    /// much.
+    ///
+    /// # Errors
+    ///
+    /// As [`spend`](Self::spend).
+    pub(crate) async fn spend_failure(
+        &self,
+        named: Option<&ClientId>,
+        known: Option<&ClientId>,
+        origin: &Origin,
+    ) -> Result<(), OAuthError> {
+        let for_this_client = known.map(|known| self.failures_of(known, origin)).unwrap_or_default();
+        // All of them, and whatever the network's quota says: this is what bounds guessing.
+        let for_this_client = try_join_all(for_this_client.iter().map(|counter| self.add(counter)));
+        let of_network = self.spend(Work::FailedAuthentication, origin);
+        let (of_network, for_this_client) = join(of_network, for_this_client).await;
+        of_network?;
+        for_this_client?;
+        let Some(named) = named else { return Ok(()) };
+        let quota = self.limits().failed_authentications_of_a_client;
+        let counter = self.counter(Work::FailedAuthentication, &Who::Named(named), quota);
+        self.count_in_turn(Vec::from_iter(counter)).await
+    }
+
+    /// What this network has shown for this client that was wrong.
+    fn failures_of(&self, client_id: &ClientId, origin: &Origin) -> Vec<Counter> {
+        let quota = self.limits().failed_authentications_of_a_network;
+        let networks = origin.networks();
+        let of_network = |network: &Network| {
+            let who = Who::ClientFrom(client_id, network);
+            self.counter(Work::FailedAuthentication, &who, quota.times(network.width))
+        };
+        networks.iter().filter_map(of_network).collect()
+    }
+
+    /// Counts that a code of a device is entered, before it is looked up.
+    ///
+    /// When everybody together has entered too many wrong ones, each network still has a few tries: so strangers cannot
+    /// keep people from letting their devices in, and guess no more than a few each.
+    ///
+    /// # Errors
+    ///
+    /// As [`spend`](Self::spend).
+    pub(crate) async fn try_user_code(&self, origin: &Origin) -> Result<(), OAuthError> {
+        let Limits {
+            wrong_user_codes_of_a_network: of_network,
+            wrong_user_codes: of_everybody,
+            wrong_user_codes_in_a_flood: in_a_flood,
+            ..
+        } = *self.limits();
+        if of_network.is_unlimited() && of_everybody.is_unlimited() {
+            return Ok(());
+        }
+        let everybody = Counter::new(Work::WrongUserCode, &Who::Everybody, of_everybody, self.now());
+        let networks = origin.networks();
+        // Whoever cannot be counted alone has no tries of their own.
+        let mut is_counted = false;
+        for network in &networks {
+            let quota = of_network.times(network.width);
+            let entered = Counter::new(Work::UserCode, &Who::Network(network), quota, self.now());
+            let right = Counter::new(Work::RightUserCode, &Who::Network(network), quota, self.now());
+            let (Some(entered_so_far), right_so_far) = try_join(self.add(&entered), self.counted(&right)).await? else {
                 continue;
             };
-            let (number, wait) = window(quota, self.now());
-            let counted = self.store().get(&counter(work, &who, number)).await?;
-            let counted = counted.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.parse().ok());
-            if counted.unwrap_or(0_u64) >= quota.count {
-                return Err(used_up(work, wait));
+            is_counted = true;
+            let wrong = entered_so_far.saturating_sub(right_so_far);
+            let too_many = wrong > quota.count;
+            let many = wrong > in_a_flood.saturating_mul(network.width);
+            if too_many || (many && self.is_used_up(&everybody).await?) {
+                return Err(entered.used_up());
+            }
+        }
+        if !is_counted && self.is_used_up(&everybody).await? {
+            return Err(everybody.used_up());
+        }
+        Ok(())
+    }
+
+    /// Counts that the code which was entered leads to a device that waits.
+    ///
+    /// # Errors
+    ///
+    /// When the store does not answer.
+    pub(crate) async fn user_code_was_right(&self, origin: &Origin) -> Result<(), OAuthError> {
+        let quota = self.limits().wrong_user_codes_of_a_network;
+        if quota.is_unlimited() && self.limits().wrong_user_codes.is_unlimited() {
+            return Ok(());
+        }
+        let right = |network: &Network| {
+            let quota = quota.times(network.width);
+            Counter::new(Work::RightUserCode, &Who::Network(network), quota, self.now())
+        };
+        let counters: Vec<Counter> = origin.networks().iter().map(right).collect();
+        try_join_all(counters.iter().map(|counter| self.add(counter)))
+            .await
+            .map(drop)
+    }
+
+    /// Counts that it does not.
+    ///
+    /// # Errors
+    ///
+    /// When the store does not answer.
+    pub(crate) async fn user_code_was_wrong(&self) -> Result<(), OAuthError> {
+        match self.counter(Work::WrongUserCode, &Who::Everybody, self.limits().wrong_user_codes) {
+            Some(everybody) => self.add(&everybody).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    async fn is_used_up(&self, counter: &Counter) -> Result<bool, OAuthError> {
+        Ok(!counter.quota.is_unlimited() && self.counted(counter).await? >= counter.quota.count)
+    }
+
+    /// Counts with one after the other, for as long as none of them is used up.
+    async fn count_in_turn(&self, counters: Vec<Counter>) -> Result<(), OAuthError> {
+        let mut made = Vec::new();
+        for counter in counters {
+            match self.add(&counter).await? {
+                Some(sum) if sum > counter.quota.count => {
+                    // What cannot be taken away is gone by itself in a moment.
+                    let _ = try_join_all(made.iter().map(|key| self.store().remove(key))).await;
+                    return Err(counter.used_up());
+                }
+                Some(1) => made.push(counter.key),
+                _ => {}
             }
         }
         Ok(())
     }
 
-    /// Counts that something wrong was shown for a client that there is.
-    ///
-    /// # Errors
-    ///
-    /// As [`spend`](Self::spend).
-    pub(crate) async fn spend_failure_of(&self, client_id: &ClientId) -> Result<(), OAuthError> {
-        let quota = self.limits().failed_authentications_of_a_client;
-        let who = format!("client:{}", digest_name(client_id.as_str()));
-        self.count(Work::FailedAuthentication, quota, &who).await
-    }
-
-    async fn count(&self, work: Work, quota: Quota, who: &str) -> Result<(), OAuthError> {
-        if quota == Quota::unlimited() {
-            return Ok(());
-        }
-        let (number, wait) = window(quota, self.now());
-        match self.store().increment(&counter(work, who, number), quota.window).await {
-            Ok(counted) if counted > quota.count => Err(used_up(work, wait)),
-            Ok(_) => Ok(()),
-            // So many networks at once that there is no room to count them: what they do is bounded by the store's
-            // other shelves, and to refuse everybody would be to do the attacker's work.
-            Err(StoreError::Full(_)) => {
-                tracing::warn!(work = work.name(), "there is no room for another counter");
-                Ok(())
+    /// Adds one, and gives the sum; `None` if there is no room for another counter. Nobody is refused for that: what
+    /// everybody does is still counted, and to refuse all whose counter is not there would be to do the attacker's work.
+    async fn add(&self, counter: &Counter) -> Result<Option<u64>, OAuthError> {
+        match self.store().increment(&counter.key, counter.quota.window).await {
+            Ok(sum) => Ok(Some(sum)),
+            Err(StoreError::Full(Kind::Counter)) => {
+                tracing::warn!(work = counter.work.name(), "there is no room for another counter");
+                Ok(None)
             }
             Err(error) => Err(error.into()),
         }
     }
-}
 
-fn counter(work: Work, who: &str, window: u64) -> Key {
-    Key::new(
-        Kind::Counter,
-        format!("{}:{who}:{window}", work.name().replace(' ', "-")),
-    )
+    /// The sum so far.
+    async fn counted(&self, counter: &Counter) -> Result<u64, OAuthError> {
+        let digits = self.store().get(&counter.key).await?;
+        let sum = digits.and_then(|digits| std::str::from_utf8(&digits).ok()?.parse().ok());
+        Ok(sum.unwrap_or(0))
+    }
 }

@@ -4,6 +4,8 @@ use super::*;
 use crate::client::redirect_uri::policy::RedirectUriPolicy;
 use crate::randomness::SystemRandomness;
 
+const END: UnixTime = UnixTime::from_seconds(600);
+
 fn request() -> AuthorizationRequest {
     let verifier: CodeVerifier = "v".repeat(43).parse().unwrap();
     AuthorizationRequest {
@@ -23,7 +25,7 @@ fn request() -> AuthorizationRequest {
 /// A transaction at its beginning, and the browser that began it.
 fn begun() -> (Transaction, BrowserSecret) {
     let browser = BrowserSecret::drawn_from(&SystemRandomness);
-    (Transaction::begin(request(), &browser, &SystemRandomness), browser)
+    (Transaction::begin(request(), &browser, END, &SystemRandomness), browser)
 }
 
 /// A transaction to which the person has consented, with their browser, and what that has for the callback.
@@ -31,7 +33,7 @@ const PROVIDER: &str = "github";
 
 fn approved() -> (Transaction, BrowserSecret, SignInSecret, SignInState) {
     let (transaction, browser) = begun();
-    let (next, sign_in) = transaction.approve(&browser).unwrap();
+    let (next, sign_in) = transaction.approve(&browser, END).unwrap();
     let state = SignInState::new(&transaction.id, &sign_in, PROVIDER);
     (next.unwrap(), browser, sign_in, state)
 }
@@ -115,7 +117,7 @@ fn nobody_comes_back_before_somebody_has_approved_or_after_it_is_over() {
 #[test]
 fn approving_twice_leads_to_the_same_place_twice() {
     let (transaction, browser, sign_in, _) = approved();
-    let (next, again) = transaction.approve(&browser).unwrap();
+    let (next, again) = transaction.approve(&browser, END).unwrap();
     assert!(next.is_none(), "nothing to write");
     assert_eq!(again.expose(), sign_in.expose());
 }
@@ -125,14 +127,17 @@ fn a_person_may_change_their_mind_until_they_have_denied() {
     let (transaction, browser, _, _) = approved();
     let denied = transaction.deny(&browser).unwrap().unwrap();
     assert!(denied.deny(&browser).unwrap().is_none(), "denying twice is denying");
-    assert_eq!(denied.approve(&browser).err(), Some(TransactionRefused::Finished));
+    assert_eq!(denied.approve(&browser, END).err(), Some(TransactionRefused::Finished));
 }
 
 #[test]
 fn nothing_more_happens_to_what_is_over() {
     let (transaction, browser, _, _) = approved();
     let completed = transaction.completed();
-    assert_eq!(completed.approve(&browser).err(), Some(TransactionRefused::Finished));
+    assert_eq!(
+        completed.approve(&browser, END).err(),
+        Some(TransactionRefused::Finished)
+    );
     assert_eq!(completed.deny(&browser).err(), Some(TransactionRefused::Finished));
 }
 
@@ -144,7 +149,7 @@ fn another_browser_can_neither_approve_nor_deny() {
     let other = BrowserSecret::drawn_from(&SystemRandomness);
     for transaction in [begun, approved, denied] {
         assert_eq!(
-            transaction.approve(&other).err(),
+            transaction.approve(&other, END).err(),
             Some(TransactionRefused::OtherBrowser)
         );
         assert_eq!(transaction.deny(&other).err(), Some(TransactionRefused::OtherBrowser));
@@ -156,12 +161,12 @@ fn a_browser_is_known_by_its_cookie_and_has_another_secret_for_each_sign_in() {
     let browser = BrowserSecret::drawn_from(&SystemRandomness);
     assert_ne!(browser.expose(), BrowserSecret::drawn_from(&SystemRandomness).expose());
     let (one, other) = (
-        Transaction::begin(request(), &browser, &SystemRandomness),
-        Transaction::begin(request(), &browser, &SystemRandomness),
+        Transaction::begin(request(), &browser, END, &SystemRandomness),
+        Transaction::begin(request(), &browser, END, &SystemRandomness),
     );
     let same = BrowserSecret::from_cookie(browser.expose());
-    let (_, of_one) = one.approve(&same).unwrap();
-    let (_, of_other) = other.approve(&same).unwrap();
+    let (_, of_one) = one.approve(&same, END).unwrap();
+    let (_, of_other) = other.approve(&same, END).unwrap();
     assert_ne!(of_one.expose(), of_other.expose());
     assert_ne!(of_one.expose(), browser.expose());
     assert_ne!(
@@ -185,7 +190,7 @@ fn what_is_stored_holds_nothing_that_a_browser_shows() {
         assert!(!record.contains(secret));
     }
     let read: Transaction = serde_json::from_str(&record).unwrap();
-    assert!(read.approve(&browser).is_ok());
+    assert!(read.approve(&browser, END).is_ok());
 }
 
 #[test]
@@ -224,7 +229,7 @@ fn an_identifier_of_a_transaction_has_43_characters_of_base64url() {
 #[test]
 fn the_consent_page_is_shown_to_its_browser_until_it_is_over() {
     let (begun, browser) = begun();
-    let (approved, ..) = begun.approve(&browser).unwrap();
+    let (approved, ..) = begun.approve(&browser, END).unwrap();
     let approved = approved.unwrap();
     let stranger = BrowserSecret::drawn_from(&SystemRandomness);
     for going_on in [&begun, &approved] {

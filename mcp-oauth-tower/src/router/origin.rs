@@ -18,6 +18,15 @@ impl FromRequestParts<Endpoints> for RequestOrigin {
     async fn from_request_parts(parts: &mut Parts, endpoints: &Endpoints) -> Result<Self, Infallible> {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         let peer = peer.map(|ConnectInfo(address)| address.ip());
+        if endpoints.proxies.disregard(peer, &parts.headers) {
+            endpoints.unbelieved.call_once(|| {
+                tracing::warn!(
+                    peer = peer.map(tracing::field::display),
+                    "somebody who is no trusted proxy says where a request comes from, which is not believed: if it is a \
+                     proxy of yours, put it on the list, or everybody behind it counts as one"
+                );
+            });
+        }
         Ok(Self(endpoints.proxies.origin_of(peer, &parts.headers)))
     }
 }

@@ -4,7 +4,7 @@
 //! consent, the same cookies and the same sign-in. Only the answer goes elsewhere: not back to a client with the person,
 //! but into the record of the device, which asks for it by itself.
 //!
-//! Codes are short, so guesses are counted: for each network and for everybody. A code that is unknown, expired or used
+//! Codes are short, so guesses are counted: for each network and for everybody ([`limits`](crate::limits)). A code that is unknown, expired or used
 //! has one and the same answer.
 //!
 //! ```
@@ -18,7 +18,7 @@
 //! }
 //! ```
 
-use futures_util::future::try_join3;
+use futures_util::future::{try_join, try_join3};
 
 use super::{DevicePointer, user_code_key};
 use crate::audit::{Action, Event};
@@ -31,11 +31,9 @@ use crate::origin::Origin;
 use crate::scope::ScopeSet;
 use crate::server::authorize::{ConsentPrompt, PromptDestination};
 use crate::server::consent::TransactionError;
-use crate::server::{AuthorizationServer, MAXIMUM_ROUNDS, contended, transaction_key};
+use crate::server::{AuthorizationServer, MAXIMUM_ROUNDS, contended};
 use crate::store::{self, Loaded, StoreError};
-use crate::transaction::{
-    AuthorizationRequest, BrowserSecret, Destination, Transaction, TransactionId, TransactionRefused,
-};
+use crate::transaction::{AuthorizationRequest, BrowserSecret, Destination, TransactionId, TransactionRefused};
 
 /// Why a code leads nowhere. The person is told.
 #[derive(Debug, thiserror::Error)]
@@ -102,20 +100,14 @@ impl AuthorizationServer {
         let found = async { Ok(self.load_pointer(&user_code).await?) };
         let (found, (), ()) = try_join3(
             found,
-            self.afford(Work::WrongUserCode, &origin),
+            self.try_user_code(&origin),
             self.spend(Work::Authorization, &origin),
         )
         .await?;
-        let Some(pointer) = found else {
-            self.spend(Work::WrongUserCode, &origin).await?;
+        let Some(device) = self.waiting_device(found, event).await? else {
+            self.user_code_was_wrong().await?;
             return Err(UserCodeError::Unusable);
         };
-        let device = self.load_device(&pointer.record.device).await?;
-        let device = device.ok_or(UserCodeError::Unusable)?.record;
-        event.client_id = Some(device.request.client_id.clone());
-        if !device.is_open(self.now()) {
-            return Err(UserCodeError::Unusable);
-        }
         let request = AuthorizationRequest {
             client_id: device.request.client_id,
             destination: Destination::Device {
@@ -126,15 +118,28 @@ impl AuthorizationServer {
             scopes: device.request.scopes,
         };
         let browser = BrowserSecret::drawn_from(self.randomness());
-        let transaction = Transaction::begin(request, &browser, self.randomness());
-        let time_to_live = Some(self.0.lifetimes.transaction);
-        let key = transaction_key(&transaction.id);
-        store::insert(self.store(), &key, &transaction, time_to_live).await?;
+        let transaction = self.new_transaction(request, &browser);
+        let inserted = async { Ok(self.insert_transaction(&transaction).await?) };
+        try_join(inserted, self.user_code_was_right(&origin)).await?;
         Ok(UserCodeEntry {
             transaction: transaction.id,
             browser,
             user_code,
         })
+    }
+
+    /// The device that a code was found to be on, if it still waits.
+    async fn waiting_device(
+        &self,
+        found: Option<Loaded<DevicePointer>>,
+        event: &mut Event,
+    ) -> Result<Option<Device>, StoreError> {
+        let Some(pointer) = found else { return Ok(None) };
+        let Some(Loaded { record: device, .. }) = self.load_device(&pointer.record.device).await? else {
+            return Ok(None);
+        };
+        event.client_id = Some(device.request.client_id.clone());
+        Ok(Some(device).filter(|device| device.is_open(self.now())))
     }
 
     /// What the consent page for a device shows. `browser` is the value of this transaction's cookie.
