@@ -16,6 +16,7 @@ mod device;
 mod device_outage;
 mod device_pages;
 mod documents;
+mod edges;
 mod enterprise;
 mod floods;
 mod github;

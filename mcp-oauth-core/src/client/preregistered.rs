@@ -451,6 +451,30 @@ mod tests {
         }
         let just = PreregisteredClient::with_secret("job", Secret::from("0123456789abcdef0123456789abcdef"));
         assert!(check(just).is_ok());
+        let few = PreregisteredClient::with_secret("job", Secret::from("0123456789".repeat(4).as_str()));
+        assert!(check(few).is_ok(), "ten different ones are enough");
+    }
+
+    #[test]
+    fn a_name_is_of_a_length_that_a_page_can_show_and_of_nothing_that_it_cannot() {
+        let named = |name: &str| check(confidential().name(name)).map(drop);
+        assert_eq!(named(&"\u{e4}".repeat(MAXIMUM_NAME)), Ok(()));
+        for name in [&"\u{e4}".repeat(MAXIMUM_NAME + 1), "a\nb"] {
+            assert_eq!(named(name), Err(InvalidPreregisteredClient::Name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_only_begins_with_a_digest_is_none() {
+        let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        for text in [
+            format!("{digest}00"),
+            digest[..62].to_owned(),
+            format!("+{}", &digest[1..]),
+        ] {
+            let client = PreregisteredClient::with_secret_digest("job", text.as_str());
+            assert_eq!(check(client).unwrap_err(), InvalidPreregisteredClient::Digest, "{text}");
+        }
     }
 
     #[test]

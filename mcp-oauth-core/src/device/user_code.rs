@@ -141,6 +141,40 @@ mod tests {
         }
     }
 
+    /// Draws the same bytes again and again.
+    #[derive(Debug)]
+    struct Repeated([u8; 16]);
+
+    impl Randomness for Repeated {
+        fn fill(&self, bytes: &mut [u8]) {
+            for (to, from) in bytes.iter_mut().zip(self.0.iter().cycle()) {
+                *to = *from;
+            }
+        }
+    }
+
+    #[test]
+    fn as_much_as_128_bytes_is_read_and_no_code_shows_in_a_log() {
+        let padded = |separators: usize| format!("WDJBMJHT{}", "-".repeat(separators)).parse::<UserCode>();
+        let code = padded(MAXIMUM_ENTERED - LENGTH).unwrap();
+        assert_eq!(format!("{code:?}"), "UserCode(…)");
+        assert!(padded(MAXIMUM_ENTERED - LENGTH + 1).is_err());
+    }
+
+    #[test]
+    fn a_digest_is_that_of_one_code() {
+        let [one, other] = ["WDJBMJHT", "WDJBMJHW"].map(|code| code.parse::<UserCode>().unwrap());
+        assert!(one.has(&one.digest()) && !one.has(&other.digest()));
+    }
+
+    #[test]
+    fn what_would_make_some_letters_likelier_is_drawn_again() {
+        let mut bytes = [240; 16];
+        bytes[3..11].copy_from_slice(&[239, 0, 1, 19, 20, 21, 220, 238]);
+        let letters = [19, 0, 1, 19, 0, 1, 0, 18].map(|number| ALPHABET[number]);
+        assert_eq!(UserCode::drawn_from(&Repeated(bytes)).0, letters);
+    }
+
     /// Over 80,000 letters each of the twenty is expected 4,000 times with a standard deviation of 62. Letters that came
     /// of a remainder without rejection would be off by 250 and more.
     #[test]

@@ -288,6 +288,51 @@ mod tests {
         assert_eq!(set.fitting(Some("x"), SignatureAlgorithm::Rs256).count(), 0);
     }
 
+    #[test]
+    fn an_rsa_key_has_from_2048_to_8192_bits_however_its_numbers_are_written() {
+        // `zeros` in front, then a number of so many bits.
+        let number = |zeros: usize, bits: usize| {
+            let mut bytes = vec![0; zeros];
+            bytes.push(u8::try_from((1_u16 << ((bits - 1) % 8 + 1)) - 1).unwrap());
+            bytes.extend(vec![0xFF; (bits - 1) / 8]);
+            URL_SAFE_NO_PAD.encode(bytes)
+        };
+        for (zeros, bits, taken) in [
+            (0, 2047, false),
+            (0, 2048, true),
+            (0, 2049, true),
+            (0, 8191, true),
+            (0, 8192, true),
+            (4, 8192, true),
+            (0, 8193, false),
+            (500, 8192, false),
+        ] {
+            assert_eq!(rsa(&number(zeros, bits), "AQAB").is_some(), taken, "{zeros} {bits}");
+        }
+        let modulus = number(0, 2048);
+        for (exponent, taken) in [
+            ("AQAB", true),
+            ("AAAAAAAAAAAAAQAB", true),
+            ("AAAAAAAAAAAAAAABAAE", false),
+            ("Aw", true),
+            ("AQ", false),
+            ("AQAA", false),
+            ("AQAAAAE", true),
+            ("AQAAAAAB", false),
+        ] {
+            assert_eq!(rsa(&modulus, exponent).is_some(), taken, "{exponent}");
+        }
+    }
+
+    #[test]
+    fn a_set_of_64_kib_is_read_and_a_larger_one_is_not() {
+        let mut document = json!({"keys": [published(Algorithm::Es256)]}).to_string();
+        document.push_str(&" ".repeat(MAXIMUM_SIZE - document.len()));
+        assert!(JwkSet::parse(document.as_bytes()).is_ok());
+        document.push(' ');
+        assert_eq!(JwkSet::parse(document.as_bytes()).unwrap_err(), InvalidJwkSet::TooLarge);
+    }
+
     /// V-53.
     #[test]
     fn what_is_unknown_or_weak_is_skipped_and_the_others_stay() {

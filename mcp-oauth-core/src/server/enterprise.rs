@@ -307,3 +307,61 @@ fn person(enterprise: &Enterprise, claims: &Claims) -> Result<Identity, OAuthErr
         .filter(|email| plain(email) && claims.email_verified == Some(true));
     Ok(identity)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::client::keys::ClientKeys;
+
+    #[test]
+    fn of_a_person_only_what_is_verified_and_plain_is_taken() {
+        let enterprise = Enterprise {
+            name: "acme".to_owned(),
+            issuer: "https://acme.example".to_owned(),
+            keys: ClientKeys::Inline(json!({"keys": []})),
+            algorithms: Vec::new(),
+        };
+        let longest = "x".repeat(MAXIMUM_TEXT);
+        let longer = "x".repeat(MAXIMUM_TEXT + 1);
+        let read = |sub: &str, said: &serde_json::Value| {
+            let mut claims = json!({"iss": "https://acme.example", "sub": sub, "aud": "x", "client_id": "x", "resource": "x",
+                "exp": 2, "iat": 1, "jti": "x"});
+            for (name, value) in said.as_object().unwrap() {
+                claims[name] = value.clone();
+            }
+            person(&enterprise, &serde_json::from_value(claims).unwrap())
+        };
+        for sub in ["", "a\nb", &longer] {
+            assert_eq!(
+                read(sub, &json!({})).unwrap_err().code(),
+                ErrorCode::InvalidGrant,
+                "{sub:?}"
+            );
+        }
+        assert_eq!(read(&longest, &json!({})).unwrap().subject(), format!("acme:{longest}"));
+        for (said, name, email) in [
+            (
+                json!({"email": "a@b.example", "email_verified": true, "name": "Ada"}),
+                Some("Ada"),
+                Some("a@b.example"),
+            ),
+            (json!({"email": "a@b.example", "email_verified": false}), None, None),
+            (json!({"email": "a@b.example"}), None, None),
+            (
+                json!({"email": "a\n@b.example", "email_verified": true, "name": "a\u{7}"}),
+                None,
+                None,
+            ),
+            (json!({"email": "", "email_verified": true, "name": longer}), None, None),
+        ] {
+            let person = read("1", &said).unwrap();
+            assert_eq!(
+                (person.name.as_deref(), person.email.as_deref()),
+                (name, email),
+                "{said}"
+            );
+        }
+    }
+}

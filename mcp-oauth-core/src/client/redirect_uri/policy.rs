@@ -340,12 +340,18 @@ mod tests {
             "https://www.claude.ai/cb",
             "https://example.com/cb",
             "https://evilexample.com/cb",
+            "https://.example.com/cb",
             "https://claude.ai./cb",
         ] {
             assert!(
                 matches!(policy.take(refused), Err(InvalidRedirectUri::Host(_))),
                 "{refused}"
             );
+        }
+        // A star stands for whole labels.
+        for pattern in ["*example.com", "*"] {
+            let policy = RedirectUriPolicy::default().only_hosts([pattern]);
+            assert!(policy.take("https://evilexample.com/cb").is_err(), "{pattern}");
         }
         assert!(
             RedirectUriPolicy::default()

@@ -186,6 +186,22 @@ mod tests {
     }
 
     #[test]
+    fn a_ring_with_all_keys_that_there_may_be_is_read_and_a_larger_one_is_not() {
+        let (sealing, mut plan) = (sealing(), plan());
+        plan.token_lifetime = Duration::from_secs(1000 * 24 * 3600);
+        let mut ring = Ring::begin(&plan, at(0)).unwrap();
+        for day in 1..100 {
+            ring = ring.rotated(&plan, at(day * 24 * 3600)).unwrap().unwrap_or(ring);
+        }
+        assert_eq!(ring.keys.len(), MAXIMUM_KEYS);
+        let mut stored = SealedRing::seal(&ring, &sealing, ISSUER).unwrap();
+        assert_eq!(stored.open(&sealing, ISSUER).unwrap().keys.len(), MAXIMUM_KEYS);
+        stored.keys.push(stored.keys[MAXIMUM_KEYS - 1].clone());
+        let refused = stored.open(&sealing, ISSUER);
+        assert!(matches!(refused, Err(UnreadableKeyRing::Damaged(_))));
+    }
+
+    #[test]
     fn nothing_of_a_private_key_is_readable_in_the_record() {
         let ring = Ring::begin(&plan(), at(0)).unwrap();
         let stored = serde_json::to_string(&SealedRing::seal(&ring, &sealing(), ISSUER).unwrap()).unwrap();

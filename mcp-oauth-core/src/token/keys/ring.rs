@@ -300,6 +300,8 @@ mod tests {
             ring = ring.rotated(&plan, at(day * DAY)).unwrap().unwrap_or(ring);
         }
         assert_eq!(ring.keys.len(), MAXIMUM_KEYS);
+        let due = ring.upkeep(&plan, at(300 * DAY)).unwrap();
+        assert!(due.is_none(), "the schedule makes no room either");
     }
 
     #[test]
@@ -308,6 +310,12 @@ mod tests {
         let mut longer = plan();
         longer.token_lifetime = Duration::from_secs(DAY);
         let ring = ring.upkeep(&longer, at(90 * DAY - 1)).unwrap().unwrap();
+        assert_eq!(ring.changes_at(at(91 * DAY)), Some(at(91 * DAY + 300)));
+        assert_eq!(
+            ring.changes_at(at(91 * DAY + 300)),
+            None,
+            "what has changed does not change again"
+        );
         assert!(kids(&ring, at(91 * DAY + 299)).contains(&first));
         assert!(!kids(&ring, at(91 * DAY + 300)).contains(&first));
         assert!(
