@@ -23,7 +23,10 @@ use url::Url;
 
 use crate::issuer::is_loopback;
 use crate::policy::AllowList;
+use crate::scope::hierarchy::ScopeHierarchy;
+use crate::scope::rules::{AccessRules, Rule};
 use crate::scope::{InvalidScope, Scope, ScopeSet};
+use crate::secret::sha256;
 
 /// The canonical URI of a protected resource, kept exactly as it was configured.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -31,6 +34,7 @@ use crate::scope::{InvalidScope, Scope, ScopeSet};
 pub struct ResourceUri {
     text: String,
     url: Url,
+    fingerprint: [u8; 32],
 }
 
 /// What cannot be a protected resource.
@@ -49,6 +53,9 @@ pub enum InvalidResource {
     /// One of its scopes is none.
     #[error(transparent)]
     Scope(#[from] InvalidScope),
+    /// A rule names a scope that the resource does not have.
+    #[error("the resource has no scope {0:?}: add it with .scope(…) before anything that names it")]
+    UnknownScope(String),
 }
 
 impl ResourceUri {
@@ -65,6 +72,11 @@ impl ResourceUri {
     #[must_use]
     pub fn is(&self, asked: &str) -> bool {
         comparable(asked).is_some_and(|asked| comparable(&self.text) == Some(asked))
+    }
+
+    /// The SHA-256 of the URI, by which what belongs to it is found fast.
+    pub(crate) fn fingerprint(&self) -> &[u8; 32] {
+        &self.fingerprint
     }
 
     /// The URI as a URL.
@@ -108,6 +120,7 @@ impl FromStr for ResourceUri {
             return Err(InvalidResource::Unroutable(text.to_owned()));
         }
         Ok(Self {
+            fingerprint: sha256(text.as_bytes()),
             text: text.to_owned(),
             url,
         })
@@ -140,6 +153,9 @@ pub struct Resource {
     uri: ResourceUri,
     name: String,
     scopes: Vec<(Scope, String)>,
+    hierarchy: ScopeHierarchy,
+    rules: Vec<Rule>,
+    otherwise: Option<ScopeSet>,
     allow: Option<AllowList>,
     tokens_handed_on: Vec<String>,
 }
@@ -157,6 +173,9 @@ impl Resource {
             uri,
             name,
             scopes: Vec::new(),
+            hierarchy: ScopeHierarchy::default(),
+            rules: Vec::new(),
+            otherwise: None,
             allow: None,
             tokens_handed_on: Vec::new(),
         })
@@ -169,7 +188,8 @@ impl Resource {
         self
     }
 
-    /// Adds a scope that every caller of this resource needs, with what it allows in words (continuing "it may …").
+    /// Adds a scope, with what it allows in words (continuing "it may …"). Every caller of this resource needs it, unless
+    /// [`otherwise`](Self::otherwise) or a [`rule`](Self::rule) says that something needs less.
     ///
     /// All scopes together are the default: a client that asks for none is offered these.
     ///
@@ -179,6 +199,52 @@ impl Resource {
     pub fn scope(mut self, scope: &str, meaning: impl Into<String>) -> Result<Self, InvalidResource> {
         self.scopes.push((scope.parse()?, meaning.into()));
         Ok(self)
+    }
+
+    /// Whoever has `scope` has `implied` as well, and need not be granted it by itself.
+    ///
+    /// # Errors
+    ///
+    /// When one of the two is no scope of this resource.
+    pub fn implies(mut self, scope: &str, implied: &str) -> Result<Self, InvalidResource> {
+        let (scope, implied) = (scope.parse()?, implied.parse()?);
+        self.check_known([&scope, &implied])?;
+        self.hierarchy.imply(&scope, &implied);
+        Ok(self)
+    }
+
+    /// Says what some operations need. See [`scope::rules`](crate::scope::rules).
+    ///
+    /// # Errors
+    ///
+    /// When it names a scope that this resource does not have.
+    pub fn rule(mut self, rule: Rule) -> Result<Self, InvalidResource> {
+        if let Some(scopes) = rule.scopes() {
+            self.check_known(scopes.iter())?;
+        }
+        self.rules.push(rule);
+        Ok(self)
+    }
+
+    /// The scopes, written with spaces between, that are needed for whatever no [`rule`](Self::rule) is about: all of this
+    /// resource's unless said otherwise.
+    ///
+    /// # Errors
+    ///
+    /// When one of them is no scope of this resource.
+    pub fn otherwise(mut self, scopes: &str) -> Result<Self, InvalidResource> {
+        let scopes: ScopeSet = scopes.parse()?;
+        self.check_known(scopes.iter())?;
+        self.otherwise = Some(scopes);
+        Ok(self)
+    }
+
+    fn check_known<'a>(&self, scopes: impl IntoIterator<Item = &'a Scope>) -> Result<(), InvalidResource> {
+        let unknown = |scope: &&Scope| self.meaning(scope).is_none();
+        match scopes.into_iter().find(unknown) {
+            None => Ok(()),
+            Some(unknown) => Err(InvalidResource::UnknownScope(unknown.to_string())),
+        }
     }
 
     /// Who may use this resource, of those whom the server's own list lets in; all of them unless said otherwise.
@@ -234,6 +300,13 @@ impl Resource {
     #[must_use]
     pub fn scopes(&self) -> ScopeSet {
         self.scopes.iter().map(|(scope, _)| scope.clone()).collect()
+    }
+
+    /// What this resource asks of its callers.
+    #[must_use]
+    pub fn access_rules(&self) -> AccessRules {
+        let otherwise = self.otherwise.clone().unwrap_or_else(|| self.scopes());
+        AccessRules::new(self.hierarchy.clone(), self.rules.clone(), otherwise, self.scopes())
     }
 
     /// What `scope` allows, in words.

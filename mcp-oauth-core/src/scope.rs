@@ -11,11 +11,18 @@
 //! assert_eq!(asked.intersection(&offered).to_string(), "notes:write");
 //! # Ok::<_, mcp_oauth_core::scope::InvalidScope>(())
 //! ```
+//!
+//! A resource can say that one scope includes another ([`hierarchy`]), and which scopes are needed for what ([`rules`]), by
+//! what a request is for ([`operation`]).
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+pub mod hierarchy;
+pub mod operation;
+pub mod rules;
 
 /// One scope: printable ASCII without space, quote and backslash (`scope-token`, RFC 6749 §3.3), 1 to 128 characters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -36,6 +36,13 @@ pub(crate) fn exposed_if_any<S: Serializer>(secret: &Option<Secret>, serializer:
     secret.as_ref().map(Secret::expose).serialize(serializer)
 }
 
+/// SHA-256.
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut written = [0; 32];
+    written.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+    written
+}
+
 /// A name of 43 characters of base64url for whatever `text` is, where that is too long or not to be seen: its SHA-256.
 pub(crate) fn digest_name(text: &str) -> String {
     SecretDigest::of(text).written()
@@ -130,9 +137,7 @@ impl SecretDigest {
     /// The digest of a secret that is at hand as text.
     #[must_use]
     pub fn of(text: &str) -> Self {
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
-        Self(bytes)
+        Self(sha256(text.as_bytes()))
     }
 
     /// The digest as it is written, in 43 characters of base64url.

@@ -77,7 +77,6 @@ impl Authenticator {
     ///
     /// A token that is not good is [`Refusal::InvalidToken`]; if nobody can say, since keys or store cannot be reached,
     /// that is [`Refusal::Unavailable`]. Which scopes the token has is the caller's to look at.
-    #[must_use]
     pub fn authenticate(&self, token: &str) -> Decision {
         match &self.0 {
             Source::Own { server, resource } => match server.verify_access_token(token, resource) {

@@ -111,6 +111,18 @@ mod tests {
     }
 
     proptest! {
+        /// What is read as a token is written in the header after its scheme, and is nothing but a token.
+        #[test]
+        fn a_token_is_all_that_follows_the_scheme(scheme in "[Bb]e[aA]r[eE]r", spaces in " {0,3}", text in "[ -~]{0,40}") {
+            let value = format!("{scheme}{spaces}{text}");
+            if let Bearer::Token(token) = read(&headers(&[&value]), &uri("/")) {
+                prop_assert!(!spaces.is_empty() || text.starts_with(' '));
+                prop_assert_eq!(token, text.trim_matches(' '));
+                let body = token.trim_end_matches('=');
+                prop_assert!(!body.is_empty() && body.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte)));
+            }
+        }
+
         #[test]
         fn reading_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
             if let Ok(value) = HeaderValue::from_bytes(&bytes) {

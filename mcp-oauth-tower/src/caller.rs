@@ -1,7 +1,8 @@
 //! Who calls: what the layer hands to the server behind it.
 //!
 //! [`OAuthLayer`](crate::OAuthLayer) puts a [`Caller`] into the extensions of every request that it lets through.
-//! In an axum handler it is an extractor; in an `rmcp` tool it is found in the extensions of the request's parts.
+//! In an axum handler it is an extractor; in an `rmcp` tool it is an argument (feature `rmcp`), and without that feature it is
+//! found in the extensions of the request's parts.
 //!
 //! ```
 //! # #[cfg(feature = "axum")] {
@@ -135,3 +136,23 @@ mod extract {
 
 #[cfg(feature = "axum")]
 pub use extract::CallerMissing;
+
+#[cfg(feature = "rmcp")]
+mod argument {
+    use http::request::Parts;
+    use rmcp::ErrorData;
+    use rmcp::handler::server::common::{AsRequestContext, FromContextPart};
+
+    use super::Caller;
+
+    /// In a tool or a prompt of an `rmcp` server, the caller is an argument.
+    impl<C: AsRequestContext> FromContextPart<C> for Caller {
+        fn from_context_part(context: &mut C) -> Result<Self, ErrorData> {
+            let request = context.as_request_context().extensions.get::<Parts>();
+            let caller = request.and_then(|request| request.extensions.get::<Self>());
+            caller
+                .cloned()
+                .ok_or_else(|| ErrorData::internal_error("no OAuthLayer is in front of this server", None))
+        }
+    }
+}

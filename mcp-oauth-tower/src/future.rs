@@ -6,50 +6,94 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use http::request::Parts;
 use http::{Request, Response};
+use mcp_oauth_core::scope::rules::Requirement;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::authenticator::Authenticating;
-use crate::caller::Caller;
-use crate::protection::Protection;
-use crate::refusal::RefusalBody;
-use crate::session;
+use crate::bodies::RequestBodies;
+use crate::protection::{Protection, Standing};
+use crate::refusal::{Denied, Refusal, RefusalBody};
 
 pin_project! {
     /// The response future of [`OAuthService`](crate::service::OAuthService).
     ///
-    /// Nothing is boxed unless the store has to be asked, which happens at most about once a second.
-    pub struct OAuthFuture<S, B, Q, R>
+    /// Nothing is boxed unless somebody has to be asked about the token, which happens at most about once a second.
+    pub struct OAuthFuture<S, B, P, Q, R>
     where
         S: Service<Request<Q>, Response = Response<R>>,
+        P: RequestBodies<Q>,
     {
         #[pin]
-        state: State<S, B, Q, R>,
+        state: State<S, B, P, Q, R>,
     }
 }
 
 pin_project! {
     #[project = StateProjection]
-    enum State<S, B, Q, R>
+    enum State<S, B, P, Q, R>
     where
         S: Service<Request<Q>, Response = Response<R>>,
+        P: RequestBodies<Q>,
     {
         Refused { response: Option<Response<R>> },
-        Admitted { #[pin] inner: S::Future, protection: Arc<Protection>, caller: Caller },
-        Confirming { #[pin] confirming: Authenticating, waiting: Option<Waiting<S, B, Q>>, protection: Arc<Protection> },
+        Authenticating { #[pin] authenticating: Authenticating, waiting: Option<(Request<Q>, Waiting<S, B, P>)> },
+        Judging { judging: Option<(Request<Q>, Standing, Waiting<S, B, P>)> },
+        Reading { #[pin] reading: P::Reading, waiting: Option<(Parts, Standing, Waiting<S, B, P>)> },
+        Admitted { #[pin] inner: S::Future, protection: Arc<Protection>, standing: Standing },
     }
 }
 
-struct Waiting<S, B, Q> {
+/// What goes on when it is known who calls, and what for.
+struct Waiting<S, B, P> {
     service: S,
-    request: Request<Q>,
+    protection: Arc<Protection>,
     body: B,
+    bodies: P,
 }
 
-impl<S, B, Q, R> OAuthFuture<S, B, Q, R>
+impl<S, B, P> Waiting<S, B, P> {
+    /// The state of a request that is refused.
+    fn refuse<Q, R>(&self, denied: &Denied) -> State<S, B, P, Q, R>
+    where
+        S: Service<Request<Q>, Response = Response<R>>,
+        B: RefusalBody<R>,
+        P: RequestBodies<Q>,
+    {
+        State::Refused {
+            response: Some(self.protection.challenges.respond(denied, &self.body)),
+        }
+    }
+
+    /// The state of a request of which everything is known.
+    fn admit<Q, R>(
+        mut self,
+        mut request: Request<Q>,
+        standing: Standing,
+        required: &Requirement,
+    ) -> State<S, B, P, Q, R>
+    where
+        S: Service<Request<Q>, Response = Response<R>>,
+        B: RefusalBody<R>,
+        P: RequestBodies<Q>,
+    {
+        match self.protection.admit(&mut request, &standing, required) {
+            Err(denied) => self.refuse(&denied),
+            Ok(()) => State::Admitted {
+                inner: self.service.call(request),
+                protection: self.protection,
+                standing,
+            },
+        }
+    }
+}
+
+impl<S, B, P, Q, R> OAuthFuture<S, B, P, Q, R>
 where
     S: Service<Request<Q>, Response = Response<R>>,
+    P: RequestBodies<Q>,
 {
     pub(crate) fn refused(response: Response<R>) -> Self {
         Self {
@@ -59,42 +103,70 @@ where
         }
     }
 
-    pub(crate) fn admitted(inner: S::Future, protection: Arc<Protection>, caller: Caller) -> Self {
+    pub(crate) fn admitted(inner: S::Future, protection: Arc<Protection>, standing: Standing) -> Self {
         Self {
             state: State::Admitted {
                 inner,
                 protection,
-                caller,
+                standing,
             },
         }
     }
 
-    pub(crate) fn confirming(
+    pub(crate) fn authenticating(
         service: S,
         request: Request<Q>,
-        confirming: Authenticating,
+        authenticating: Authenticating,
         protection: Arc<Protection>,
         body: B,
+        bodies: P,
     ) -> Self {
-        let waiting = Some(Waiting { service, request, body });
+        let waiting = Waiting {
+            service,
+            protection,
+            body,
+            bodies,
+        };
         Self {
-            state: State::Confirming {
-                confirming,
-                waiting,
-                protection,
+            state: State::Authenticating {
+                authenticating,
+                waiting: Some((request, waiting)),
+            },
+        }
+    }
+
+    pub(crate) fn judging(
+        service: S,
+        request: Request<Q>,
+        standing: Standing,
+        protection: Arc<Protection>,
+        body: B,
+        bodies: P,
+    ) -> Self {
+        let waiting = Waiting {
+            service,
+            protection,
+            body,
+            bodies,
+        };
+        Self {
+            state: State::Judging {
+                judging: Some((request, standing, waiting)),
             },
         }
     }
 }
 
-impl<S, B, Q, R> Future for OAuthFuture<S, B, Q, R>
+impl<S, B, P, Q, R> Future for OAuthFuture<S, B, P, Q, R>
 where
     S: Service<Request<Q>, Response = Response<R>>,
     B: RefusalBody<R>,
+    P: RequestBodies<Q>,
 {
     type Output = Result<Response<R>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        const ONCE: &str = "each state is left as soon as what it holds is taken";
         let mut state = self.project().state;
         loop {
             let next = match state.as_mut().project() {
@@ -106,41 +178,44 @@ where
                 StateProjection::Admitted {
                     inner,
                     protection,
-                    caller,
+                    standing,
                 } => {
                     let mut response = ready!(inner.poll(context))?;
-                    session::mark(response.headers_mut(), &protection.session_key, caller);
+                    protection.bind_session(response.headers_mut(), standing);
                     return Poll::Ready(Ok(response));
                 }
-                StateProjection::Confirming {
-                    confirming,
+                StateProjection::Authenticating {
+                    authenticating,
                     waiting,
-                    protection,
                 } => {
-                    let confirmed = ready!(confirming.poll(context));
-                    let Waiting {
-                        mut service,
-                        mut request,
-                        body,
-                    } = waiting
-                        .take()
-                        .expect("the state changes as soon as the store has answered");
-                    let admitted = confirmed.and_then(|caller| {
-                        protection.admit(&mut request, &caller)?;
-                        Ok(caller)
-                    });
-                    match admitted {
-                        Ok(caller) => {
-                            let inner = service.call(request);
-                            State::Admitted {
-                                inner,
-                                protection: Arc::clone(protection),
-                                caller,
-                            }
-                        }
-                        Err(refusal) => State::Refused {
-                            response: Some(protection.challenges.respond(refusal, &body)),
+                    let answer = ready!(authenticating.poll(context));
+                    let (request, waiting) = waiting.take().expect(ONCE);
+                    match waiting.protection.standing(answer) {
+                        Err(refusal) => waiting.refuse(&refusal.into()),
+                        Ok(standing) => State::Judging {
+                            judging: Some((request, standing, waiting)),
                         },
+                    }
+                }
+                StateProjection::Judging { judging } => {
+                    let (request, standing, waiting) = judging.take().expect(ONCE);
+                    judge(request, standing, waiting)
+                }
+                StateProjection::Reading { reading, waiting } => {
+                    let read = ready!(reading.poll(context));
+                    let (parts, standing, waiting) = waiting.take().expect(ONCE);
+                    let required = match &read {
+                        Ok((bytes, _)) => waiting.protection.required_by_body(&parts.headers, bytes),
+                        Err(reason) => Err(Protection::refuse_body(*reason)),
+                    };
+                    match (read, required, &standing) {
+                        (Ok((_, body)), Ok(required), _) => {
+                            waiting.admit(Request::from_parts(parts, body), standing, &required)
+                        }
+                        // Whoever has not signed in is told to do that, whatever else is wrong.
+                        (_, _, Standing::Nobody) => waiting.refuse(&Refusal::Unauthenticated.into()),
+                        (_, Err(refusal), _) => waiting.refuse(&refusal.into()),
+                        (Err(reason), Ok(_), _) => waiting.refuse(&Protection::refuse_body(reason).into()),
                     }
                 }
             };
@@ -149,15 +224,43 @@ where
     }
 }
 
-impl<S, B, Q, R> fmt::Debug for OAuthFuture<S, B, Q, R>
+/// What comes next for a request of which it is known who sends it.
+fn judge<S, B, P, Q, R>(request: Request<Q>, standing: Standing, waiting: Waiting<S, B, P>) -> State<S, B, P, Q, R>
 where
     S: Service<Request<Q>, Response = Response<R>>,
+    B: RefusalBody<R>,
+    P: RequestBodies<Q>,
+{
+    let (parts, body) = request.into_parts();
+    let body = if waiting.protection.depends_on_the_body(&parts.method) {
+        match waiting.bodies.read(body) {
+            Ok(reading) => {
+                return State::Reading {
+                    reading,
+                    waiting: Some((parts, standing, waiting)),
+                };
+            }
+            Err(body) => body,
+        }
+    } else {
+        body
+    };
+    let required = waiting.protection.required_by_headers(&parts.method, &parts.headers);
+    waiting.admit(Request::from_parts(parts, body), standing, &required)
+}
+
+impl<S, B, P, Q, R> fmt::Debug for OAuthFuture<S, B, P, Q, R>
+where
+    S: Service<Request<Q>, Response = Response<R>>,
+    P: RequestBodies<Q>,
 {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::Refused { .. } => "Refused",
+            State::Authenticating { .. } => "Authenticating",
+            State::Judging { .. } => "Judging",
+            State::Reading { .. } => "Reading",
             State::Admitted { .. } => "Admitted",
-            State::Confirming { .. } => "Confirming",
         };
         formatter.debug_tuple("OAuthFuture").field(&state).finish()
     }

@@ -7,28 +7,66 @@
 //! * [`router`](fn@router) serves an [`AuthorizationServer`]: the endpoints that clients sign in with, the metadata
 //!   by which they find them, and the pages that people see.
 //!
-//! # A protected server
+//! # A server that people sign in to
 //!
-//! ```
-//! use mcp_oauth_tower::{AllowList, AuthorizationServer, Caller, DevIdentity, MemoryStore, OAuthLayer, Resource, cors};
+//! The whole of it, with GitHub as the place where people sign in and [`rmcp`](https://docs.rs/rmcp) as the server
+//! (features `github` and `rmcp`):
 //!
-//! async fn hello(caller: Caller) -> String {
-//!     format!("Hello, {}!", caller.name().unwrap_or("whoever you are"))
+//! ```no_run
+//! # #[cfg(all(feature = "axum", feature = "memory", feature = "github", feature = "rmcp"))]
+//! # mod program {
+//! use mcp_oauth_tower::{AllowList, AuthorizationServer, AuthorizationServerExt, Caller, GitHub, MemoryStore, Resource};
+//! use rmcp::transport::streamable_http_server::{
+//!     StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
+//! };
+//!
+//! struct Tools;
+//!
+//! #[rmcp::tool_router(server_handler)]
+//! impl Tools {
+//!     #[rmcp::tool(description = "Tells who is signed in.")]
+//!     fn whoami(caller: Caller) -> String {
+//!         caller.subject().to_owned()
+//!     }
 //! }
 //!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let auth = AuthorizationServer::builder("http://127.0.0.1:8080")
-//!     .resource(Resource::new("http://127.0.0.1:8080/mcp")?.scope("mcp", "use the tools")?)
-//!     .identity(DevIdentity::default())
-//!     .allow(AllowList::everybody())
-//!     .store(MemoryStore::default())
+//! # pub
+//! async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+//!     let auth = AuthorizationServer::builder("https://mcp.example.com")
+//!         .resource(Resource::new("https://mcp.example.com/mcp")?.scope("mcp:tools", "use the tools")?)
+//!         .identity(GitHub::new("client id", "client secret"))
+//!         .allow(AllowList::parse("ada, grace")?)
+//!         .store(MemoryStore::default())
+//!         .build()?;
+//!     let config = StreamableHttpServerConfig::default().with_allowed_hosts(auth.allowed_hosts());
+//!     let mcp = StreamableHttpService::new(|| Ok(Tools), LocalSessionManager::default().into(), config);
+//!     let app = axum::Router::new()
+//!         .nest_service("/mcp", mcp)
+//!         .layer(auth.protect("/mcp")?)
+//!         .merge(auth.router());
+//!     Ok(axum::serve(tokio::net::TcpListener::bind("0.0.0.0:8080").await?, app).await?)
+//! }
+//! # }
+//! ```
+//!
+//! # A server with somebody else's authorization server
+//!
+//! Keycloak, Auth0, another process of this project (feature `remote-jwks`):
+//!
+//! ```
+//! # #[cfg(all(feature = "axum", feature = "remote-jwks"))]
+//! # fn protect(mcp: axum::Router) -> Result<axum::Router, Box<dyn std::error::Error>> {
+//! use mcp_oauth_tower::ProtectedResource;
+//!
+//! let resource = ProtectedResource::builder("https://mcp.example.com/mcp")
+//!     .issuer("https://login.example.com")
+//!     .require("mcp:read")
 //!     .build()?;
-//! let app: axum::Router = axum::Router::new()
-//!     .route("/mcp", axum::routing::post(hello))
-//!     .layer(OAuthLayer::new(&auth, "http://127.0.0.1:8080/mcp")?)
-//!     .layer(cors::protected_resource())
-//!     .merge(mcp_oauth_tower::router(&auth));
-//! # Ok(())
+//! let app = axum::Router::new()
+//!     .nest("/mcp", mcp)
+//!     .layer(resource.layer())
+//!     .merge(resource.router());
+//! # Ok(app)
 //! # }
 //! ```
 //!
@@ -38,6 +76,9 @@
 //! |---|---|
 //! | the layer and what it does with a request | [`OAuthLayer`], [`service`], [`future`](mod@future) |
 //! | how it says no | [`refusal`] |
+//! | whether a token is good | [`authenticator`] |
+//! | what it does with the bodies of requests | [`bodies`] |
+//! | somebody else's authorization server | `protected_resource` (feature `remote-jwks`) |
 //! | who calls | [`Caller`], and [`upstream`] for acting in their name elsewhere |
 //! | the endpoints over HTTP | [`router`](mod@router) |
 //! | browsers | [`cors`] |
@@ -50,7 +91,8 @@
 //! | `axum` (default) | the routers, the pages, and `Caller` as an extractor |
 //! | `memory` (default) | `MemoryStore` |
 //! | `cimd` | clients whose identifier is the URL of their metadata document |
-//! | `remote-jwks` | keys that clients and identity providers publish at an address; `cimd` brings it along |
+//! | `remote-jwks` | keys that others publish at an address, of clients, identity providers and authorization servers: `ProtectedResource`; `cimd` brings it along |
+//! | `rmcp` | `Caller` as an argument of rmcp's tools; follows rmcp's major versions |
 //! | `github` | sign in with GitHub |
 //! | `oidc` | sign in with any OpenID Connect provider |
 //!
@@ -64,13 +106,17 @@
 
 pub mod authenticator;
 mod bearer;
+pub mod bodies;
 pub mod caller;
 #[cfg(feature = "axum")]
 pub mod cors;
+mod extension;
 pub mod future;
 pub mod layer;
 #[cfg(feature = "axum")]
 mod pages;
+#[cfg(feature = "remote-jwks")]
+pub mod protected_resource;
 mod protection;
 #[cfg(feature = "axum")]
 pub mod proxies;
@@ -82,8 +128,11 @@ mod session;
 pub mod upstream;
 
 pub use caller::Caller;
+pub use extension::AuthorizationServerExt;
 pub use layer::{OAuthLayer, UnknownResource};
 pub use mcp_oauth_core;
+#[cfg(feature = "remote-jwks")]
+pub use mcp_oauth_core::access::foreign::TrustedIssuer;
 #[cfg(feature = "cimd")]
 pub use mcp_oauth_core::client::host_policy::HostPolicy;
 pub use mcp_oauth_core::client::preregistered::PreregisteredClient;
@@ -99,6 +148,7 @@ pub use mcp_oauth_core::identity::github::GitHub;
 pub use mcp_oauth_core::identity::oidc::OpenIdConnect;
 pub use mcp_oauth_core::policy::AllowList;
 pub use mcp_oauth_core::resource::Resource;
+pub use mcp_oauth_core::scope::rules::Rule;
 pub use mcp_oauth_core::server::AuthorizationServer;
 pub use mcp_oauth_core::server::builder::{ConfigurationError, Lifetimes};
 pub use mcp_oauth_core::token::keys::{Algorithm, KeyRotation, KeySealing, KeySet, SigningKey};
@@ -106,6 +156,8 @@ pub use mcp_oauth_core::token::keys::{Algorithm, KeyRotation, KeySealing, KeySet
 pub use mcp_oauth_store::MemoryStore;
 #[cfg(feature = "redis")]
 pub use mcp_oauth_store::redis::{RedisConfiguration, RedisStore};
+#[cfg(feature = "remote-jwks")]
+pub use protected_resource::{InvalidProtectedResource, ProtectedResource};
 #[cfg(feature = "axum")]
 pub use proxies::TrustedProxies;
 #[cfg(feature = "axum")]
@@ -120,12 +172,17 @@ pub use router::{Routes, router};
 /// server.
 #[must_use]
 pub fn allowed_hosts(server: &AuthorizationServer) -> Vec<String> {
-    let mut hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "[::1]".to_owned()];
     let public = server
         .resources()
         .iter()
         .filter_map(|resource| resource.uri().url().host_str());
-    for host in public.chain([server.issuer().host()]) {
+    hosts(public.chain([server.issuer().host()]))
+}
+
+/// The names of this machine to itself, and these.
+fn hosts<'a>(public: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let mut hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "[::1]".to_owned()];
+    for host in public {
         if !hosts.iter().any(|known| known == host) {
             hosts.push(host.to_owned());
         }

@@ -7,65 +7,82 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use crate::authenticator::Decision;
+use crate::bodies::{AsTheyCome, RequestBodies};
 use crate::future::OAuthFuture;
-use crate::protection::Protection;
+use crate::protection::{Protection, Standing};
 use crate::refusal::{EmptyBody, RefusalBody};
 
 /// A server behind an [`OAuthLayer`](crate::OAuthLayer).
 #[derive(Clone, Debug)]
-pub struct OAuthService<S, B = EmptyBody> {
+pub struct OAuthService<S, B = EmptyBody, P = AsTheyCome> {
     inner: S,
     protection: Arc<Protection>,
     body: B,
+    bodies: P,
 }
 
-impl<S, B> OAuthService<S, B> {
-    pub(crate) fn new(inner: S, protection: Arc<Protection>, body: B) -> Self {
+impl<S, B, P> OAuthService<S, B, P> {
+    pub(crate) fn new(inner: S, protection: Arc<Protection>, body: B, bodies: P) -> Self {
         Self {
             inner,
             protection,
             body,
+            bodies,
         }
     }
 }
 
-impl<S, B, Q, R> Service<Request<Q>> for OAuthService<S, B>
+impl<S, B, P, Q, R> Service<Request<Q>> for OAuthService<S, B, P>
 where
     S: Service<Request<Q>, Response = Response<R>> + Clone,
     B: RefusalBody<R> + Clone,
+    P: RequestBodies<Q>,
 {
     type Response = Response<R>;
     type Error = S::Error;
-    type Future = OAuthFuture<S, B, Q, R>;
+    type Future = OAuthFuture<S, B, P, Q, R>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
     }
 
     fn call(&mut self, mut request: Request<Q>) -> Self::Future {
-        match self.protection.authenticate(request.headers(), request.uri()) {
-            Decision::Ready(answer) => {
-                let admitted = answer.and_then(|caller| {
-                    self.protection.admit(&mut request, &caller)?;
-                    Ok(caller)
-                });
-                match admitted {
-                    Ok(caller) => OAuthFuture::admitted(self.inner.call(request), Arc::clone(&self.protection), caller),
-                    Err(refusal) => OAuthFuture::refused(self.protection.challenges.respond(refusal, &self.body)),
-                }
-            }
+        let protection = &self.protection;
+        let answer = match protection.authenticate(request.headers(), request.uri()) {
+            Decision::Ready(answer) => answer,
             Decision::Pending(authenticating) => {
-                // The service that was polled ready is the one to call; its clone takes its place here.
-                let clone = self.inner.clone();
-                let ready = std::mem::replace(&mut self.inner, clone);
-                OAuthFuture::confirming(
-                    ready,
-                    request,
-                    authenticating,
-                    Arc::clone(&self.protection),
-                    self.body.clone(),
-                )
+                let ready = self.take_ready();
+                let (protection, body) = (Arc::clone(&self.protection), self.body.clone());
+                return OAuthFuture::authenticating(ready, request, authenticating, protection, body, self.bodies);
+            }
+        };
+        // What nearly every request is: somebody with a good token, at a resource whose operations all need the same.
+        if protection.is_plain() {
+            let admitted = answer
+                .map_err(Into::into)
+                .and_then(|caller| protection.admit_plainly(&mut request, &caller).map(|()| caller));
+            return match admitted {
+                Ok(caller) => {
+                    let standing = Standing::Caller(caller);
+                    OAuthFuture::admitted(self.inner.call(request), Arc::clone(protection), standing)
+                }
+                Err(denied) => OAuthFuture::refused(protection.challenges.respond(&denied, &self.body)),
+            };
+        }
+        match protection.standing(answer) {
+            Err(refusal) => OAuthFuture::refused(protection.challenges.respond(&refusal.into(), &self.body)),
+            Ok(standing) => {
+                let (protection, body) = (Arc::clone(protection), self.body.clone());
+                OAuthFuture::judging(self.take_ready(), request, standing, protection, body, self.bodies)
             }
         }
+    }
+}
+
+impl<S: Clone, B, P> OAuthService<S, B, P> {
+    /// The service that was polled ready, which is the one to call; its clone takes its place here.
+    fn take_ready(&mut self) -> S {
+        let clone = self.inner.clone();
+        std::mem::replace(&mut self.inner, clone)
     }
 }

@@ -7,5 +7,6 @@ mod node;
 mod oidc_provider;
 mod process;
 mod real_clients;
+mod resource_server;
 mod strict_clients;
 mod two_processes;

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what does not hold here fails the test")]
 
+mod any_server;
 mod authorization;
 mod backups;
 mod bad_input;
@@ -19,6 +20,7 @@ mod documents;
 mod edges;
 mod enterprise;
 mod floods;
+mod foreign_tokens;
 mod github;
 mod identity_provider;
 mod keys;
@@ -26,6 +28,7 @@ mod limits;
 mod management;
 mod metadata;
 mod model;
+mod operations;
 mod operator;
 mod pages;
 mod policy;
@@ -38,6 +41,7 @@ mod registration;
 mod registration_floods;
 mod registration_policy;
 mod revocation;
+mod revocation_under_load;
 mod rmcp_server;
 mod round_trips;
 mod secrets;

@@ -242,13 +242,12 @@ impl ForeignTokens {
         let source = &inner.sources[source];
         let fingerprint = Fingerprint::of(token.expose(), &inner.resource);
         let verified = if let Some(introspection) = &source.rules.introspection {
-            let endpoint = match &introspection.endpoint {
-                Some(endpoint) => endpoint.clone(),
-                None => {
-                    let metadata = source.discovery.get(&inner.fetcher, inner.clock.now()).await?;
-                    let endpoint = metadata.introspection_endpoint.clone();
-                    endpoint.ok_or_else(|| source.missing("introspection_endpoint"))?
-                }
+            let endpoint = if let Some(endpoint) = &introspection.endpoint {
+                endpoint.clone()
+            } else {
+                let metadata = source.discovery.get(&inner.fetcher, inner.clock.now()).await?;
+                let endpoint = metadata.introspection_endpoint.clone();
+                endpoint.ok_or_else(|| source.missing("introspection_endpoint"))?
             };
             let answer = introspection::ask(&inner.fetcher, &endpoint, introspection, &token).await?;
             let now = inner.clock.now();
@@ -262,12 +261,11 @@ impl ForeignTokens {
             )?)
         } else {
             let jwt = UnverifiedJwt::parse(token.expose()).map_err(TokenRefused::from)?;
-            let uri = match &source.rules.jwks_uri {
-                Some(uri) => uri.clone(),
-                None => {
-                    let metadata = source.discovery.get(&inner.fetcher, inner.clock.now()).await?;
-                    metadata.jwks_uri.clone().ok_or_else(|| source.missing("jwks_uri"))?
-                }
+            let uri = if let Some(uri) = &source.rules.jwks_uri {
+                uri.clone()
+            } else {
+                let metadata = source.discovery.get(&inner.fetcher, inner.clock.now()).await?;
+                metadata.jwks_uri.clone().ok_or_else(|| source.missing("jwks_uri"))?
             };
             let keys = inner.keys.get(&uri, jwt.kid(), inner.clock.now()).await?;
             inner.verify_with(source, &jwt, keys, inner.clock.now())?
@@ -307,13 +305,11 @@ impl Inner {
         if source.rules.introspection.is_some() {
             return None;
         }
-        match &source.rules.jwks_uri {
-            Some(uri) => self.keys.known(uri, kid, now),
-            None => {
-                let metadata = source.discovery.known(now)?;
-                self.keys.known(metadata.jwks_uri.as_ref()?, kid, now)
-            }
+        if let Some(uri) = &source.rules.jwks_uri {
+            return self.keys.known(uri, kid, now);
         }
+        let metadata = source.discovery.known(now)?;
+        self.keys.known(metadata.jwks_uri.as_ref()?, kid, now)
     }
 
     fn verify_with(

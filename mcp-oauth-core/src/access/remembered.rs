@@ -4,41 +4,41 @@ use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use aws_lc_rs::digest;
 use quick_cache::UnitWeighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 
 use super::AccessToken;
 use crate::resource::ResourceUri;
+use crate::secret::sha256;
 
 /// At most this many tokens are remembered. One takes about a kilobyte; those that are used least make room.
 pub(crate) const MAXIMUM_REMEMBERED: usize = 16 * 1024;
 
-/// Stands for one token at one resource: SHA-256 over both, the whole of each, kept apart by a length.
+/// Stands for one token at one resource: the SHA-256 of the whole token, and that of the whole resource.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Fingerprint([u8; 32]);
+pub(crate) struct Fingerprint {
+    token: [u8; 32],
+    resource: [u8; 32],
+}
 
 impl Fingerprint {
     pub(crate) fn of(token: &str, resource: &ResourceUri) -> Self {
-        let resource = resource.as_str().as_bytes();
-        let mut context = digest::Context::new(&digest::SHA256);
-        context.update(&(resource.len() as u64).to_be_bytes());
-        context.update(resource);
-        context.update(token.as_bytes());
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(context.finish().as_ref());
-        Self(bytes)
+        Self {
+            token: sha256(token.as_bytes()),
+            resource: *resource.fingerprint(),
+        }
     }
 }
 
 impl Hash for Fingerprint {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        state.write_u64(u64::from_be_bytes([a, b, c, d, e, f, g, h]));
+        let mut bits = [0; 8];
+        bits.copy_from_slice(&self.token[..8]);
+        state.write_u64(u64::from_be_bytes(bits));
     }
 }
 
-/// Takes the fingerprint's own bits. They are as good as random, and only good tokens have their fingerprints here, so
+/// Takes the token's own bits. They are as good as random, and only good tokens have their fingerprints here, so
 /// nobody can choose them.
 #[derive(Clone, Copy, Default)]
 struct AsItIs(u64);

@@ -16,10 +16,12 @@
 
 use std::fmt;
 
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256,
+    RsaPublicKeyComponents,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::DecodingKey;
 use serde_json::{Map, Value};
 
 use super::SignatureAlgorithm;
@@ -69,7 +71,18 @@ pub struct JwkSet {
 pub(super) struct VerificationKey {
     kid: Option<String>,
     algorithms: &'static [SignatureAlgorithm],
-    pub(super) decoding: DecodingKey,
+    public: PublicKey,
+}
+
+/// A key in the form that verifies fastest.
+#[derive(Clone)]
+enum PublicKey {
+    /// On a curve: looked at once, and not again for each signature.
+    Parsed(ParsedPublicKey),
+    Rsa {
+        modulus: Vec<u8>,
+        exponent: Vec<u8>,
+    },
 }
 
 impl VerificationKey {
@@ -88,17 +101,17 @@ impl VerificationKey {
             Some(_) => return None,
         };
         let text = |name: &str| members.get(name).and_then(Value::as_str);
-        let (fitting, decoding): (&'static [SignatureAlgorithm], DecodingKey) = match text("kty")? {
+        let (fitting, public): (&'static [SignatureAlgorithm], PublicKey) = match text("kty")? {
             "EC" if text("crv") == Some("P-256") => {
                 let (x, y) = (bytes::<32>(text("x")?)?, bytes::<32>(text("y")?)?);
                 let point = [&[4], x.as_slice(), y.as_slice()].concat();
-                ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &point).ok()?;
-                (&[SignatureAlgorithm::Es256], DecodingKey::from_ec_der(&point))
+                let key = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &point).ok()?;
+                (&[SignatureAlgorithm::Es256], PublicKey::Parsed(key))
             }
             "OKP" if text("crv") == Some("Ed25519") => {
                 let key = bytes::<32>(text("x")?)?;
-                ParsedPublicKey::new(&ED25519, key).ok()?;
-                (&[SignatureAlgorithm::EdDsa], DecodingKey::from_ed_der(&key))
+                let key = ParsedPublicKey::new(&ED25519, key).ok()?;
+                (&[SignatureAlgorithm::EdDsa], PublicKey::Parsed(key))
             }
             "RSA" => (
                 &[SignatureAlgorithm::Rs256, SignatureAlgorithm::Ps256],
@@ -117,8 +130,31 @@ impl VerificationKey {
         Some(Self {
             kid,
             algorithms,
-            decoding,
+            public,
         })
+    }
+
+    /// Whether this is the key's signature, by this algorithm, which has to be one that the key is for.
+    pub(super) fn has_signed(&self, algorithm: SignatureAlgorithm, signed: &[u8], signature: &[u8]) -> bool {
+        let verified = match (&self.public, algorithm) {
+            (PublicKey::Parsed(key), SignatureAlgorithm::Es256 | SignatureAlgorithm::EdDsa) => {
+                key.verify_sig(signed, signature)
+            }
+            (PublicKey::Rsa { modulus, exponent }, SignatureAlgorithm::Rs256 | SignatureAlgorithm::Ps256) => {
+                let parameters = if algorithm == SignatureAlgorithm::Ps256 {
+                    &RSA_PSS_2048_8192_SHA256
+                } else {
+                    &RSA_PKCS1_2048_8192_SHA256
+                };
+                let key = RsaPublicKeyComponents {
+                    n: modulus,
+                    e: exponent,
+                };
+                key.verify(parameters, signed, signature)
+            }
+            _ => return false,
+        };
+        self.algorithms.contains(&algorithm) && verified.is_ok()
     }
 }
 
@@ -127,7 +163,7 @@ fn bytes<const N: usize>(encoded: &str) -> Option<[u8; N]> {
 }
 
 /// An RSA key that is neither too weak nor too expensive.
-fn rsa(modulus: &str, exponent: &str) -> Option<DecodingKey> {
+fn rsa(modulus: &str, exponent: &str) -> Option<PublicKey> {
     let number = |encoded: &str, longest: usize| {
         if encoded.len() > longest {
             return None;
@@ -145,7 +181,7 @@ fn rsa(modulus: &str, exponent: &str) -> Option<DecodingKey> {
         && odd(&exponent)
         && exponent.len() <= 5
         && exponent != [1];
-    strong.then(|| DecodingKey::from_rsa_raw_components(&modulus, &exponent))
+    strong.then_some(PublicKey::Rsa { modulus, exponent })
 }
 
 impl JwkSet {

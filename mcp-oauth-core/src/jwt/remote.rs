@@ -11,6 +11,8 @@
 //! | an unknown `kid` | has a fresh set fetched again, at most every [`REFETCH_INTERVAL`]: so keys can be rotated |
 //! | at the same time | one fetch for each address; the others wait for it |
 //! | a fetch that fails for the moment | leaves the known set in use, but never for longer than [`MAXIMUM_AGE`] |
+//! | a publisher that goes on failing | keeps nobody waiting: the known set is used, and further attempts are made beside |
+//! | an unknown `kid` while nothing can be fetched | is no unknown key, but an answer that is not to be had |
 //! | a set that is withdrawn or unusable | ends the use of the known one at once |
 //! | errors | are not kept; the next fetch is tried after [`REFETCH_INTERVAL`] |
 //!
@@ -37,6 +39,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::OwnedMutexGuard;
 use url::Url;
 
 use super::keys::{InvalidJwkSet, JwkSet};
@@ -153,6 +156,12 @@ impl Slot {
         Ok(keys)
     }
 
+    /// The known set, if it may stand in while another attempt is made after one that came to nothing.
+    fn stand_in_for_a_failing_one(&self, kid: Option<&str>, now: UnixTime) -> Option<Arc<JwkSet>> {
+        let failed = self.known().failed;
+        failed.then(|| self.stand_in(kid, now)).flatten()
+    }
+
     /// The known set, if it may still stand in for one that cannot be fetched, and has the key that is looked for.
     fn stand_in(&self, kid: Option<&str>, now: UnixTime) -> Option<Arc<JwkSet>> {
         let known = self.known();
@@ -202,26 +211,38 @@ impl RemoteKeys {
         if let Some(answer) = slot.answer(kid, now) {
             return answer;
         }
+        if let Some(keys) = slot.stand_in_for_a_failing_one(kid, now) {
+            // Nobody waits for a publisher that has not answered before.
+            if let Ok(turn) = Arc::clone(&slot.turn).try_lock_owned() {
+                self.begin(url, kid, now, slot, turn);
+            }
+            return Ok(keys);
+        }
         let turn = Arc::clone(&slot.turn).lock_owned().await;
         // Whoever had the turn before may have fetched what is missing.
         if let Some(answer) = slot.answer(kid, now) {
             return answer;
         }
+        let task = self.begin(url, kid, now, slot, turn);
+        task.await.unwrap_or(Err(RemoteKeysError::Unavailable { source: None }))
+    }
+
+    /// Fetches in a task of its own.
+    fn begin(&self, url: &Url, kid: Option<&str>, now: UnixTime, slot: Arc<Slot>, turn: OwnedMutexGuard<()>) -> Fetch {
         let (fetcher, url, kid) = (Arc::clone(&self.fetcher), url.clone(), kid.map(str::to_owned));
-        let task = tokio::spawn(async move {
-            let fetched = fetch(&fetcher, &url, &slot, now).await;
+        tokio::spawn(async move {
+            let found = fetch(&fetcher, &url, &slot, now).await;
             let mut known = slot.known();
             known.attempted_at = Some(now);
-            known.failed = fetched.is_err();
+            known.failed = found.is_err();
             drop(known);
-            let answer = fetched.or_else(|error| match error {
+            let answer = found.or_else(|error| match error {
                 RemoteKeysError::Unavailable { .. } => slot.stand_in(kid.as_deref(), now).ok_or(error),
                 error => Err(error),
             });
             drop(turn);
             answer
-        });
-        task.await.unwrap_or(Err(RemoteKeysError::Unavailable { source: None }))
+        })
     }
 
     fn slot(&self, url: &Url) -> Arc<Slot> {
@@ -239,6 +260,9 @@ impl RemoteKeys {
         Arc::clone(slot)
     }
 }
+
+/// A fetch that goes on whether somebody waits for it or not.
+type Fetch = tokio::task::JoinHandle<Result<Arc<JwkSet>, RemoteKeysError>>;
 
 async fn fetch(fetcher: &Fetcher, url: &Url, slot: &Slot, now: UnixTime) -> Result<Arc<JwkSet>, RemoteKeysError> {
     let document = match fetcher.get(url).await {
@@ -363,6 +387,28 @@ mod tests {
         assert!(publisher.get("a", NOW + SECOND * 3599).await.unwrap());
         let refused = publisher.get("a", NOW + SECOND * 3610).await.unwrap_err();
         assert!(matches!(refused, RemoteKeysError::Unavailable { .. }));
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_publisher_that_has_not_answered_before() {
+        let publisher = Publisher::new().await;
+        publisher.publishes("a").await;
+        assert!(publisher.get("a", NOW).await.unwrap());
+        publisher.answers(ResponseTemplate::new(503)).await;
+        let mut now = NOW + SECOND * 600;
+        assert!(publisher.get("a", now).await.unwrap());
+        let late = ResponseTemplate::new(200)
+            .set_body_json(set("b"))
+            .set_delay(SECOND * 60);
+        publisher.answers(late).await;
+        now = now + REFETCH_INTERVAL;
+        // The fetcher would wait for a second.
+        let at_once = tokio::time::timeout(SECOND / 2, publisher.get("a", now)).await;
+        assert!(at_once.unwrap().unwrap());
+        assert!(matches!(
+            publisher.get("b", now).await,
+            Err(RemoteKeysError::Unavailable { .. })
+        ));
     }
 
     #[tokio::test]

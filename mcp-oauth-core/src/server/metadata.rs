@@ -107,6 +107,20 @@ pub struct ProtectedResourceMetadata {
     pub resource_name: String,
 }
 
+impl ProtectedResourceMetadata {
+    /// The metadata of a resource whose tokens these authorization servers issue.
+    #[must_use]
+    pub fn new(resource: &Resource, authorization_servers: Vec<String>) -> Self {
+        Self {
+            resource: resource.uri().to_string(),
+            authorization_servers,
+            scopes_supported: texts(&resource.scopes()),
+            bearer_methods_supported: ["header"],
+            resource_name: resource.display_name().to_owned(),
+        }
+    }
+}
+
 fn texts(scopes: &ScopeSet) -> Vec<String> {
     scopes.iter().map(ToString::to_string).collect()
 }
@@ -203,12 +217,6 @@ impl AuthorizationServer {
     /// The metadata of one protected resource.
     #[must_use]
     pub fn resource_metadata(&self, resource: &Resource) -> ProtectedResourceMetadata {
-        ProtectedResourceMetadata {
-            resource: resource.uri().to_string(),
-            authorization_servers: vec![self.issuer().as_str().to_owned()],
-            scopes_supported: texts(&resource.scopes()),
-            bearer_methods_supported: ["header"],
-            resource_name: resource.display_name().to_owned(),
-        }
+        ProtectedResourceMetadata::new(resource, vec![self.issuer().as_str().to_owned()])
     }
 }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Deserialize;
+use tokio::sync::OwnedMutexGuard;
 use url::Url;
 
 use super::issuer::Rules;
@@ -49,6 +50,9 @@ pub enum DiscoveryError {
     },
 }
 
+/// A fetch that goes on whether somebody waits for it or not.
+type Fetch = tokio::task::JoinHandle<Result<Arc<Metadata>, DiscoveryError>>;
+
 /// The members that are of use to a protected resource.
 #[derive(Deserialize)]
 pub(super) struct Metadata {
@@ -64,10 +68,35 @@ struct Held {
     fresh_until: UnixTime,
 }
 
+impl Held {
+    /// A clock that was set back makes metadata look older than it is, never younger.
+    fn is_within(&self, now: UnixTime) -> bool {
+        self.fetched_at <= now && now.since(self.fetched_at) < MAXIMUM_AGE
+    }
+}
+
 #[derive(Default)]
 struct Known {
     held: Option<Held>,
     attempted_at: Option<UnixTime>,
+    /// Whether the last attempt came to nothing.
+    failed: bool,
+}
+
+/// What can be said without a fetch.
+enum Answer {
+    Known(Arc<Metadata>),
+    /// That nothing is known, and why was found out a moment ago.
+    NotNow,
+}
+
+impl Answer {
+    fn or(self, not_now: impl FnOnce() -> DiscoveryError) -> Result<Arc<Metadata>, DiscoveryError> {
+        match self {
+            Self::Known(metadata) => Ok(metadata),
+            Self::NotNow => Err(not_now()),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -95,7 +124,10 @@ impl Discovery {
 
     /// What is known and fresh.
     pub(super) fn known(&self, now: UnixTime) -> Option<Arc<Metadata>> {
-        self.slot.answer(now).flatten()
+        match self.slot.answer(now)? {
+            Answer::Known(metadata) => Some(metadata),
+            Answer::NotNow => None,
+        }
     }
 
     /// What is known, fetched if it is not known or too old.
@@ -104,23 +136,34 @@ impl Discovery {
             issuer: self.issuer.to_string(),
         };
         if let Some(answer) = self.slot.answer(now) {
-            return answer.ok_or_else(not_now);
+            return answer.or(not_now);
+        }
+        if let Some(metadata) = self.slot.stand_in_for_failing(now) {
+            // Nobody waits for an issuer that has not answered before.
+            if let Ok(turn) = Arc::clone(&self.slot.turn).try_lock_owned() {
+                self.begin(fetcher, now, turn);
+            }
+            return Ok(metadata);
         }
         let turn = Arc::clone(&self.slot.turn).lock_owned().await;
         // Whoever had the turn before may have fetched it.
         if let Some(answer) = self.slot.answer(now) {
-            return answer.ok_or_else(not_now);
+            return answer.or(not_now);
         }
+        let task = self.begin(fetcher, now, turn);
+        task.await.unwrap_or_else(|_| Err(not_now()))
+    }
+
+    /// Fetches in a task of its own, so that whoever hangs up does not keep it from others.
+    fn begin(&self, fetcher: &Fetcher, now: UnixTime, turn: OwnedMutexGuard<()>) -> Fetch {
         let (issuer, places) = (Arc::clone(&self.issuer), Arc::clone(&self.places));
         let (slot, fetcher) = (Arc::clone(&self.slot), fetcher.clone());
-        // In a task of its own, so that whoever hangs up does not keep it from others.
-        let task = tokio::spawn(async move {
-            let fetched = fetch(&fetcher, &issuer, &places).await;
-            let answer = slot.keep(fetched, now);
+        tokio::spawn(async move {
+            let found = fetch(&fetcher, &issuer, &places).await;
+            let answer = slot.keep(found, now);
             drop(turn);
             answer
-        });
-        task.await.unwrap_or_else(|_| Err(not_now()))
+        })
     }
 }
 
@@ -130,20 +173,25 @@ impl Slot {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What can be answered without a fetch, which may be that there is nothing; no answer if a fetch is due.
-    fn answer(&self, now: UnixTime) -> Option<Option<Arc<Metadata>>> {
+    /// What can be answered without a fetch; nothing if one is due.
+    fn answer(&self, now: UnixTime) -> Option<Answer> {
         let known = self.known();
-        // A clock that was set back makes metadata look older than it is, never younger.
-        let within = |held: &&Held| held.fetched_at <= now && now.since(held.fetched_at) < MAXIMUM_AGE;
-        let held = known.held.as_ref().filter(within);
+        let held = known.held.as_ref().filter(|held| held.is_within(now));
         let attempted = known
             .attempted_at
             .is_some_and(|at| at <= now && now.since(at) < REFETCH_INTERVAL);
         match held {
-            Some(held) if now < held.fresh_until || attempted => Some(Some(Arc::clone(&held.metadata))),
-            None if attempted => Some(None),
+            Some(held) if now < held.fresh_until || attempted => Some(Answer::Known(Arc::clone(&held.metadata))),
+            None if attempted => Some(Answer::NotNow),
             _ => None,
         }
+    }
+
+    /// What is known, if it may stand in while another attempt is made after one that came to nothing.
+    fn stand_in_for_failing(&self, now: UnixTime) -> Option<Arc<Metadata>> {
+        let known = self.known();
+        let held = known.held.as_ref().filter(|held| known.failed && held.is_within(now));
+        held.map(|held| Arc::clone(&held.metadata))
     }
 
     /// Keeps what was fetched. What cannot be fetched for the moment leaves what is known in use; what is somebody else's
@@ -155,6 +203,7 @@ impl Slot {
     ) -> Result<Arc<Metadata>, DiscoveryError> {
         let mut known = self.known();
         known.attempted_at = Some(now);
+        known.failed = fetched.is_err();
         match fetched {
             Ok((metadata, lifetime)) => {
                 let metadata = Arc::new(metadata);
@@ -171,7 +220,7 @@ impl Slot {
             }
             Err(error) => {
                 let held = known.held.as_ref();
-                let held = held.filter(|held| held.fetched_at <= now && now.since(held.fetched_at) < MAXIMUM_AGE);
+                let held = held.filter(|held| held.is_within(now));
                 held.map(|held| Arc::clone(&held.metadata)).ok_or(error)
             }
         }

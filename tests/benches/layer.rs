@@ -1,0 +1,375 @@
+//! What the layer costs: the processor time and the allocations of a request, side by side with a handler that has no layer.
+//!
+//! ```sh
+//! cargo bench -p mcp-oauth-tests --bench layer              # in this process, on one thread
+//! cargo bench -p mcp-oauth-tests --bench layer -- allocations
+//! cargo bench -p mcp-oauth-tests --bench layer -- load      # over loopback, with wrk (Debian: apt-get install wrk)
+//! ```
+//!
+//! Each line says what is promised of it, and a promise that is not kept fails the run.
+
+#![allow(clippy::unwrap_used, reason = "what does not hold here fails the run")]
+
+use std::cell::Cell;
+use std::process::Command;
+use std::sync::LazyLock;
+
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey};
+use axum::Router;
+use axum::body::Body;
+use axum::routing::post;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::{Request, Response};
+use mcp_oauth_core::client::preregistered::PreregisteredClient;
+use mcp_oauth_core::client::registration::GrantType;
+use mcp_oauth_core::limits::Limits;
+use mcp_oauth_core::scope::rules::Rule;
+use mcp_oauth_core::secret::Secret;
+use mcp_oauth_tests::application::{Application, NOTES, files, notes};
+use mcp_oauth_tests::measure::{Contestant, in_turns, median};
+use mcp_oauth_tower::{Caller, OAuthLayer};
+use tokio::runtime::Runtime;
+use tower::{Service, ServiceExt};
+
+const SECRET: &str = "a secret that somebody made up, 0123456789";
+const ROUNDS: usize = 60;
+const TIMES: usize = 100;
+
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+});
+
+/// An application without limits, so that it can be asked for as many tokens as are needed.
+fn application() -> Application {
+    let job = PreregisteredClient::with_secret("job", Secret::from(SECRET))
+        .grant_type(GrantType::ClientCredentials)
+        .resource(NOTES);
+    Application::new(|builder| builder.client(job).limits(Limits::unlimited()))
+}
+
+async fn token(application: &Application) -> String {
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_id", "job"),
+        ("client_secret", SECRET),
+        ("resource", NOTES),
+    ];
+    let answer = application.post_form("/token", &form).await;
+    answer.json()["access_token"].as_str().unwrap().to_owned()
+}
+
+async fn hello() -> &'static str {
+    "hello"
+}
+
+async fn greet(caller: Caller) -> String {
+    caller.subject().to_owned()
+}
+
+fn request(bearer: &str) -> Request<Body> {
+    Request::post("/notes/mcp")
+        .header("authorization", bearer)
+        .header("content-type", "application/json")
+        .header("accept", "application/json, text/event-stream")
+        .body(Body::empty())
+        .unwrap()
+}
+
+/// Sends one request through a router, as a server does.
+fn send(router: &mut Router, bearer: &str) -> u16 {
+    let answer = async {
+        let ready = ServiceExt::<Request<Body>>::ready(router).await.unwrap();
+        ready.call(request(bearer)).await.unwrap()
+    };
+    let response: Response<Body> = RUNTIME.block_on(answer);
+    response.status().as_u16()
+}
+
+/// Sends requests that are all answered with this status, each with the next one of these.
+fn sends<'a>(router: &Router, bearers: &'a [String], status: u16) -> impl FnMut(usize) + 'a {
+    let (mut router, next) = (router.clone(), Cell::new(0));
+    move |times| {
+        for _ in 0..times {
+            let position = next.get();
+            next.set(position + 1);
+            assert_eq!(send(&mut router, &bearers[position % bearers.len()]), status);
+        }
+    }
+}
+
+fn promise(kept: &mut bool, what: &str, value: f64, unit: &str, bound: f64, at_most: bool) {
+    let holds = if at_most { value <= bound } else { value >= bound };
+    let (word, mark) = (
+        if at_most { "at most" } else { "at least" },
+        if holds { "ok" } else { "NOT KEPT" },
+    );
+    println!("  {what:<58} {value:>8.3} {unit:<2} ({word} {bound}) {mark}");
+    *kept &= holds;
+}
+
+/// The signature of each token with the same key and library, and nothing else.
+fn signatures(application: &Application, tokens: &[String]) -> impl FnMut(usize) {
+    let keys = RUNTIME.block_on(application.server.jwks()).unwrap();
+    let key = serde_json::to_value(&keys.keys().keys[0]).unwrap();
+    let number = |name: &str| URL_SAFE_NO_PAD.decode(key[name].as_str().unwrap()).unwrap();
+    let key = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, [vec![4], number("x"), number("y")].concat()).unwrap();
+    let parts: Vec<(String, Vec<u8>)> = tokens
+        .iter()
+        .map(|token| {
+            let (signed, signature) = token.rsplit_once('.').unwrap();
+            (signed.to_owned(), URL_SAFE_NO_PAD.decode(signature).unwrap())
+        })
+        .collect();
+    let mut next = 0;
+    move |times| {
+        for _ in 0..times {
+            let (signed, signature) = &parts[next % parts.len()];
+            next += 1;
+            key.verify_sig(signed.as_bytes(), signature).unwrap();
+        }
+    }
+}
+
+fn in_process() -> bool {
+    let application = application();
+    let number = (ROUNDS + 1) * TIMES;
+    println!("signing {number} tokens …");
+    let tokens: Vec<String> = RUNTIME.block_on(async {
+        let mut tokens = Vec::with_capacity(number);
+        for _ in 0..number {
+            tokens.push(token(&application).await);
+        }
+        tokens
+    });
+    let bearer = |token: &String| format!("Bearer {token}");
+    let fresh: Vec<String> = tokens.iter().map(bearer).collect();
+    // A good token whose signature is another one's.
+    let forged: Vec<String> = tokens
+        .windows(2)
+        .map(|pair| {
+            let (signed, other) = (pair[0].rsplit_once('.').unwrap().0, pair[1].rsplit_once('.').unwrap().1);
+            format!("Bearer {signed}.{other}")
+        })
+        .collect();
+    let remembered = vec![bearer(&RUNTIME.block_on(token(&application)))];
+    let garbage = vec!["Bearer not.a.token".to_owned()];
+
+    let bare = Router::new().route("/notes/mcp", post(hello));
+    let layer = OAuthLayer::new(&application.server, NOTES).unwrap();
+    // What axum takes for any layer, whatever it does.
+    let idle = bare.clone().layer(tower::layer::layer_fn(|service| service));
+    let layered = bare.clone().layer(layer.clone());
+    let extracting = Router::new().route("/notes/mcp", post(greet)).layer(layer);
+    let ruled = ruled();
+
+    let mut contestants = [
+        Contestant::new("a handler without a layer", sends(&bare, &remembered, 200)),
+        Contestant::new("a layer that does nothing", sends(&idle, &remembered, 200)),
+        Contestant::new("the layer, a remembered token", sends(&layered, &remembered, 200)),
+        Contestant::new(
+            "the same, and the handler asks who calls",
+            sends(&extracting, &remembered, 200),
+        ),
+        Contestant::new("the layer, a fresh token", sends(&layered, &fresh, 200)),
+        Contestant::new("the layer, a forged token", sends(&layered, &forged, 401)),
+        Contestant::new("the layer, something that is no token", sends(&layered, &garbage, 401)),
+        Contestant::new("a signature (ES256) by itself", signatures(&application, &tokens)),
+        Contestant::new("the layer with rules, reading the body", ruled),
+    ];
+    in_turns(&mut contestants, ROUNDS, TIMES);
+    println!("\nprocessor time of one request, median of {ROUNDS} rounds of {TIMES}, in turns:");
+    for contestant in &contestants {
+        println!("  {contestant:?}");
+    }
+    let [bare_handler, _, hit, _, first, refused, nonsense, signature, _] = &contestants;
+    let mut kept = true;
+    println!("\npromises:");
+    promise(
+        &mut kept,
+        "a remembered token costs more than no layer",
+        hit.more_than(bare_handler),
+        "µs",
+        3.0,
+        true,
+    );
+    let beyond = first.more_than(bare_handler) - signature.microseconds();
+    promise(
+        &mut kept,
+        "a fresh token costs more than its signature",
+        beyond,
+        "µs",
+        10.0,
+        true,
+    );
+    promise(
+        &mut kept,
+        "a forged token costs as much as a fresh good one, times",
+        refused.ratio_to(first),
+        "",
+        1.0,
+        true,
+    );
+    promise(
+        &mut kept,
+        "nonsense costs as much as a fresh good token, times",
+        nonsense.ratio_to(first),
+        "",
+        1.0,
+        true,
+    );
+
+    kept & allocations()
+}
+
+/// How often an accepted request allocates, with the layer and without.
+fn allocations() -> bool {
+    let application = application();
+    let bearer = format!("Bearer {}", RUNTIME.block_on(token(&application)));
+    let bare = Router::new().route("/notes/mcp", post(hello));
+    let idle = bare.clone().layer(tower::layer::layer_fn(|service| service));
+    let layered = bare.clone().layer(OAuthLayer::new(&application.server, NOTES).unwrap());
+    let count = |router: &Router| {
+        let mut router = router.clone();
+        send(&mut router, &bearer);
+        let counted = allocation_counter::measure(|| {
+            for _ in 0..100 {
+                send(&mut router, &bearer);
+            }
+        });
+        f64::from(u32::try_from(counted.count_total).unwrap()) / 100.0
+    };
+    let [without, with_idle, with] = [&bare, &idle, &layered].map(count);
+    println!("  allocations: {without} without a layer, {with_idle} with one that does nothing, {with} with this one");
+    let (mut kept, more) = (true, with - without);
+    promise(
+        &mut kept,
+        "an accepted request allocates more often than without",
+        more,
+        "",
+        4.0,
+        true,
+    );
+    kept
+}
+
+/// A resource with rules, whose requests have bodies.
+fn ruled() -> impl FnMut(usize) {
+    let body =
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"search","arguments":{"query":"oauth"}}}"#;
+    let job = PreregisteredClient::with_secret("job", Secret::from(SECRET))
+        .grant_type(GrantType::ClientCredentials)
+        .resource(NOTES);
+    let resource = notes().rule(Rule::tool("search").needs("notes:use").unwrap()).unwrap();
+    let application = Application::with_resources(
+        mcp_oauth_tests::failing_store::FailingStore::new(mcp_oauth_tower::MemoryStore::default()),
+        mcp_oauth_core::clock::ManualClock::default(),
+        [resource, files()],
+        |builder| builder.client(job),
+    );
+    let bearer = format!("Bearer {}", RUNTIME.block_on(token(&application)));
+    let layer = OAuthLayer::new(&application.server, NOTES).unwrap().read_bodies();
+    let mut router = Router::new().route("/notes/mcp", post(hello)).layer(layer);
+    move |times| {
+        for _ in 0..times {
+            let mut request = request(&bearer);
+            *request.body_mut() = Body::from(body);
+            let answer = async {
+                let ready = ServiceExt::<Request<Body>>::ready(&mut router).await.unwrap();
+                ready.call(request).await.unwrap()
+            };
+            assert_eq!(RUNTIME.block_on(answer).status(), 200);
+        }
+    }
+}
+
+/// Requests in a second that `wrk` gets answered with 200.
+fn load(url: &str, bearer: &str) -> f64 {
+    let output = Command::new("wrk")
+        .args(["-t1", "-c32", "-d3s", "-s"])
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/post.lua"))
+        .args(["-H", &format!("Authorization: {bearer}"), url])
+        .output()
+        .expect("wrk is installed: apt-get install wrk");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && !text.contains("Non-2xx"), "{text}");
+    let figure = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Requests/sec:"))
+        .unwrap();
+    figure.trim().parse().unwrap()
+}
+
+/// A handler with the layer and one without, over loopback, in turns.
+fn over_loopback() -> bool {
+    let application = application();
+    let bearer = format!("Bearer {}", RUNTIME.block_on(token(&application)));
+    let layer = OAuthLayer::new(&application.server, NOTES).unwrap();
+    let bare = Router::new().route("/notes/mcp", post(hello));
+    let serve = |router: Router| {
+        let listener = RUNTIME.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let url = format!("http://{}/notes/mcp", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                axum::serve(
+                    tokio::net::TcpListener::from_std(listener.into_std().unwrap()).unwrap(),
+                    router,
+                )
+                .await
+            })
+        });
+        url
+    };
+    let (without, with) = (serve(bare.clone()), serve(bare.layer(layer)));
+    let (mut figures, mut ratios) = (Vec::new(), Vec::new());
+    for round in 0..10 {
+        // Whoever comes first has no advantage from it.
+        let pair = if round % 2 == 0 {
+            let bare = load(&without, &bearer);
+            (bare, load(&with, &bearer))
+        } else {
+            let layered = load(&with, &bearer);
+            (load(&without, &bearer), layered)
+        };
+        println!(
+            "  without the layer {:>9.0} requests/s, with it {:>9.0}",
+            pair.0, pair.1
+        );
+        figures.push(pair);
+        ratios.push(pair.1 / pair.0);
+    }
+    let mut kept = true;
+    promise(
+        &mut kept,
+        "throughput with the layer, times that without",
+        median(&ratios),
+        "",
+        0.95,
+        false,
+    );
+    kept
+}
+
+fn main() {
+    // `cargo test --all-targets` runs benches too, as if they were tests.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        println!("run with `cargo bench -p mcp-oauth-tests --bench layer`");
+        return;
+    }
+    let asked = |mode: &str| std::env::args().any(|argument| argument == mode);
+    let kept = if asked("load") {
+        over_loopback()
+    } else if asked("allocations") {
+        allocations()
+    } else {
+        in_process()
+    };
+    assert!(kept, "a promise is not kept");
+}
