@@ -2,8 +2,9 @@
 //!
 //! Two things cannot be done from inside a bridge. Limits have to be set after the server's process has been made and
 //! before the server's program runs in it. And when the bridge is killed outright, somebody else has to end the servers
-//! that do not end by themselves when their stdin is closed. For both, the bridge starts its own program again under a
-//! special name; a program that holds the library has to be ready for that:
+//! that do not end by themselves when their stdin is closed. For the first, and for the second where there is no
+//! shell, the bridge starts its own program again under a special name; a program that holds the library has to be ready
+//! for that:
 //!
 //! ```no_run
 //! // The first line of `main`: it does not return where the program was started as a helper.
@@ -114,6 +115,22 @@ mod system {
     /// From SIGTERM to SIGKILL where the bridge is gone: nobody waits for an orderly end any more.
     const GRACE: Duration = Duration::from_millis(700);
 
+    /// Watches in a tenth of the memory that this program would need for it. It does what [`watch`] does.
+    const SHELL: &str = "/bin/sh";
+    const SCRIPT: &str = r#"
+        groups=" "
+        while read -r sign group; do
+            case $sign in
+                +) groups="$groups$group " ;;
+                -) case $groups in *" $group "*) groups="${groups%% $group *} ${groups#* $group }" ;; esac ;;
+            esac
+        done
+        [ "$groups" = " " ] && exit 0
+        for group in $groups; do kill -s TERM -- "-$group" 2>/dev/null; done
+        sleep 1
+        for group in $groups; do kill -s KILL -- "-$group" 2>/dev/null; done
+    "#;
+
     /// Whether the program can be started again as a helper.
     static READY: AtomicBool = AtomicBool::new(false);
 
@@ -167,10 +184,7 @@ mod system {
         let mut groups = BTreeSet::new();
         for line in std::io::stdin().lock().lines() {
             let Ok(line) = line else { break };
-            let Some((sign, Ok(group))) = line
-                .split_at_checked(1)
-                .map(|(sign, group)| (sign, group.parse::<i32>()))
-            else {
+            let Some((sign, Ok(group))) = line.split_once(' ').map(|(sign, group)| (sign, group.parse::<i32>())) else {
                 continue;
             };
             if sign == "+" {
@@ -199,11 +213,9 @@ mod system {
         group: Pid,
     }
 
-    /// The helper that watches, from the bridge's side. One serves the whole program, for as long as there is something
-    /// to watch over.
+    /// The helper that watches, from the bridge's side. One serves the whole program, from the first server on.
     struct Watcher {
         pipe: PipeWriter,
-        groups: usize,
     }
 
     static WATCHER: Mutex<Option<Watcher>> = Mutex::new(None);
@@ -219,12 +231,11 @@ mod system {
                 *watcher = start();
             }
             let running = watcher.as_mut()?;
-            if writeln!(running.pipe, "+{group}").is_err() {
+            if writeln!(running.pipe, "+ {group}").is_err() {
                 // Somebody has killed it; the next group gets another.
                 *watcher = None;
                 return None;
             }
-            running.groups += 1;
             Some(Self { group })
         }
     }
@@ -233,10 +244,7 @@ mod system {
         fn drop(&mut self) {
             let mut watcher = WATCHER.lock().unwrap_or_else(PoisonError::into_inner);
             let Some(running) = watcher.as_mut() else { return };
-            running.groups = running.groups.saturating_sub(1);
-            if running.groups == 0 || writeln!(running.pipe, "-{}", self.group).is_err() {
-                // It has nothing to do any more, and ends without doing anything.
-                let _ = writeln!(running.pipe, "-{}", self.group);
+            if writeln!(running.pipe, "- {}", self.group).is_err() {
                 *watcher = None;
             }
         }
@@ -246,12 +254,21 @@ mod system {
         let started = || {
             let (theirs, ours) = std::io::pipe()?;
             // Of the runtime's kind, since the runtime takes the status of those that nobody waits for.
-            let mut command = tokio::process::Command::new(std::env::current_exe()?);
+            let shell = std::path::Path::new(SHELL).exists();
+            let mut command = if shell {
+                let mut command = tokio::process::Command::new(SHELL);
+                command.args(["-c", SCRIPT, WATCH]);
+                command
+            } else {
+                let mut command = tokio::process::Command::new(std::env::current_exe()?);
+                command.arg(WATCH);
+                command
+            };
             // In a group of its own, so that what the terminal sends the bridge does not end it.
-            command.arg(WATCH).env_clear().process_group(0);
+            command.env_clear().env("PATH", "/usr/bin:/bin").process_group(0);
             command.stdin(theirs).stdout(Stdio::null()).stderr(Stdio::null());
             drop(command.spawn()?);
-            Ok::<_, std::io::Error>(Watcher { pipe: ours, groups: 0 })
+            Ok::<_, std::io::Error>(Watcher { pipe: ours })
         };
         match started() {
             Ok(watcher) => Some(watcher),

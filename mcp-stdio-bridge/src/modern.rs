@@ -116,6 +116,11 @@ impl Modern {
         }
     }
 
+    /// Whether there is a process that serves the caller.
+    pub(crate) fn is_running(&self, key: &CallerKey) -> bool {
+        self.lock().get(key).is_some_and(|place| place.current().is_some())
+    }
+
     /// All processes that run.
     pub(crate) fn children(&self) -> Vec<Arc<Child>> {
         let places = self.lock();

@@ -343,10 +343,10 @@ impl Server {
             return Err(OpenError::Stopping.into());
         }
         self.sweep_from_now_on();
-        if !self.starter.has_room() {
+        let key = self.isolation(caller);
+        if !self.starter.has_room() && self.eras.modern() != Some(false) && !self.modern.is_running(&key) {
             self.make_room();
         }
-        let key = self.isolation(caller);
         let server = match self.modern.child(&key, caller).await? {
             Found::Modern(server) => server,
             Found::Legacy => return self.translated.call(request, &key, caller).await,

@@ -240,3 +240,17 @@ async fn a_server_that_is_slow_to_come_up_is_not_taken_for_one_of_the_other_era(
     assert_eq!(found["result"]["supportedVersions"], json!(["2026-07-28"]));
     client.result("seen", &json!({})).await;
 }
+
+#[tokio::test]
+async fn a_process_makes_room_for_another_callers_and_not_for_its_own_requests() {
+    let bridge = modern().max_sessions(1).build().unwrap();
+    let of = |name: &str| {
+        let mut client = Modern::new(&bridge);
+        client.caller = Some(mcp_stdio_bridge::Caller::new(name));
+        client
+    };
+    let (ada, eve) = (of("ada"), of("eve"));
+    let first = ada.result("process", &json!({})).await;
+    assert_eq!(ada.result("process", &json!({})).await, first);
+    assert_ne!(eve.result("process", &json!({})).await, first);
+}
