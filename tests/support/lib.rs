@@ -11,6 +11,7 @@
 )]
 
 pub mod application;
+pub mod bridge;
 pub mod browser;
 pub mod client;
 pub mod device;

@@ -28,7 +28,10 @@ fn skip(test: &str, install: &str) {
 pub fn python(test: &str) -> Option<PathBuf> {
     let python = std::env::var_os("MCP_TEST_PYTHON").map_or_else(|| PathBuf::from("python3"), PathBuf::from);
     let found = std::process::Command::new(&python)
-        .args(["-c", "import authlib, mcp.client.auth, mcp_server_time"])
+        .args([
+            "-c",
+            "import authlib, mcp.client.auth, mcp_server_fetch, mcp_server_time",
+        ])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status();
@@ -40,6 +43,63 @@ pub fn python(test: &str) -> Option<PathBuf> {
         "run `python3 -m venv V && V/bin/pip install -r tests/clients/python/requirements.txt` and set MCP_TEST_PYTHON=V/bin/python",
     );
     None
+}
+
+/// A Python that has the packages of `clients/python-1/requirements.txt`, the SDK before version 2:
+/// `MCP_TEST_PYTHON_1`.
+#[must_use]
+pub fn python_1(test: &str) -> Option<PathBuf> {
+    let python = std::env::var_os("MCP_TEST_PYTHON_1").map(PathBuf::from);
+    let found = python.filter(|python| {
+        let found = std::process::Command::new(python)
+            .args([
+                "-c",
+                "import importlib.metadata as m; assert m.version('mcp').startswith('1.')",
+            ])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        found.is_ok_and(|status| status.success())
+    });
+    if found.is_none() {
+        skip(
+            test,
+            "run `python3 -m venv V && V/bin/pip install -r tests/clients/python-1/requirements.txt` and set MCP_TEST_PYTHON_1=V/bin/python",
+        );
+    }
+    found
+}
+
+/// A Chromium that a server can drive.
+#[must_use]
+pub fn chromium(test: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path)
+        .flat_map(|folder| ["chromium", "chromium-browser", "google-chrome"].map(|name| folder.join(name)))
+        .find(|program| program.is_file());
+    if found.is_none() {
+        skip(test, "install Chromium, Debian's package of that name for example");
+    }
+    found
+}
+
+/// The official conformance suite: the Node.js that it needs, and its program.
+///
+/// It needs version 22 or newer: the machine's own, or the one that the package `node` brings.
+#[must_use]
+pub fn conformance_suite(test: &str) -> Option<(PathBuf, PathBuf)> {
+    let modules = node(test, "conformance")?.join("node_modules");
+    let version = std::process::Command::new("node")
+        .args(["-p", "process.versions.node.split('.')[0]"])
+        .output();
+    let version = version.ok().and_then(|output| String::from_utf8(output.stdout).ok());
+    let new_enough = version.and_then(|version| version.trim().parse::<u32>().ok()) >= Some(22);
+    let node = if new_enough {
+        PathBuf::from("node")
+    } else {
+        modules.join("node/bin/node")
+    };
+    Some((node, modules.join("@modelcontextprotocol/conformance")))
 }
 
 /// The Node.js drivers with their packages, in this folder below `clients`.
