@@ -4,3 +4,4 @@
 #![allow(clippy::unwrap_used, reason = "what does not hold here fails the test")]
 
 mod conformance;
+mod real_clients;
