@@ -3,5 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "what does not hold here fails the test")]
 
+mod behaviour;
+mod client;
 mod conformance;
+#[cfg(target_os = "linux")]
+mod processes;
 mod real_clients;
+mod translation;
