@@ -26,7 +26,7 @@ pub(super) enum Outcome {
     Falls,
 }
 
-/// The last attempt that was of no use.
+/// The last attempt.
 #[derive(Debug, Default)]
 pub(super) struct LastAttempt(Option<(UnixTime, Outcome)>);
 
@@ -40,10 +40,6 @@ impl LastAttempt {
 
     pub(super) fn failed(&mut self, now: UnixTime, outcome: Outcome) {
         self.0 = Some((now, outcome));
-    }
-
-    pub(super) fn succeeded(&mut self) {
-        self.0 = None;
     }
 }
 
@@ -88,8 +84,6 @@ mod tests {
         assert_eq!(last.recent(at(14)), Some(Outcome::Falls));
         assert_eq!(last.recent(at(15)), None);
         assert_eq!(last.recent(at(4)), None, "a clock that was set back blocks nobody");
-        last.succeeded();
-        assert_eq!(last.recent(at(5)), None);
     }
 
     #[tokio::test]

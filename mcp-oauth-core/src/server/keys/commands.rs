@@ -79,7 +79,7 @@ impl AuthorizationServer {
     }
 
     /// Withdraws a key at once, because somebody else may have it. What it has signed is refused: here from now on,
-    /// by every other node after [`KEYS_MAXIMUM_AGE`] at the latest, and by whoever reads the JWKS only, after
+    /// by every other node after [`KEYS_MAXIMUM_AGE`](crate::token::keys::KEYS_MAXIMUM_AGE) at the latest, and by whoever reads the JWKS only, after
     /// [`JWKS_MAXIMUM_AGE`](crate::token::keys::JWKS_MAXIMUM_AGE) more. If it was the one that signs, the announced
     /// one takes its place at once, or else a new one; clients get new tokens with their refresh tokens.
     ///
