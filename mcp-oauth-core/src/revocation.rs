@@ -255,7 +255,7 @@ impl Revocations {
             let mut known = self.known();
             for entry in &page.entries {
                 match Ended::read(entry) {
-                    Some(Ended::Before(holder, at)) => self.marks.remember(holder, at, self.until(present).now),
+                    Some(Ended::Before(holder, at)) => self.marks.remember(holder, at, self.until(present)),
                     Some(ended) => known.remember(ended, self.until(present)),
                     None => tracing::warn!("the feed of what has ended has an entry that cannot be read"),
                 }
@@ -265,7 +265,7 @@ impl Revocations {
             }
             if !page.more {
                 known.sweep(present);
-                self.marks.sweep(present.now);
+                self.marks.sweep(present);
                 known.read_at = Some(present.elapsed);
                 return Ok(());
             }
@@ -276,7 +276,7 @@ impl Revocations {
     pub(crate) fn note(&self, ended: Ended, clock: &dyn Clock) {
         let until = self.until(Moment::of(clock));
         match ended {
-            Ended::Before(holder, at) => self.marks.remember(holder, at, until.now),
+            Ended::Before(holder, at) => self.marks.remember(holder, at, until),
             ended => self.known().remember(ended, until),
         }
     }

@@ -61,14 +61,14 @@ async fn whatever_a_client_does_waits_for_the_store_twice_at_most() {
     let url = client.authorization_url(&[]);
     let consent = costs(&store, browser.open(application, &url), 200, (2, 2)).await;
     let approved = costs(&store, browser.decide(application, &consent, "approve"), 303, (2, 2)).await;
-    // The transaction; then, at the same time, its end and the grant.
-    let returned = costs(&store, browser.sign_in(application, &approved, "ada"), 303, (2, 3)).await;
+    // The transaction; then, at the same time, its end, the grant, and its places on the lists of person and client.
+    let returned = costs(&store, browser.sign_in(application, &approved, "ada"), 303, (2, 5)).await;
     let code = arrival(&returned).code();
-    // The client and the grant; then the grant, and once a day the client.
-    let redeemed = costs(&store, client.redeem(application, &code, &[]), 200, (2, 4)).await;
+    // The client, its mark and the grant; then the grant, the mark of the person, and once a day the client.
+    let redeemed = costs(&store, client.redeem(application, &code, &[]), 200, (2, 6)).await;
     let first = Tokens::of(&redeemed).refresh_token;
-    let refreshed = costs(&store, client.refresh(application, &first, &[]), 200, (2, 3)).await;
-    costs(&store, client.refresh(application, &first, &[]), 200, (1, 2)).await;
+    let refreshed = costs(&store, client.refresh(application, &first, &[]), 200, (2, 5)).await;
+    costs(&store, client.refresh(application, &first, &[]), 200, (2, 4)).await;
     let tokens = Tokens::of(&refreshed);
 
     // What has ended is read once a second.
@@ -77,7 +77,8 @@ async fn whatever_a_client_does_waits_for_the_store_twice_at_most() {
     for token in [&tokens.access_token, &tokens.refresh_token] {
         let form = [("token", token.as_str())];
         let introspect = client.post(application, "/introspect", &form);
-        costs(&store, introspect, 200, (1, 2)).await;
+        // The client and the grant; then both marks.
+        costs(&store, introspect, 200, (2, 4)).await;
     }
     // The client and the grant; then the grant's end, and the word of it for all processes.
     let form = [("token", tokens.refresh_token.as_str())];
@@ -88,14 +89,14 @@ async fn whatever_a_client_does_waits_for_the_store_twice_at_most() {
         &store,
         client.refresh(application, &tokens.refresh_token, &[]),
         400,
-        (2, 3),
+        (2, 4),
     )
     .await;
 
     // A code that is used a second time ends its grant.
     let code = client.code(application, "ada").await;
     client.redeem(application, &code, &[]).await;
-    costs(&store, client.redeem(application, &code, &[]), 400, (2, 4)).await;
+    costs(&store, client.redeem(application, &code, &[]), 400, (2, 5)).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -131,8 +132,9 @@ async fn a_device_waits_for_the_store_twice_at_most() {
     costs(&store, browser.sign_in(application, &approved, "ada"), 200, (4, 4)).await;
 
     application.clock.advance(std::time::Duration::from_secs(5));
-    // The client and the device; then the device, the grant, and the client, which is in use from now on.
-    costs(&store, device.poll(application), 200, (2, 5)).await;
+    // The client and the device; then the device, the grant and its places on two lists, two marks, and the client, which is
+    // in use from now on.
+    costs(&store, device.poll(application), 200, (2, 9)).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::Moment;
 use crate::client::ClientId;
 use crate::clock::UnixTime;
 
@@ -41,7 +42,7 @@ impl Holder {
 struct Mark {
     at: UnixTime,
     /// Until when it has to be remembered.
-    until: UnixTime,
+    until: Moment,
 }
 
 #[derive(Debug, Default)]
@@ -64,11 +65,11 @@ impl Marks {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn remember(&self, holder: Holder, at: UnixTime, until: UnixTime) {
+    pub(super) fn remember(&self, holder: Holder, at: UnixTime, until: Moment) {
         let mark = Mark { at, until };
         let later = |known: &mut Mark| {
             known.at = known.at.max(at);
-            known.until = known.until.max(until);
+            known.until = known.until.later_of(until);
         };
         let mut known = self.known();
         match holder {
@@ -89,10 +90,10 @@ impl Marks {
     }
 
     /// Forgets what is over by itself.
-    pub(super) fn sweep(&self, now: UnixTime) {
+    pub(super) fn sweep(&self, present: Moment) {
         let mut known = self.known();
-        known.users.retain(|_, mark| mark.until >= now);
-        known.clients.retain(|_, mark| mark.until >= now);
+        known.users.retain(|_, mark| !mark.until.is_over(present));
+        known.clients.retain(|_, mark| !mark.until.is_over(present));
         self.any
             .store(!(known.users.is_empty() && known.clients.is_empty()), Ordering::Release);
     }
@@ -108,6 +109,13 @@ mod tests {
         UnixTime::from_seconds(1_790_000_000 + seconds)
     }
 
+    fn moment(seconds: u64) -> Moment {
+        Moment {
+            now: at(seconds),
+            elapsed: std::time::Duration::from_secs(seconds),
+        }
+    }
+
     fn client(id: &str) -> ClientId {
         id.parse().unwrap()
     }
@@ -115,8 +123,8 @@ mod tests {
     #[test]
     fn a_mark_ends_what_was_issued_up_to_its_moment_for_its_holder_alone() {
         let marks = Marks::default();
-        marks.remember(Holder::User("github:7".to_owned()), at(10), at(100));
-        marks.remember(Holder::Client(client("a")), at(20), at(100));
+        marks.remember(Holder::User("github:7".to_owned()), at(10), moment(100));
+        marks.remember(Holder::Client(client("a")), at(20), moment(100));
         let over = |subject: &str, id: &str, seconds| marks.concern(subject, &client(id), at(seconds));
         assert!(over("github:7", "b", 10));
         assert!(!over("github:7", "b", 11));
@@ -130,15 +138,15 @@ mod tests {
         for order in [[10, 30], [30, 10]] {
             let marks = Marks::default();
             for seconds in order {
-                marks.remember(Holder::User("u".to_owned()), at(seconds), at(100 + seconds));
+                marks.remember(Holder::User("u".to_owned()), at(seconds), moment(100 + seconds));
             }
             assert!(marks.concern("u", &client("a"), at(30)));
-            marks.sweep(at(130));
+            marks.sweep(moment(130));
             assert!(
                 marks.concern("u", &client("a"), at(30)),
                 "remembered for as long as the later one"
             );
-            marks.sweep(at(131));
+            marks.sweep(moment(131));
             assert!(!marks.concern("u", &client("a"), at(30)));
         }
     }
