@@ -22,6 +22,7 @@
 //! | [`revoke`] | a client gives a token back | 2 |
 //! | [`introspect`] | a client asks about a token | 2 |
 //! | [`metadata`] | what this server offers | none |
+//! | [`identity_token`] | a backend is told who calls | none |
 //!
 //! Whatever leads to tokens also asks whether all that its person or its client had been granted is over; no round trip is
 //! added by that. A [policy of one's own](crate::grant::policy::GrantPolicy) costs the callback one round trip more. [`builder`] puts a server
@@ -79,6 +80,7 @@ pub mod device;
 mod documents;
 pub mod enterprise;
 mod hints;
+pub mod identity_token;
 pub mod introspect;
 pub mod keys;
 pub mod manage;

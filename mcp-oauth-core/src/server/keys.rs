@@ -49,6 +49,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::lock::Mutex;
+use serde::Serialize;
 
 use crate::clock::{Clock, UnixTime};
 use crate::error::{ErrorCode, OAuthError};
@@ -68,6 +69,9 @@ mod commands;
 
 /// For tokens with a `kid` that is not known the store is asked this often at most, however many of them come.
 const UNKNOWN_KEY_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The `typ` of an access token (RFC 9068 §2.1).
+const ACCESS_TOKEN_TYPE: &str = "at+jwt";
 
 /// How often a change begins anew when it finds that another node was faster. Each of them would have had to change
 /// the keys, which nodes do once in 90 days.
@@ -232,11 +236,16 @@ impl Keys {
     }
 
     pub(super) fn sign(&self, claims: &AccessTokenClaims, now: UnixTime) -> Result<Secret, KeyError> {
+        self.sign_jwt(ACCESS_TOKEN_TYPE, claims, now)
+    }
+
+    /// Signs a JWT of another kind, which `typ` keeps apart from access tokens.
+    pub(super) fn sign_jwt(&self, typ: &'static str, claims: &impl Serialize, now: UnixTime) -> Result<Secret, KeyError> {
         match self {
-            Self::Given(keys) => keys.signing.sign_token(claims),
+            Self::Given(keys) => keys.signing.sign_jwt(typ, claims),
             Self::Stored(keys) => {
                 let (known, _) = keys.known(now).ok_or(KeyError("read a key"))?;
-                known.ring.signing(now).sign_token(claims)
+                known.ring.signing(now).sign_jwt(typ, claims)
             }
         }
     }
