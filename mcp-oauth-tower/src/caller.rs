@@ -32,6 +32,12 @@ impl Caller {
         Self(token)
     }
 
+    /// What was verified: the same thing as long as it is remembered.
+    #[cfg(feature = "axum")]
+    pub(crate) fn token(&self) -> &Arc<AccessToken> {
+        &self.0
+    }
+
     /// The person (`sub`): unique within the issuer and never reassigned, such as `github:583231`.
     #[must_use]
     pub fn subject(&self) -> &str {

@@ -81,6 +81,7 @@
 //! | somebody else's authorization server | `protected_resource` (feature `remote-jwks`) |
 //! | who calls | [`Caller`], and [`upstream`] for acting in their name elsewhere |
 //! | the endpoints over HTTP | [`router`](mod@router) |
+//! | a reverse proxy that asks about each request | [`forward_auth`] |
 //! | browsers | [`cors`] |
 //! | proxies | [`proxies`] |
 //!
@@ -111,6 +112,8 @@ pub mod caller;
 #[cfg(feature = "axum")]
 pub mod cors;
 mod extension;
+#[cfg(feature = "axum")]
+pub mod forward_auth;
 pub mod future;
 pub mod layer;
 #[cfg(feature = "axum")]
@@ -129,6 +132,8 @@ pub mod upstream;
 
 pub use caller::Caller;
 pub use extension::AuthorizationServerExt;
+#[cfg(feature = "axum")]
+pub use forward_auth::ForwardAuth;
 pub use layer::{OAuthLayer, UnknownResource};
 pub use mcp_oauth_core;
 #[cfg(feature = "remote-jwks")]

@@ -148,6 +148,24 @@ impl Protection {
         Ok(self.hand_over(request, &caller)?)
     }
 
+    /// Whether the request of whoever this is may go on, for somebody else who passes it on. `None` is nobody, who may.
+    #[cfg(feature = "axum")]
+    pub(crate) fn permit(
+        &self,
+        answer: Result<Caller, Refusal>,
+        required: &Requirement,
+    ) -> Result<Option<Caller>, Denied> {
+        match (self.standing(answer)?, required) {
+            (Standing::Caller(caller), Requirement::Open) => Ok(Some(caller)),
+            (Standing::Caller(caller), Requirement::Scopes(needed)) => {
+                self.check_scopes(&caller, needed)?;
+                Ok(Some(caller))
+            }
+            (Standing::Nobody, Requirement::Open) => Ok(None),
+            (Standing::Nobody, Requirement::Scopes(_)) => Err(Refusal::Unauthenticated.into()),
+        }
+    }
+
     /// Whether what is needed is the same for everything.
     pub(crate) fn is_plain(&self) -> bool {
         !self.rules.depend_on_the_operation()

@@ -151,6 +151,12 @@ impl From<Refusal> for Denied {
 }
 
 impl Denied {
+    /// What is refused, but for what only this request lacks.
+    #[cfg(feature = "axum")]
+    pub(crate) fn refusal(&self) -> Refusal {
+        self.refusal
+    }
+
     pub(crate) fn for_lack_of(needed: &ScopeSet) -> Self {
         Self {
             refusal: Refusal::InsufficientScope,

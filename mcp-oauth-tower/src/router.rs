@@ -17,6 +17,7 @@
 //! | `/register` | POST | client registration, where it is open |
 //! | `/register/{client_id}` | GET, PUT, DELETE | its management |
 //! | `/jwks` | GET | public keys |
+//! | `/verify`, and below | any | a proxy asks about a request, see [`forward_auth`](crate::forward_auth); only if it may |
 //! | `/development/sign-in` | GET, POST | only with `DevIdentity` |
 //!
 //! and, at the root, the well-known documents: RFC 8414 and its OpenID alias in every place where clients look, and
@@ -34,6 +35,7 @@ use mcp_oauth_core::identity::development::SIGN_IN_PATH;
 use mcp_oauth_core::server::AuthorizationServer;
 
 use crate::cors;
+use crate::forward_auth::ForwardAuth;
 use crate::pages::Frame;
 use crate::proxies::TrustedProxies;
 
@@ -51,6 +53,7 @@ mod origin;
 mod register;
 mod sign_in;
 mod token;
+mod verify;
 
 /// What the handlers share.
 #[derive(Clone, Debug)]
@@ -97,6 +100,7 @@ pub fn router(server: &AuthorizationServer) -> Router {
 pub struct Routes {
     server: AuthorizationServer,
     proxies: TrustedProxies,
+    forward_auth: Option<ForwardAuth>,
 }
 
 impl Routes {
@@ -105,6 +109,7 @@ impl Routes {
         Self {
             server: server.clone(),
             proxies: TrustedProxies::default(),
+            forward_auth: None,
         }
     }
 
@@ -114,20 +119,27 @@ impl Routes {
         self
     }
 
+    /// Lets the proxies ask about each request to a server that they serve. See [`ForwardAuth`].
+    pub fn forward_auth(mut self, forward_auth: ForwardAuth) -> Self {
+        self.forward_auth = Some(forward_auth);
+        self
+    }
+
     /// The router, to be merged into an application at its root.
     pub fn into_router(self) -> Router {
-        routes(Endpoints {
+        let endpoints = Endpoints {
             frame: Frame {
                 development: self.server.development_users().is_some(),
             },
             server: self.server,
             proxies: self.proxies,
             unbelieved: Arc::new(Once::new()),
-        })
+        };
+        routes(endpoints, self.forward_auth)
     }
 }
 
-fn routes(endpoints: Endpoints) -> Router {
+fn routes(endpoints: Endpoints, forward_auth: Option<ForwardAuth>) -> Router {
     let server = endpoints.server.clone();
     let path = |endpoint: &str| endpoints.path(endpoint);
 
@@ -177,10 +189,11 @@ fn routes(endpoints: Endpoints) -> Router {
         // On the routes alone: a layered fallback would put these headers on every 404 of the whole application.
         .route_layer(cors::endpoint());
 
-    pages
-        .method_not_allowed_fallback(wrong_method)
-        .merge(for_clients)
-        .with_state(endpoints)
+    let mut all = pages.method_not_allowed_fallback(wrong_method).merge(for_clients);
+    if let Some(forward_auth) = forward_auth {
+        all = all.merge(verify::routes(&endpoints, forward_auth));
+    }
+    all.with_state(endpoints)
 }
 
 async fn wrong_method(method: Method) -> Response {

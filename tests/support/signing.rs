@@ -1,6 +1,8 @@
 //! Somebody who signs JWTs: a client with keys, or an identity provider.
 
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey, VerificationAlgorithm,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use mcp_oauth_core::client::assertion::JWT_BEARER;
@@ -102,4 +104,27 @@ pub async fn post_with_basic(
     application
         .send(request(http::Method::POST, path, &headers, &encode(fields)))
         .await
+}
+
+/// Whether the key of this set that a JWT names has signed it, as somebody finds out who has nothing but the set.
+#[must_use]
+pub fn verifies(jwks: &Value, token: &str) -> bool {
+    let decode = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap();
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    let header: Value = serde_json::from_slice(&decode(signed.split('.').next().unwrap())).unwrap();
+    let keys = jwks["keys"].as_array().unwrap();
+    let key = keys.iter().find(|key| key["kid"] == header["kid"]).unwrap();
+    assert_eq!(key["alg"], header["alg"]);
+    let coordinate = |name: &str| decode(key[name].as_str().unwrap());
+    let (algorithm, public): (&dyn VerificationAlgorithm, _) = match key["alg"].as_str().unwrap() {
+        "ES256" => (
+            &ECDSA_P256_SHA256_FIXED,
+            [vec![4], coordinate("x"), coordinate("y")].concat(),
+        ),
+        "EdDSA" => (&ED25519, coordinate("x")),
+        other => panic!("no key for {other}"),
+    };
+    UnparsedPublicKey::new(algorithm, public)
+        .verify(signed.as_bytes(), &decode(signature))
+        .is_ok()
 }

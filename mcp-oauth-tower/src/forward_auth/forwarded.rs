@@ -1,0 +1,407 @@
+//! Where a request went that a proxy asks about, as far as there is no doubt.
+
+use std::str::FromStr as _;
+
+use http::{HeaderMap, Method, Uri};
+
+/// The names under which a proxy says it: its own, and the one of snippets for nginx.
+const METHOD: [&str; 2] = ["x-forwarded-method", "x-original-method"];
+const HOST: [&str; 2] = ["x-forwarded-host", "x-original-host"];
+const TARGET: [&str; 2] = ["x-forwarded-uri", "x-original-uri"];
+
+/// A request that a proxy has got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Forwarded<'a> {
+    pub(crate) method: Method,
+    /// Without its port.
+    pub(crate) host: &'a str,
+    pub(crate) port: Option<u16>,
+    pub(crate) path: &'a str,
+    pub(crate) query: Option<&'a str>,
+}
+
+/// Why it cannot be said where a request went: for the operator of the proxy, or for a client that has tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unclear {
+    #[error("the proxy must say the method, host and URI of the request")]
+    Missing,
+    #[error("the method, host and URI of the request must each be said once")]
+    Repeated,
+    #[error("the method of the request is none")]
+    Method,
+    #[error("the host of the request is not written in a form that everybody reads alike")]
+    Host,
+    #[error("the path of the request is not written in a form that everybody reads alike")]
+    Path,
+}
+
+impl<'a> Forwarded<'a> {
+    /// As Traefik, Caddy and nginx say it.
+    pub(crate) fn by_headers(headers: &'a HeaderMap) -> Result<Self, Unclear> {
+        let method = only(headers, METHOD).and_then(|value| value.ok_or(Unclear::Method))?;
+        let host = only(headers, HOST).and_then(|value| value.ok_or(Unclear::Host))?;
+        let target = only(headers, TARGET).and_then(|value| value.ok_or(Unclear::Path))?;
+        let method = Method::from_str(method).map_err(|_| Unclear::Method)?;
+        Self::new(method, host, target)
+    }
+
+    /// As Envoy says it: `target` is what stands behind the prefix.
+    pub(crate) fn by_request(
+        method: &Method,
+        uri: &'a Uri,
+        headers: &'a HeaderMap,
+        target: &'a str,
+    ) -> Result<Self, Unclear> {
+        // HTTP/2 has the host in the request line, and perhaps once more in a header that is not to say anything else.
+        let header = only(headers, ["host", "host"]);
+        let host = match (uri.authority(), header) {
+            (Some(authority), Err(Unclear::Missing)) => authority.as_str(),
+            (Some(authority), Ok(Some(host))) if host == authority.as_str() => host,
+            (Some(_), _) => return Err(Unclear::Host),
+            (None, header) => header?.ok_or(Unclear::Host)?,
+        };
+        Self::new(method.clone(), host, target)
+    }
+
+    fn new(method: Method, authority: &'a str, target: &'a str) -> Result<Self, Unclear> {
+        let (host, port) = split_authority(authority).ok_or(Unclear::Host)?;
+        let (path, query) = match target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (target, None),
+        };
+        if !is_clear(path) || query.is_some_and(|query| query.contains('#')) {
+            return Err(Unclear::Path);
+        }
+        Ok(Self {
+            method,
+            host,
+            port,
+            path,
+            query,
+        })
+    }
+}
+
+/// The one value under either name; `None` if it is not visible ASCII.
+fn only<'a>(headers: &'a HeaderMap, names: [&str; 2]) -> Result<Option<&'a str>, Unclear> {
+    let [name, other] = names;
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    let mut others = headers.get_all(other).iter().filter(|_| name != other);
+    let value = match (first, others.next()) {
+        (None, None) => return Err(Unclear::Missing),
+        (Some(_), Some(_)) => return Err(Unclear::Repeated),
+        (Some(value), None) | (None, Some(value)) => value,
+    };
+    if values.next().is_some() || others.next().is_some() {
+        return Err(Unclear::Repeated);
+    }
+    Ok(value
+        .to_str()
+        .ok()
+        .filter(|text| text.bytes().all(|byte| byte.is_ascii_graphic())))
+}
+
+/// Host and port. A name has the letters of one, and no dot at its end; everything else two parties could read
+/// differently.
+fn split_authority(authority: &str) -> Option<(&str, Option<u16>)> {
+    let end_of_address = if authority.starts_with('[') {
+        authority.find(']')? + 1
+    } else {
+        0
+    };
+    let (host, port) = match authority[end_of_address..].find(':') {
+        Some(colon) => {
+            let (host, port) = authority.split_at(end_of_address + colon);
+            (host, Some(&port[1..]))
+        }
+        None => (authority, None),
+    };
+    let port = match port {
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(digits.parse().ok()?),
+        Some(_) => return None,
+        None => None,
+    };
+    let is_name = |host: &str| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+        !host.is_empty() && host.bytes().all(plain) && !host.starts_with('.') && !host.ends_with('.')
+    };
+    let is_address = |host: &str| {
+        let inside = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        inside.is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok())
+    };
+    (is_name(host) || is_address(host)).then_some((host, port))
+}
+
+/// What stands in a path as it is, beside letters and digits (`pchar` and the slash, RFC 3986 §3.3), save for the
+/// semicolon, which some servers cut segments at.
+const UNENCODED: &[u8] = b"/-._~!$&'()*+,=:@";
+
+/// Whether everybody reads this path alike: a proxy, a server behind it, and this program.
+pub(crate) fn is_clear(path: &str) -> bool {
+    let Some(segments) = path.strip_prefix('/') else {
+        return false;
+    };
+    let mut bytes = path.bytes();
+    while let Some(byte) = bytes.next() {
+        let clear = match byte {
+            b'%' => {
+                let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
+                match (digit(bytes.next()), digit(bytes.next())) {
+                    (Some(high), Some(low)) => means_itself_encoded(high * 16 + low),
+                    _ => false,
+                }
+            }
+            byte => byte.is_ascii_alphanumeric() || UNENCODED.contains(&byte),
+        };
+        if !clear {
+            return false;
+        }
+    }
+    // An empty segment at the end is a slash at the end, which is fine.
+    let mut segments = segments.split('/').rev();
+    let last = segments.next().unwrap_or_default();
+    !matches!(last, "." | "..") && segments.all(|segment| !matches!(segment, "" | "." | ".."))
+}
+
+/// Whether nobody takes the percent-encoded byte for part of the path's syntax, or writes it without encoding.
+fn means_itself_encoded(byte: u32) -> bool {
+    match u8::try_from(byte) {
+        Ok(b'/' | b'\\' | b';' | b'#' | b'?' | b'%' | b'-' | b'.' | b'_' | b'~') | Err(_) => false,
+        Ok(byte) => !byte.is_ascii_control() && !byte.is_ascii_alphanumeric(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| {
+                (
+                    name.parse::<http::HeaderName>().unwrap(),
+                    HeaderValue::from_str(value).unwrap(),
+                )
+            })
+            .collect()
+    }
+
+    fn read(host: &str, target: &str) -> Result<(String, Option<u16>, String), Unclear> {
+        let headers = headers(&[
+            ("x-forwarded-method", "POST"),
+            ("x-forwarded-host", host),
+            ("x-forwarded-uri", target),
+        ]);
+        Forwarded::by_headers(&headers)
+            .map(|forwarded| (forwarded.host.to_owned(), forwarded.port, forwarded.path.to_owned()))
+    }
+
+    #[test]
+    fn an_ordinary_request_is_read_as_it_is() {
+        assert_eq!(
+            read("mcp.example.com:8443", "/mcp/a%20b?x=%2F..#".trim_end_matches('#')),
+            Ok(("mcp.example.com".to_owned(), Some(8443), "/mcp/a%20b".to_owned()))
+        );
+        assert_eq!(read("[::1]", "/"), Ok(("[::1]".to_owned(), None, "/".to_owned())));
+        assert_eq!(read("a", "/mcp/"), Ok(("a".to_owned(), None, "/mcp/".to_owned())));
+    }
+
+    #[test]
+    fn a_path_that_somebody_could_normalise_is_not_clear() {
+        for path in [
+            "",
+            "mcp",
+            "*",
+            "//",
+            "//mcp",
+            "/mcp//",
+            "/mcp//x",
+            "/.",
+            "/..",
+            "/mcp/.",
+            "/mcp/..",
+            "/mcp/./x",
+            "/mcp/../admin",
+            "/mcp/..;/admin",
+            "/mcp;x=1",
+            "/mcp\\admin",
+            "/mcp#x",
+            "/mcp%2f..%2fadmin",
+            "/mcp%2F",
+            "/mcp/%2e%2e/admin",
+            "/mcp/%2E./admin",
+            "/mcp%5cadmin",
+            "/mcp%3bx",
+            "/mcp%23",
+            "/mcp%3f",
+            "/mcp%00",
+            "/mcp%0a",
+            "/mcp%7f",
+            "/mcp%252e",
+            "/%6dcp",
+            "/mcp%",
+            "/mcp%2",
+            "/mcp%zz",
+            "/mcp/\u{e9}",
+            "/mcp\t",
+            "/m cp",
+            "/mcp?",
+            "/mcp\"",
+            "/mcp|x",
+            "/{mcp}",
+            "http://a/mcp",
+        ] {
+            assert!(!is_clear(path), "{path}");
+        }
+        for path in [
+            "/",
+            "/mcp",
+            "/mcp/",
+            "/mcp/..x",
+            "/mcp/...",
+            "/a%20b",
+            "/%C3%A9",
+            "/a+b:c@d,e=f&g!$'()*~-_",
+        ] {
+            assert!(is_clear(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_somebody_could_read_differently_is_refused() {
+        for host in [
+            "a.example.",
+            ".a.example",
+            "a.example:",
+            "a.example:x",
+            "a.example:99999",
+            "a.example:80:80",
+            "ada@a.example",
+            "a.example,b.example",
+            "a.example/",
+            "a.example#",
+            "a%2eexample",
+            "[::1",
+            "[::1]x",
+            "[1]",
+            "::1",
+            "a b",
+            "",
+        ] {
+            assert_eq!(read(host, "/mcp"), Err(Unclear::Host), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_fragment_is_nobodys() {
+        assert_eq!(read("a", "/mcp?x#y"), Err(Unclear::Path));
+        assert_eq!(read("a", "/mcp#?x"), Err(Unclear::Path));
+    }
+
+    #[test]
+    fn what_is_missing_or_there_twice_is_refused() {
+        let complete = [
+            ("x-forwarded-method", "GET"),
+            ("x-forwarded-host", "a"),
+            ("x-forwarded-uri", "/"),
+        ];
+        for (index, (name, value)) in complete.iter().enumerate() {
+            let mut lacking = complete.to_vec();
+            lacking.remove(index);
+            assert_eq!(
+                Forwarded::by_headers(&headers(&lacking)),
+                Err(Unclear::Missing),
+                "{name}"
+            );
+            let mut twice = complete.to_vec();
+            twice.push((name, value));
+            assert_eq!(
+                Forwarded::by_headers(&headers(&twice)),
+                Err(Unclear::Repeated),
+                "{name}"
+            );
+        }
+        let originals = [
+            ("x-original-method", "GET"),
+            ("x-original-host", "a"),
+            ("x-original-uri", "/"),
+        ];
+        assert!(Forwarded::by_headers(&headers(&originals)).is_ok());
+        for original in originals {
+            let mut both = complete.to_vec();
+            both.push(original);
+            assert_eq!(
+                Forwarded::by_headers(&headers(&both)),
+                Err(Unclear::Repeated),
+                "{original:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn envoy_says_it_by_the_request_itself() {
+        let headers = headers(&[
+            ("host", "a.example"),
+            ("x-forwarded-host", "b"),
+            ("x-forwarded-uri", "/b"),
+        ]);
+        let uri = Uri::from_static("/verify/at/mcp?x=1");
+        let forwarded = Forwarded::by_request(&Method::POST, &uri, &headers, "/mcp?x=1").unwrap();
+        assert_eq!(
+            (forwarded.host, forwarded.path, forwarded.query),
+            ("a.example", "/mcp", Some("x=1"))
+        );
+        let uri = Uri::from_static("http://b.example/verify/at/mcp");
+        assert_eq!(
+            Forwarded::by_request(&Method::POST, &uri, &headers, "/mcp"),
+            Err(Unclear::Host)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn reading_never_panics(host in proptest::collection::vec(any::<u8>(), 0..30), target in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let values = (HeaderValue::from_bytes(&host), HeaderValue::from_bytes(&target));
+            if let (Ok(host), Ok(target)) = values {
+                let mut headers = headers(&[("x-forwarded-method", "GET")]);
+                headers.insert("x-forwarded-host", host);
+                headers.insert("x-forwarded-uri", target);
+                let _ = Forwarded::by_headers(&headers);
+            }
+        }
+
+        /// What is let through means the same after each of the things that proxies and servers do to paths.
+        #[test]
+        fn a_clear_path_stays_the_same_whatever_normalises_it(path in "/[a-z./%;\\\\256ef_#?]{0,14}") {
+            if is_clear(&path) {
+                let decoded: String = percent_decoded(&path);
+                prop_assert_eq!(segments(&decoded), segments(&path).into_iter().map(|segment| percent_decoded(&segment)).collect::<Vec<_>>());
+                let url = url::Url::parse(&format!("http://a{path}")).unwrap();
+                prop_assert_eq!(url.path(), path);
+            }
+        }
+    }
+
+    fn percent_decoded(text: &str) -> String {
+        let mut bytes = text.bytes();
+        let mut decoded = Vec::new();
+        while let Some(byte) = bytes.next() {
+            if byte == b'%' {
+                let digits = [bytes.next().unwrap(), bytes.next().unwrap()];
+                decoded.push(u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap());
+            } else {
+                decoded.push(byte);
+            }
+        }
+        String::from_utf8_lossy(&decoded).into_owned()
+    }
+
+    fn segments(path: &str) -> Vec<String> {
+        path.split('/').map(str::to_owned).collect()
+    }
+}

@@ -1,0 +1,190 @@
+//! Who calls, as headers for a backend.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+
+use http::header::CACHE_CONTROL;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use mcp_oauth_core::access::AccessToken;
+
+use crate::caller::Caller;
+
+/// The headers that every `200` of `/verify` has, in small letters: what a proxy has to copy, each of them.
+pub const IDENTITY_HEADERS: [&str; 11] = [
+    "x-user-id",
+    "x-user-name",
+    "x-user-display-name",
+    "x-client-id",
+    "x-scopes",
+    "x-grant-id",
+    "x-resource",
+    "x-issuer",
+    "x-token-expires",
+    "x-identity-token",
+    "x-auth-token",
+];
+
+/// So many callers are kept. When there are more, all are written anew.
+const MAXIMUM_KEPT: usize = 10_000;
+
+/// The headers of callers who have been here before, as long as their tokens are remembered.
+#[derive(Debug, Default)]
+pub(crate) struct Written(RwLock<HashMap<usize, Kept>>);
+
+/// A token keeps its address as long as something points at it, and be it weakly: no other one can be found in its place.
+#[derive(Debug)]
+struct Kept {
+    token: Weak<AccessToken>,
+    headers: HeaderMap,
+}
+
+impl Written {
+    /// All of them; the last two are empty.
+    pub(crate) fn of(&self, caller: &Caller) -> HeaderMap {
+        let token = caller.token();
+        let address = Arc::as_ptr(token) as usize;
+        // Under this lock nothing is left half done.
+        let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let known = kept.get(&address);
+        if let Some(known) = known.filter(|known| known.token.as_ptr() == Arc::as_ptr(token)) {
+            return known.headers.clone();
+        }
+        drop(kept);
+        let headers = write(Some(caller));
+        let entry = Kept {
+            token: Arc::downgrade(token),
+            headers: headers.clone(),
+        };
+        let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= MAXIMUM_KEPT {
+            kept.clear();
+        }
+        kept.insert(address, entry);
+        headers
+    }
+}
+
+/// All of them for nobody: empty.
+pub(crate) fn nobody() -> HeaderMap {
+    write(None)
+}
+
+fn write(caller: Option<&Caller>) -> HeaderMap {
+    let values = match caller {
+        None => [const { empty() }; 9],
+        Some(caller) => [
+            encoded(caller.subject()),
+            caller.username().map_or_else(empty, encoded),
+            caller.name().map_or_else(empty, encoded),
+            encoded(caller.client_id()),
+            scopes(caller),
+            caller.grant().map_or_else(empty, encoded),
+            encoded(caller.resource().as_str()),
+            encoded(caller.issuer()),
+            HeaderValue::from(caller.expires_at().as_seconds()),
+        ],
+    };
+    let mut headers = HeaderMap::with_capacity(16);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    for (name, value) in IDENTITY_HEADERS
+        .into_iter()
+        .zip(values.into_iter().chain([empty(), empty()]))
+    {
+        headers.insert(HeaderName::from_static(name), value);
+    }
+    headers
+}
+
+/// `X-Identity-Token`, which is signed anew each time.
+pub(crate) const IDENTITY_TOKEN: HeaderName = HeaderName::from_static(IDENTITY_HEADERS[9]);
+
+/// `X-Auth-Token`.
+pub(crate) const ACCESS_TOKEN: HeaderName = HeaderName::from_static(IDENTITY_HEADERS[10]);
+
+fn scopes(caller: &Caller) -> HeaderValue {
+    let mut scopes = String::new();
+    for scope in caller.scopes().iter() {
+        if !scopes.is_empty() {
+            scopes.push(' ');
+        }
+        scopes.push_str(scope.as_str());
+    }
+    encoded(&scopes)
+}
+
+const fn empty() -> HeaderValue {
+    HeaderValue::from_static("")
+}
+
+/// Text as the value of a header: printable ASCII as it is, all else percent-encoded.
+fn encoded(text: &str) -> HeaderValue {
+    let bytes = text.as_bytes();
+    let last = bytes.len().saturating_sub(1);
+    let plain = |(position, byte): (usize, &u8)| match byte {
+        b'%' => false,
+        b' ' => position != 0 && position != last,
+        byte => byte.is_ascii_graphic(),
+    };
+    if bytes.iter().enumerate().all(plain) {
+        // Printable ASCII is what a header may hold, so this cannot fail; the other way would write the same.
+        return HeaderValue::from_str(text).unwrap_or_else(|_| empty());
+    }
+    let mut written = String::with_capacity(text.len() * 3);
+    for (position, byte) in bytes.iter().enumerate() {
+        if plain((position, byte)) {
+            written.push(char::from(*byte));
+        } else {
+            // Writing to a String does not fail.
+            let _ = write!(written, "%{byte:02X}");
+        }
+    }
+    HeaderValue::from_str(&written).unwrap_or_else(|_| empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text(value: &HeaderValue) -> &str {
+        value.to_str().unwrap()
+    }
+
+    #[test]
+    fn what_is_printable_stays_and_the_rest_is_percent_encoded() {
+        for (plain, written) in [
+            ("", ""),
+            ("ada", "ada"),
+            ("Ada Lovelace, \"AL\"", "Ada Lovelace, \"AL\""),
+            ("Zo\u{eb}", "Zo%C3%AB"),
+            ("100%", "100%25"),
+            (" x ", "%20x%20"),
+            (" ", "%20"),
+            ("a\r\nX-User-Id: b", "a%0D%0AX-User-Id: b"),
+            ("\u{202e}", "%E2%80%AE"),
+        ] {
+            assert_eq!(text(&encoded(plain)), written, "{plain:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_text_comes_back_from_its_header(plain in ".*") {
+            let value = encoded(&plain);
+            let mut bytes = text(&value).bytes();
+            let mut decoded = Vec::new();
+            while let Some(byte) = bytes.next() {
+                if byte == b'%' {
+                    let digits = [bytes.next().unwrap(), bytes.next().unwrap()];
+                    decoded.push(u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap());
+                } else {
+                    decoded.push(byte);
+                }
+            }
+            prop_assert_eq!(String::from_utf8(decoded).unwrap(), plain.clone());
+            prop_assert_eq!(text(&value).trim(), text(&value));
+        }
+    }
+}
