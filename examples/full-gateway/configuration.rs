@@ -22,8 +22,10 @@ use serde::{Deserialize, Deserializer};
 use crate::clients::{ClientSettings, EnterpriseSettings};
 use crate::identities::{Identities, IdentityProviderSettings};
 
+mod backends;
 mod registration;
 
+use backends::{BackendSettings, ForwardAuthSettings};
 use registration::{LimitSettings, RegistrationSettings};
 
 /// Told by `--help`.
@@ -134,6 +136,10 @@ pub(crate) struct Configuration {
     pub(crate) built_in_servers: bool,
     /// The stdio servers to put behind the bridge, by the first segment of their path.
     pub(crate) servers: BTreeMap<String, StdioServer>,
+    /// Servers that a reverse proxy serves, which asks the gateway about each request.
+    pub(crate) backends: BTreeMap<String, BackendSettings>,
+    /// What they are told.
+    pub(crate) forward_auth: ForwardAuthSettings,
 }
 
 impl Default for Configuration {
@@ -170,6 +176,8 @@ impl Default for Configuration {
             log: "info".to_owned(),
             built_in_servers: true,
             servers: BTreeMap::new(),
+            backends: BTreeMap::new(),
+            forward_auth: ForwardAuthSettings::default(),
         }
     }
 }
@@ -306,10 +314,20 @@ impl Configuration {
         self.trusted_proxies()?;
         self.built_in_allowed_users()?;
         self.registration.policy(&self.allowed_redirect_uris)?;
-        if !self.built_in_servers && self.servers.is_empty() {
+        if !self.built_in_servers && self.servers.is_empty() && self.backends.is_empty() {
             anyhow::bail!(
                 "there is nothing to protect: name a server in [servers.NAME], or set built_in_servers = true"
             );
+        }
+        if !self.backends.is_empty() && self.trusted_proxies.trim().is_empty() {
+            anyhow::bail!(
+                "[backends] are asked about by the proxy that serves them: set trusted_proxies to its address"
+            );
+        }
+        for (name, backend) in &self.backends {
+            backend
+                .resource(name)
+                .with_context(|| format!("[backends.{name}] cannot be used"))?;
         }
         for (path, server) in &self.servers {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';

@@ -14,8 +14,8 @@ use mcp_oauth_core::jwt::keys::MAXIMUM_SIZE;
 use mcp_oauth_core::server::builder::AuthorizationServerBuilder;
 use mcp_oauth_core::store::Store;
 use mcp_oauth_tower::{
-    AllowList, AuthorizationServer, Fetcher, KeySet, MemoryStore, OAuthLayer, RedisStore, Resource, Routes,
-    allowed_hosts, cors,
+    AllowList, AuthorizationServer, Fetcher, ForwardAuth, KeySet, MemoryStore, OAuthLayer, RedisStore, Resource,
+    Routes, allowed_hosts, cors,
 };
 use mcp_stdio_bridge::{Bridge, Command, Hosts, Origins};
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
@@ -90,27 +90,19 @@ impl Gateway {
             builder = builder.device_authorization();
         }
         builder = with_clients(builder, configuration, &issuer)?;
-        for server in &servers {
-            let mut resource = Resource::new(&server.uri(&issuer))?.name(&server.name);
-            if let Some(allow) = &server.allow {
-                resource = resource.allow(allow.clone());
-            }
-            builder = builder.resource(resource.scope(SCOPE, "see and use its tools in your name")?);
-        }
-        // Clients that name no resource get the first one.
-        if let Some(first) = servers.first() {
-            builder = builder.default_resource(first.uri(&issuer));
-        }
-        builder = identities.tell(builder, servers.iter().filter_map(|server| server.allow.as_ref()));
+        builder = with_resources(builder, configuration, &servers, &issuer)?;
+        let backends = configuration.backends.iter();
+        let of_backends = backends.map(|(name, backend)| backend.allowed_users(name));
+        let of_backends: Vec<_> = of_backends.collect::<anyhow::Result<_>>()?;
+        let own_lists = servers.iter().map(|server| &server.allow).chain(&of_backends);
+        builder = identities.tell(builder, own_lists.flatten());
         if let Some(sealing) = configuration.vault_sealing()? {
             builder = builder.vault(sealing);
         }
         let auth = builder.build().context("the authorization server cannot be built")?;
 
         let hosts = allowed_hosts(&auth);
-        let mut router = Routes::new(&auth)
-            .behind(configuration.trusted_proxies()?)
-            .into_router()
+        let mut router = endpoints(&auth, configuration)?
             .route("/health", get(health))
             .route("/ready", get(ready).with_state(auth.clone()))
             .with_state(());
@@ -180,6 +172,47 @@ impl Gateway {
         axum::serve(listener, service).with_graceful_shutdown(stopped).await?;
         Ok(())
     }
+}
+
+/// Tells the builder what there is to protect: what the gateway serves, and what a proxy does.
+fn with_resources(
+    mut builder: AuthorizationServerBuilder,
+    configuration: &Configuration,
+    servers: &[Server],
+    issuer: &str,
+) -> anyhow::Result<AuthorizationServerBuilder> {
+    let mut resources = Vec::new();
+    for server in servers {
+        let resource = Resource::new(&server.uri(issuer))?.name(&server.name);
+        resources.push(match &server.allow {
+            Some(allow) => resource.allow(allow.clone()),
+            None => resource,
+        });
+    }
+    for (name, backend) in &configuration.backends {
+        resources.push(backend.resource(name)?);
+    }
+    // Clients that name no resource get the first one.
+    if let Some(first) = resources.first() {
+        builder = builder.default_resource(first.uri().as_str());
+    }
+    for resource in resources {
+        builder = builder.resource(resource.scope(SCOPE, "see and use its tools in your name")?);
+    }
+    Ok(builder)
+}
+
+/// The endpoints of the authorization server, and those that proxies ask if they serve anything.
+fn endpoints(auth: &AuthorizationServer, configuration: &Configuration) -> anyhow::Result<Router> {
+    let mut routes = Routes::new(auth).behind(configuration.trusted_proxies()?);
+    if !configuration.backends.is_empty() {
+        let mut forward_auth = configuration.forward_auth.apply(ForwardAuth::of(auth));
+        for backend in configuration.backends.values() {
+            forward_auth = backend.add_places(forward_auth)?;
+        }
+        routes = routes.forward_auth(forward_auth);
+    }
+    Ok(routes.into_router())
 }
 
 /// Tells the builder all that the file says about clients, and about who vouches for people to them.
@@ -300,7 +333,11 @@ async fn health() -> &'static str {
 }
 
 /// Refuses requests for names that are not this gateway's, as a page makes them that has had its own name point here.
+/// Proxies that ask may call the gateway what they like: they are known by their address.
 async fn known_host(State(hosts): State<Arc<Vec<String>>>, request: Request, next: Next) -> Response {
+    if matches!(request.uri().path(), "/verify" | "/verify/refusal") {
+        return next.run(request).await;
+    }
     let named = request
         .headers()
         .get(header::HOST)

@@ -240,7 +240,12 @@ impl Keys {
     }
 
     /// Signs a JWT of another kind, which `typ` keeps apart from access tokens.
-    pub(super) fn sign_jwt(&self, typ: &'static str, claims: &impl Serialize, now: UnixTime) -> Result<Secret, KeyError> {
+    pub(super) fn sign_jwt(
+        &self,
+        typ: &'static str,
+        claims: &impl Serialize,
+        now: UnixTime,
+    ) -> Result<Secret, KeyError> {
         match self {
             Self::Given(keys) => keys.signing.sign_jwt(typ, claims),
             Self::Stored(keys) => {

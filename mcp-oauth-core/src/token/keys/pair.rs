@@ -17,7 +17,6 @@ use zeroize::Zeroizing;
 use super::algorithm::{Algorithm, KeyError};
 use super::public::{PublicKey, PublicKeyParameters};
 use crate::secret::Secret;
-use crate::token::claims::AccessTokenClaims;
 
 /// The two halves, in the form that signs fast.
 pub(super) enum KeyPair {
@@ -158,11 +157,6 @@ impl SigningKey {
                 Ok(signature)
             }
         }
-    }
-
-    /// Signs an access token (RFC 9068 §2.1: `typ` is `at+jwt`).
-    pub(crate) fn sign_token(&self, claims: &AccessTokenClaims) -> Result<Secret, KeyError> {
-        self.sign_jwt("at+jwt", claims)
     }
 
     /// Signs claims as a JWT of this type.

@@ -1,0 +1,97 @@
+//! MCP servers that a reverse proxy serves, which asks the gateway about each request.
+
+use mcp_oauth_core::policy::AllowList;
+use mcp_oauth_core::resource::Resource;
+use mcp_oauth_tower::ForwardAuth;
+use serde::Deserialize;
+
+/// `[backends.<name>]`: one of them.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BackendSettings {
+    /// What people type into their client.
+    pub(crate) url: String,
+    /// Its name for people.
+    name: Option<String>,
+    /// Who may use it, of those who may sign in.
+    allowed_users: Option<String>,
+    /// Where else the proxy serves it: addresses that are not below the URL.
+    #[serde(default)]
+    also_at: Vec<String>,
+}
+
+/// `[forward_auth]`: what the backends are told.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ForwardAuthSettings {
+    /// Whether they are told who calls in a token that they can verify.
+    identity_tokens: bool,
+    /// Whether they are handed the client's access token.
+    access_tokens: bool,
+}
+
+impl BackendSettings {
+    /// Who may use it, if not everybody who may sign in. `key` is what it is called in the file.
+    pub(crate) fn allowed_users(&self, key: &str) -> anyhow::Result<Option<AllowList>> {
+        super::list(
+            &format!("allowed_users of [backends.{key}]"),
+            self.allowed_users.as_deref(),
+        )
+    }
+
+    /// The protected resource that it is, without scopes.
+    pub(crate) fn resource(&self, key: &str) -> anyhow::Result<Resource> {
+        let resource = Resource::new(&self.url)?.name(self.name.as_deref().unwrap_or(key));
+        Ok(match self.allowed_users(key)? {
+            Some(allow) => resource.allow(allow),
+            None => resource,
+        })
+    }
+
+    /// Adds the places where it is served too.
+    pub(crate) fn add_places(&self, mut forward_auth: ForwardAuth) -> anyhow::Result<ForwardAuth> {
+        for address in &self.also_at {
+            forward_auth = forward_auth.place(address, &self.url)?;
+        }
+        Ok(forward_auth)
+    }
+}
+
+impl ForwardAuthSettings {
+    /// What the settings say, about these resources.
+    pub(crate) fn apply(&self, mut forward_auth: ForwardAuth) -> ForwardAuth {
+        if self.identity_tokens {
+            forward_auth = forward_auth.identity_tokens();
+        }
+        if self.access_tokens {
+            forward_auth = forward_auth.access_tokens();
+        }
+        forward_auth
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::configuration::tests::{read, refusal};
+
+    #[test]
+    fn a_backend_is_a_resource_at_its_url() {
+        let toml = "trusted_proxies = \"10.0.0.0/8\"\n[backends.files]\nurl = \"https://files.example.com/mcp\"\n\
+                    allowed_users = \"ada\"\n[forward_auth]\nidentity_tokens = true";
+        let configuration = read(toml, &[], &[]).unwrap();
+        let resource = configuration.backends["files"].resource("files").unwrap();
+        assert_eq!(resource.uri().as_str(), "https://files.example.com/mcp");
+        assert_eq!(resource.display_name(), "files");
+        assert!(resource.allowed().is_some());
+    }
+
+    #[test]
+    fn a_backend_that_cannot_be_asked_about_is_refused_by_name() {
+        let url = "[backends.files]\nurl = \"https://files.example.com/mcp\"\n";
+        assert!(refusal(url, &[]).contains("trusted_proxies"));
+        let proxied = |toml: &str| refusal(&format!("trusted_proxies = \"10.0.0.1\"\n{toml}"), &[]);
+        assert!(proxied("[backends.files]\nurl = \"files\"").contains("[backends.files]"));
+        assert!(proxied(&format!("{url}alow = \"x\"")).contains("alow"));
+        assert!(proxied("[forward_auth]\nidentity = true").contains("identity"));
+    }
+}
