@@ -33,29 +33,25 @@ pub struct Refused {
 /// Builds the gateway, once, as `cargo test` builds everything else, and says where it is.
 fn program() -> PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM
-        .get_or_init(|| {
-            let output = std::process::Command::new(env!("CARGO"))
-                .args([
-                    "build",
-                    "--workspace",
-                    "--example",
-                    "full-gateway",
-                    "--message-format=json",
-                ])
-                .current_dir(env!("CARGO_MANIFEST_DIR"))
-                .stderr(Stdio::inherit())
-                .output()
-                .expect("cargo runs");
-            assert!(output.status.success(), "the gateway does not build");
-            String::from_utf8_lossy(&output.stdout)
-                .lines()
-                .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-                .filter(|message| message["target"]["name"] == "full-gateway")
-                .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-                .expect("cargo says where it put the gateway")
-        })
-        .clone()
+    PROGRAM.get_or_init(|| example("full-gateway")).clone()
+}
+
+/// Builds an example of this workspace, and says where it is.
+#[must_use]
+pub fn example(name: &str) -> PathBuf {
+    let output = std::process::Command::new(env!("CARGO"))
+        .args(["build", "--workspace", "--example", name, "--message-format=json"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{name} does not build");
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|message| message["target"]["name"] == name)
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .unwrap_or_else(|| panic!("cargo does not say where it put {name}"))
 }
 
 /// A port that nobody listens on at this moment.

@@ -139,6 +139,21 @@ pub fn redis(test: &str) -> bool {
     false
 }
 
+/// A proxy of Debian's by this name.
+#[must_use]
+pub fn proxy(test: &str, name: &str, version: &str) -> Option<PathBuf> {
+    let found = std::process::Command::new(name)
+        .arg(version)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    if found.is_ok_and(|status| status.success()) {
+        return Some(PathBuf::from(name));
+    }
+    skip(test, &format!("install {name} (`apt-get install {name}`)"));
+    None
+}
+
 /// Runs a driver to its end. Its output goes where the test's own goes, step by step.
 pub async fn run(command: &mut Command) {
     let output = command
