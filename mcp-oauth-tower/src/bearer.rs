@@ -17,14 +17,19 @@ pub(crate) enum Bearer<'a> {
     Malformed,
 }
 
-/// `b64token` (RFC 6750 §2.1).
-fn is_token(text: &str) -> bool {
-    let body = text.trim_end_matches('=');
-    !body.is_empty()
-        && text.len() <= MAXIMUM_TOKEN
-        && body
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte))
+/// `b64token` (RFC 6750 §2.1). Written without branches, so that it is done for many bytes at once: it is for hundreds of
+/// bytes in each request.
+fn is_token(text: &[u8]) -> bool {
+    let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
+    let body = &text[..text.len() - padding];
+    let all = body.iter().fold(true, |all, byte| {
+        // `-`, `.`, `/` and the digits follow each other.
+        let in_between = byte.wrapping_sub(b'-') <= b'9' - b'-';
+        let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
+        let single = (*byte == b'_') | (*byte == b'~') | (*byte == b'+');
+        all & (in_between | letter | single)
+    });
+    !body.is_empty() && text.len() <= MAXIMUM_TOKEN && all
 }
 
 pub(crate) fn read<'a>(headers: &'a HeaderMap, uri: &Uri) -> Bearer<'a> {
@@ -32,18 +37,14 @@ pub(crate) fn read<'a>(headers: &'a HeaderMap, uri: &Uri) -> Bearer<'a> {
     let (Some(value), rest) = (values.next(), values.next()) else {
         return Bearer::Absent;
     };
-    let Some((scheme, token)) = value
-        .to_str()
-        .ok()
-        .map(|text| text.split_once(' ').unwrap_or((text, "")))
-    else {
-        return Bearer::Malformed;
-    };
     if rest.is_some() {
         return Bearer::Malformed;
     }
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Bearer::Absent;
+    let bytes = value.as_bytes();
+    let scheme = bytes.iter().position(|byte| *byte == b' ').unwrap_or(bytes.len());
+    let (scheme, token) = bytes.split_at(scheme);
+    if !scheme.eq_ignore_ascii_case(b"bearer") {
+        return value.to_str().map_or(Bearer::Malformed, |_| Bearer::Absent);
     }
     // RFC 6750 §3.1: more than one way at once is an invalid request.
     let also_in_query = uri.query().is_some_and(|query| {
@@ -51,11 +52,9 @@ pub(crate) fn read<'a>(headers: &'a HeaderMap, uri: &Uri) -> Bearer<'a> {
             .split('&')
             .any(|pair| pair.split('=').next() == Some("access_token"))
     });
-    let token = token.trim_matches(' ');
-    if is_token(token) && !also_in_query {
-        Bearer::Token(token)
-    } else {
-        Bearer::Malformed
+    match std::str::from_utf8(token).map(|token| token.trim_matches(' ')) {
+        Ok(token) if is_token(token.as_bytes()) && !also_in_query => Bearer::Token(token),
+        _ => Bearer::Malformed,
     }
 }
 
@@ -108,6 +107,14 @@ mod tests {
         );
         let long = format!("Bearer {}", "a".repeat(MAXIMUM_TOKEN + 1));
         assert_eq!(read(&headers(&[&long]), &uri("/")), Bearer::Malformed);
+    }
+
+    #[test]
+    fn a_token_has_the_letters_of_the_standard_and_no_others() {
+        for byte in 0..=u8::MAX {
+            let allowed = byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
+            assert_eq!(is_token(&[b'a', byte, b'a']), allowed, "{byte:#04x}");
+        }
     }
 
     proptest! {

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike as _;
 use nix::time::{ClockId, clock_gettime};
 
 /// The processor time that this thread has used.
@@ -13,6 +15,21 @@ use nix::time::{ClockId, clock_gettime};
 pub fn thread_time() -> Duration {
     let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("every Unix has this clock");
     Duration::from(time)
+}
+
+/// The processor time that this process has used, in all of its threads.
+#[must_use]
+pub fn process_time() -> Duration {
+    let time = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).expect("every Unix has this clock");
+    Duration::from(time)
+}
+
+/// The processor time that the programs have used which this process has started and waited for.
+#[must_use]
+pub fn childrens_time() -> Duration {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("every Unix counts this");
+    let microseconds = (usage.user_time() + usage.system_time()).num_microseconds();
+    Duration::from_micros(microseconds.unsigned_abs())
 }
 
 /// Something to be measured: what it is called, and what does it a number of times.
