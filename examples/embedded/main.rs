@@ -23,6 +23,7 @@ struct Tools;
 
 #[tool_router(server_handler)]
 impl Tools {
+    #[allow(clippy::needless_pass_by_value, reason = "rmcp hands arguments over")]
     #[tool(description = "Tells who is signed in, and through which client.")]
     fn whoami(caller: Caller) -> String {
         let name = caller.name().unwrap_or("somebody");

@@ -54,7 +54,7 @@ struct Server {
 
 enum Kind {
     Embedded,
-    Stdio(Command),
+    Stdio(Box<Command>),
 }
 
 impl Gateway {
@@ -113,7 +113,7 @@ impl Gateway {
                 Kind::Embedded => Router::new().nest_service(&format!("/{}/mcp", server.path), embedded(&hosts)),
                 Kind::Stdio(command) => {
                     // Origins are the layer's business: what has a good token may come from any page.
-                    let bridge = Bridge::builder(command)
+                    let bridge = Bridge::builder(*command)
                         .hosts(Hosts::loopback().and(auth.issuer().host()))
                         .origins(Origins::any())
                         .build()?;
@@ -271,7 +271,7 @@ fn servers(configuration: &Configuration) -> anyhow::Result<Vec<Server>> {
             path: "notes".to_owned(),
             name: "Notes".to_owned(),
             allow,
-            kind: Kind::Stdio(Command::new(itself).arg("notes")),
+            kind: Kind::Stdio(Box::new(Command::new(itself).arg("notes"))),
         });
     }
     for (path, server) in &configuration.servers {
@@ -285,7 +285,7 @@ fn servers(configuration: &Configuration) -> anyhow::Result<Vec<Server>> {
             path: path.clone(),
             name,
             allow: server.allowed_users(path)?,
-            kind: Kind::Stdio(command(server)),
+            kind: Kind::Stdio(Box::new(command(server))),
         });
     }
     Ok(servers)

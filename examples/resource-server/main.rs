@@ -23,6 +23,7 @@ struct Tools;
 
 #[tool_router(server_handler)]
 impl Tools {
+    #[allow(clippy::needless_pass_by_value, reason = "rmcp hands arguments over")]
     #[tool(description = "Tells who is signed in, through which client, and who says so.")]
     fn whoami(caller: Caller) -> String {
         let (subject, client, issuer) = (caller.subject(), caller.client_id(), caller.issuer());

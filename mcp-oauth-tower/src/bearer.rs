@@ -19,6 +19,7 @@ pub(crate) enum Bearer<'a> {
 
 /// `b64token` (RFC 6750 §2.1). Written without branches, so that it is done for many bytes at once: it is for hundreds of
 /// bytes in each request.
+#[allow(clippy::needless_bitwise_bool, reason = "a lazy operator would be a branch")]
 fn is_token(text: &[u8]) -> bool {
     let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
     let body = &text[..text.len() - padding];

@@ -335,9 +335,9 @@ impl Server {
                 .find_map(|line| line.split_once(" requests in ").map(|parts| parts.0)),
         );
         Load {
-            by_the_clock: figure(text.lines().find_map(|line| line.strip_prefix("Requests/sec:"))),
-            by_the_processor: requests / (server + client).as_secs_f64(),
-            by_the_server: requests / server.as_secs_f64(),
+            clock: figure(text.lines().find_map(|line| line.strip_prefix("Requests/sec:"))),
+            processor: requests / (server + client).as_secs_f64(),
+            server: requests / server.as_secs_f64(),
         }
     }
 }
@@ -345,11 +345,11 @@ impl Server {
 /// Requests answered with 200, in a second.
 struct Load {
     /// Of the clock.
-    by_the_clock: f64,
+    clock: f64,
     /// Of a processor that server and client share: what the clock would tell if both had a machine to themselves.
-    by_the_processor: f64,
+    processor: f64,
     /// Of a processor that the server has to itself.
-    by_the_server: f64,
+    server: f64,
 }
 
 /// An MCP server that can do next to nothing.
@@ -418,13 +418,9 @@ fn throughput(application: &Application, bearer: &str, bare: Router) -> f64 {
         println!("  in a second {what}: {without:.0} without the layer, {with:.0} with it, times {ratio:.3}");
         ratio
     };
-    show("of the clock, on this machine as busy as it is", |load| {
-        load.by_the_clock
-    });
-    show("of a processor of the server's own", |load| load.by_the_server);
-    show("of a processor that server and client share", |load| {
-        load.by_the_processor
-    })
+    show("of the clock, on this machine as busy as it is", |load| load.clock);
+    show("of a processor of the server's own", |load| load.server);
+    show("of a processor that server and client share", |load| load.processor)
 }
 
 fn main() {

@@ -167,7 +167,8 @@ impl AuthorizationServer {
         origin: &Origin,
     ) -> Result<TokenResponse, TokenError> {
         let mut event = Event::new(Action::IssueTokens(None), origin);
-        let result = self.tokens(form, authorization, &mut event).await;
+        // So many ways lead to tokens that whoever waits for this would have to hold 16 KiB.
+        let result = Box::pin(self.tokens(form, authorization, &mut event)).await;
         self.audit(event.ended(result.as_ref().err().map(TokenError::error)));
         result
     }

@@ -28,7 +28,7 @@ async fn the_user_of_the_documentation_may_do_what_it_takes_and_no_more() {
     server.ask::<Value>(USER).await.unwrap();
     let address = server.address();
     let configuration: RedisConfiguration = format!("redis://mcp-oauth:password@{address}").parse().unwrap();
-    every_promise(&Real::at(configuration.clone())).await;
+    Box::pin(every_promise(&Real::at(configuration.clone()))).await;
 
     let elsewhere = RedisStore::new(&configuration.clone().prefix("other:").unwrap()).unwrap();
     for (operation, outcome) in crate::operations::each(&elsewhere).await {

@@ -56,7 +56,7 @@ impl Database for Real {
 async fn one_node_keeps_every_promise() {
     if available("one_node_keeps_every_promise") {
         let server = Server::start(&[]).await;
-        every_promise(&Real::at(server.configuration())).await;
+        Box::pin(every_promise(&Real::at(server.configuration()))).await;
     }
 }
 
@@ -64,7 +64,7 @@ async fn one_node_keeps_every_promise() {
 async fn a_primary_behind_sentinel_keeps_every_promise() {
     if available("a_primary_behind_sentinel_keeps_every_promise") {
         let watched = Watched::start(&[], Duration::from_secs(60)).await;
-        every_promise(&Real::at(watched.configuration())).await;
+        Box::pin(every_promise(&Real::at(watched.configuration()))).await;
     }
 }
 
@@ -73,6 +73,6 @@ async fn a_cluster_keeps_every_promise() {
     if available("a_cluster_keeps_every_promise") {
         let cluster = Cluster::start().await;
         let configuration = cluster.configuration().lanes(NonZeroUsize::MIN);
-        every_promise(&Real::at(configuration)).await;
+        Box::pin(every_promise(&Real::at(configuration))).await;
     }
 }
