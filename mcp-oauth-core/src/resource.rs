@@ -26,7 +26,6 @@ use crate::policy::AllowList;
 use crate::scope::hierarchy::ScopeHierarchy;
 use crate::scope::rules::{AccessRules, Rule};
 use crate::scope::{InvalidScope, Scope, ScopeSet};
-use crate::secret::sha256;
 
 /// The canonical URI of a protected resource, kept exactly as it was configured.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -34,7 +33,6 @@ use crate::secret::sha256;
 pub struct ResourceUri {
     text: String,
     url: Url,
-    fingerprint: [u8; 32],
 }
 
 /// What cannot be a protected resource.
@@ -72,11 +70,6 @@ impl ResourceUri {
     #[must_use]
     pub fn is(&self, asked: &str) -> bool {
         comparable(asked).is_some_and(|asked| comparable(&self.text) == Some(asked))
-    }
-
-    /// The SHA-256 of the URI, by which what belongs to it is found fast.
-    pub(crate) fn fingerprint(&self) -> &[u8; 32] {
-        &self.fingerprint
     }
 
     /// The URI as a URL.
@@ -120,7 +113,6 @@ impl FromStr for ResourceUri {
             return Err(InvalidResource::Unroutable(text.to_owned()));
         }
         Ok(Self {
-            fingerprint: sha256(text.as_bytes()),
             text: text.to_owned(),
             url,
         })

@@ -190,7 +190,7 @@ impl ForeignTokens {
         let inner = &*self.0;
         let now = inner.clock.now();
         let fingerprint = Fingerprint::of(token, &inner.resource);
-        if let Some(remembered) = inner.remembered.get(&fingerprint) {
+        if let Some(remembered) = inner.remembered.get(&fingerprint, &inner.resource) {
             if now >= remembered.expires_at {
                 inner.remembered.forget(&fingerprint);
                 return Err(TokenRefused::Time);

@@ -14,20 +14,28 @@ use crate::secret::sha256;
 /// At most this many tokens are remembered. One takes about a kilobyte; those that are used least make room.
 pub(crate) const MAXIMUM_REMEMBERED: usize = 16 * 1024;
 
-/// Stands for one token at one resource: the SHA-256 of the whole token, and that of the whole resource.
+/// Stands for one token at one resource: the SHA-256 of the whole token, and something that tells resources apart. That need
+/// not be unforgeable, since the resource itself is compared when a token is found.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fingerprint {
     token: [u8; 32],
-    resource: [u8; 32],
+    resource: u64,
 }
 
 impl Fingerprint {
     pub(crate) fn of(token: &str, resource: &ResourceUri) -> Self {
         Self {
             token: sha256(token.as_bytes()),
-            resource: *resource.fingerprint(),
+            resource: fnv(resource.as_str().as_bytes()),
         }
     }
+}
+
+/// FNV-1a, which is fast for what is as short as a URI.
+fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 impl Hash for Fingerprint {
@@ -88,9 +96,10 @@ impl RememberedTokens {
         ))
     }
 
-    /// The token, as it was found good at some time. Whether it still is, is for the caller to say.
-    pub(crate) fn get(&self, fingerprint: &Fingerprint) -> Option<Arc<AccessToken>> {
-        self.0.get(fingerprint)
+    /// The token, as it was found good for `resource` at some time. Whether it still is, is for the caller to say.
+    pub(crate) fn get(&self, fingerprint: &Fingerprint, resource: &ResourceUri) -> Option<Arc<AccessToken>> {
+        let found = self.0.get(fingerprint)?;
+        (found.resource.as_str() == resource.as_str()).then_some(found)
     }
 
     pub(crate) fn remember(&self, fingerprint: Fingerprint, token: &Arc<AccessToken>) {
@@ -175,11 +184,13 @@ mod tests {
         }
         for number in 0..1000 {
             let text = number.to_string();
-            let found = remembered.get(&Fingerprint::of(&text, &resource)).unwrap();
+            let found = remembered.get(&Fingerprint::of(&text, &resource), &resource).unwrap();
             assert_eq!(found.subject, text);
         }
         let fingerprint = Fingerprint::of("7", &resource);
         remembered.forget(&fingerprint);
-        assert!(remembered.get(&fingerprint).is_none());
+        assert!(remembered.get(&fingerprint, &resource).is_none());
+        let fingerprint = Fingerprint::of("8", &resource);
+        assert!(remembered.get(&fingerprint, &uri("https://b.example")).is_none());
     }
 }

@@ -49,7 +49,7 @@ impl AuthorizationServer {
     pub fn verify_access_token(&self, token: &str, resource: &ResourceUri) -> Result<VerifiedToken, TokenRefused> {
         let now = self.now();
         let fingerprint = Fingerprint::of(token, resource);
-        let known = match self.0.remembered.get(&fingerprint) {
+        let known = match self.0.remembered.get(&fingerprint, resource) {
             Some(remembered) => self.still_good(&remembered, token, now).inspect_err(|_| {
                 self.0.remembered.forget(&fingerprint);
             })?,

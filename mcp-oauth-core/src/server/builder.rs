@@ -104,7 +104,7 @@ pub enum ConfigurationError {
     Missing(&'static str),
     /// The same resource twice.
     #[error("the resource {0} is configured twice")]
-    DuplicateResource(Box<ResourceUri>),
+    DuplicateResource(ResourceUri),
     /// The default resource is not one of the resources.
     #[error("the default resource {0} is not among the resources")]
     UnknownDefault(String),
@@ -150,7 +150,7 @@ pub enum ConfigurationError {
     UnknownProvider(String),
     /// A resource is to be given tokens that nobody keeps.
     #[error("{0} is to be given tokens of an identity provider: call .vault(…) too, so that they are kept")]
-    NoVault(Box<ResourceUri>),
+    NoVault(ResourceUri),
     /// A client of the configuration cannot be like that.
     #[error("the client {client_id:?} cannot be configured: {reason}")]
     Client {
@@ -482,7 +482,7 @@ fn check_resources(resources: &[Resource]) -> Result<(), ConfigurationError> {
     for (position, resource) in resources.iter().enumerate() {
         let is_same = |other: &Resource| other.uri().is(resource.uri().as_str());
         if resources[..position].iter().any(is_same) {
-            return Err(ConfigurationError::DuplicateResource(Box::new(resource.uri().clone())));
+            return Err(ConfigurationError::DuplicateResource(resource.uri().clone()));
         }
     }
     Ok(())
@@ -535,7 +535,7 @@ fn check_policies(providers: &Providers, resources: &[Resource], has_vault: bool
     for resource in resources {
         for name in resource.tokens_handed_on() {
             if !has_vault {
-                return Err(ConfigurationError::NoVault(Box::new(resource.uri().clone())));
+                return Err(ConfigurationError::NoVault(resource.uri().clone()));
             }
             if providers.find(name).is_none() {
                 return Err(ConfigurationError::UnknownProvider(name.clone()));
