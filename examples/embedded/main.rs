@@ -10,7 +10,6 @@
 //! To make it real, replace the two lines that are for a developer's machine: `DevIdentity` by an identity provider,
 //! and `everybody` by the people who may come in.
 
-
 use axum::Router;
 use mcp_oauth_tower::{
     AllowList, AuthorizationServer, AuthorizationServerExt, Caller, DevIdentity, MemoryStore, Resource, cors,

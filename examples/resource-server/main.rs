@@ -11,7 +11,6 @@
 //! tokens as Keycloak makes them by default, and `CLIENT_ID` with `CLIENT_SECRET` has the authorization server asked about each
 //! token instead (RFC 7662).
 
-
 use std::env::var;
 
 use mcp_oauth_tower::{Caller, ProtectedResource, TrustedIssuer, cors};
