@@ -97,7 +97,7 @@ impl<B, P> OAuthLayer<B, P> {
     }
 
     /// Reads the bodies of requests, where the resource has [rules](mcp_oauth_core::scope::rules) about what is called, up
-    /// to [`DEFAULT_MAXIMUM_BODY`](crate::bodies::DEFAULT_MAXIMUM_BODY). They have to be of a type that can be made of
+    /// to [`DEFAULT_MAXIMUM_BODY`]. They have to be of a type that can be made of
     /// bytes, as axum's is.
     #[must_use]
     pub fn read_bodies(self) -> OAuthLayer<B, ReadBodies> {
