@@ -204,6 +204,10 @@ impl Fetcher {
     }
 
     /// Whether loopback URLs are let through.
+    #[cfg_attr(
+        not(feature = "remote-jwks"),
+        allow(dead_code, reason = "for tokens of others, which that feature brings")
+    )]
     pub(crate) fn allows_loopback(&self) -> bool {
         self.guard.loopback
     }
@@ -256,6 +260,10 @@ impl Fetcher {
 
     /// Sends a form to an endpoint that the operator has named, with the credentials that are meant for it. Guarded as
     /// [`get`](Self::get) is.
+    #[cfg_attr(
+        not(feature = "remote-jwks"),
+        allow(dead_code, reason = "for tokens of others, which that feature brings")
+    )]
     pub(crate) async fn post_form(
         &self,
         url: &Url,
