@@ -378,7 +378,15 @@ fn over_loopback() -> bool {
     let bearer = format!("Bearer {}", RUNTIME.block_on(token(&application)));
     let mut kept = true;
     println!("a handler that answers with five letters, which is the least that there is:");
-    throughput(&application, &bearer, Router::new().route("/notes/mcp", post(hello)));
+    let ratio = throughput(&application, &bearer, Router::new().route("/notes/mcp", post(hello)));
+    promise(
+        &mut kept,
+        "throughput with the layer, times that without",
+        ratio,
+        "",
+        0.95,
+        false,
+    );
     println!("an MCP server that answers a ping, which is the least that one does:");
     let ratio = throughput(&application, &bearer, mcp());
     promise(
