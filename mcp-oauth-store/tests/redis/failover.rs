@@ -15,7 +15,7 @@ async fn a_failover_loses_nothing_that_a_replica_had_to_have() {
     if !available("a_failover_loses_nothing_that_a_replica_had_to_have") {
         return;
     }
-    let mut watched = Watched::start(&[], Duration::from_secs(1)).await;
+    let mut watched = Watched::start(&[], Duration::from_secs(3)).await;
     let timeout = Duration::from_secs(2);
     let configuration = watched
         .configuration()
@@ -52,7 +52,7 @@ async fn the_store_follows_the_primary_and_every_error_says_that_nothing_is_know
     if !available("the_store_follows_the_primary_and_every_error_says_that_nothing_is_known") {
         return;
     }
-    let mut watched = Watched::start(&[], Duration::from_secs(1)).await;
+    let mut watched = Watched::start(&[], Duration::from_secs(3)).await;
     let timeout = Duration::from_secs(2);
     let configuration = watched
         .configuration()
