@@ -447,12 +447,6 @@ async fn outsiders(site: &Site, bearer: &str) {
 
 /// An event reaches the client while the server has more to say.
 async fn streams_of_rmcp(site: &Site, bearer: &str) {
-    // On a machine that is very busy the end of a stream was once seen to be lost on its way, by Caddy or before it.
-    let arrives = stream_of_rmcp(site, bearer).await || stream_of_rmcp(site, bearer).await;
-    assert!(arrives, "the end of the stream was lost twice in a row");
-}
-
-async fn stream_of_rmcp(site: &Site, bearer: &str) -> bool {
     let host = site.proxy.to_string();
     let headers = [("Host", host.as_str()), ACCEPT, JSON, ("Authorization", bearer)];
     let mut stream = wire::open(site.proxy, CALL, &headers, &tool("wait")).await;
@@ -464,9 +458,8 @@ async fn stream_of_rmcp(site: &Site, bearer: &str) -> bool {
     );
     stream.until("it has begun").await;
     site.backends.release.notify_one();
-    let arrives = stream.reaches("it has ended").await;
+    stream.until("it has ended").await;
     site.backends.record.take();
-    arrives
 }
 
 /// The stdio server behind the bridge: a session of its own, and its events as they come.

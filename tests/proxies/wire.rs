@@ -134,18 +134,6 @@ impl Stream {
         (length > 0).then(|| String::from_utf8(chunk).unwrap())
     }
 
-    /// Whether this text comes before the end.
-    pub(crate) async fn reaches(&mut self, text: &str) -> bool {
-        let mut seen = String::new();
-        while !seen.contains(text) {
-            match self.chunk().await {
-                Some(chunk) => seen.push_str(&chunk),
-                None => return false,
-            }
-        }
-        true
-    }
-
     /// Reads on until this text has come.
     pub(crate) async fn until(&mut self, text: &str) -> String {
         let mut seen = String::new();
