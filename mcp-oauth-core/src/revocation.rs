@@ -301,23 +301,17 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    /// A feed that was written beforehand; nothing else of a store.
-    #[derive(Debug, Default)]
-    struct Feed(Mutex<VecDeque<FeedPage>>);
-
-    impl Feed {
-        fn then(self, entries: &[&GrantId], more: bool) -> Self {
-            let entries = entries
-                .iter()
-                .map(|grant| Bytes::from(Ended::Grant((*grant).clone()).to_string()))
-                .collect();
-            self.0.lock().unwrap().push_back(FeedPage::new(entries, None, more));
-            self
-        }
+    /// A store of which these tests read the feed, and nothing else.
+    #[async_trait]
+    trait OnlyTheFeed: fmt::Debug + Send + Sync + 'static {
+        async fn read(&self, position: Option<&FeedPosition>) -> Result<FeedPage, StoreError>;
     }
 
     #[async_trait]
-    impl Store for Feed {
+    impl<F: OnlyTheFeed> Store for F {
+        async fn read_ended(&self, position: Option<&FeedPosition>) -> Result<FeedPage, StoreError> {
+            self.read(position).await
+        }
         async fn get(&self, _: &Key) -> Result<Option<Bytes>, StoreError> {
             unreachable!("only the feed is read")
         }
@@ -354,7 +348,26 @@ mod tests {
         async fn publish_ended(&self, _: &str, _: Duration) -> Result<(), StoreError> {
             unreachable!("only the feed is read")
         }
-        async fn read_ended(&self, _: Option<&FeedPosition>) -> Result<FeedPage, StoreError> {
+    }
+
+    /// A feed that was written beforehand; nothing else of a store.
+    #[derive(Debug, Default)]
+    struct Feed(Mutex<VecDeque<FeedPage>>);
+
+    impl Feed {
+        fn then(self, entries: &[&GrantId], more: bool) -> Self {
+            let entries = entries
+                .iter()
+                .map(|grant| Bytes::from(Ended::Grant((*grant).clone()).to_string()))
+                .collect();
+            self.0.lock().unwrap().push_back(FeedPage::new(entries, None, more));
+            self
+        }
+    }
+
+    #[async_trait]
+    impl OnlyTheFeed for Feed {
+        async fn read(&self, _: Option<&FeedPosition>) -> Result<FeedPage, StoreError> {
             Ok(self.0.lock().unwrap().pop_front().unwrap_or_default())
         }
     }
@@ -478,50 +491,8 @@ mod tests {
         struct Positions(Mutex<Vec<Option<String>>>);
 
         #[async_trait]
-        impl Store for Positions {
-            async fn get(&self, _: &Key) -> Result<Option<Bytes>, StoreError> {
-                unreachable!("only the feed is read")
-            }
-            async fn insert(&self, _: &Key, _: Bytes, _: Option<Duration>) -> Result<bool, StoreError> {
-                unreachable!("only the feed is read")
-            }
-            async fn compare_and_set(
-                &self,
-                _: &Key,
-                _: &[u8],
-                _: Bytes,
-                _: Option<Duration>,
-            ) -> Result<bool, StoreError> {
-                unreachable!("only the feed is read")
-            }
-            async fn remove(&self, _: &Key) -> Result<bool, StoreError> {
-                unreachable!("only the feed is read")
-            }
-            async fn increment(&self, _: &Key, _: Duration) -> Result<u64, StoreError> {
-                unreachable!("only the feed is read")
-            }
-            async fn inspect(&self, _: &Key) -> Result<Option<Kept>, StoreError> {
-                unreachable!("only the feed is read")
-            }
-            async fn add_member(&self, _: &Key, _: &str, _: Duration) -> Result<(), StoreError> {
-                unreachable!("only the feed is read")
-            }
-            async fn remove_member(&self, _: &Key, _: &str) -> Result<bool, StoreError> {
-                unreachable!("only the feed is read")
-            }
-            async fn members(&self, _: &Key, _: Option<&ListPosition>, _: usize) -> Result<MemberPage, StoreError> {
-                unreachable!("only the feed is read")
-            }
-            async fn list(&self, _: Kind, _: Option<&ListPosition>, _: usize) -> Result<KeyPage, StoreError> {
-                unreachable!("only the feed is read")
-            }
-            async fn count(&self) -> Result<Counts, StoreError> {
-                unreachable!("only the feed is read")
-            }
-            async fn publish_ended(&self, _: &str, _: Duration) -> Result<(), StoreError> {
-                unreachable!("only the feed is read")
-            }
-            async fn read_ended(&self, position: Option<&FeedPosition>) -> Result<FeedPage, StoreError> {
+        impl OnlyTheFeed for Positions {
+            async fn read(&self, position: Option<&FeedPosition>) -> Result<FeedPage, StoreError> {
                 let mut asked = self.0.lock().unwrap();
                 asked.push(position.map(|position| position.0.clone()));
                 // The second page is empty and names no position: the first one's still counts.
@@ -593,44 +564,8 @@ mod tests {
     }
 
     #[async_trait]
-    impl Store for SlowFeed {
-        async fn get(&self, _: &Key) -> Result<Option<Bytes>, StoreError> {
-            unreachable!("only the feed is read")
-        }
-        async fn insert(&self, _: &Key, _: Bytes, _: Option<Duration>) -> Result<bool, StoreError> {
-            unreachable!("only the feed is read")
-        }
-        async fn compare_and_set(&self, _: &Key, _: &[u8], _: Bytes, _: Option<Duration>) -> Result<bool, StoreError> {
-            unreachable!("only the feed is read")
-        }
-        async fn remove(&self, _: &Key) -> Result<bool, StoreError> {
-            unreachable!("only the feed is read")
-        }
-        async fn increment(&self, _: &Key, _: Duration) -> Result<u64, StoreError> {
-            unreachable!("only the feed is read")
-        }
-        async fn inspect(&self, _: &Key) -> Result<Option<Kept>, StoreError> {
-            unreachable!("only the feed is read")
-        }
-        async fn add_member(&self, _: &Key, _: &str, _: Duration) -> Result<(), StoreError> {
-            unreachable!("only the feed is read")
-        }
-        async fn remove_member(&self, _: &Key, _: &str) -> Result<bool, StoreError> {
-            unreachable!("only the feed is read")
-        }
-        async fn members(&self, _: &Key, _: Option<&ListPosition>, _: usize) -> Result<MemberPage, StoreError> {
-            unreachable!("only the feed is read")
-        }
-        async fn list(&self, _: Kind, _: Option<&ListPosition>, _: usize) -> Result<KeyPage, StoreError> {
-            unreachable!("only the feed is read")
-        }
-        async fn count(&self) -> Result<Counts, StoreError> {
-            unreachable!("only the feed is read")
-        }
-        async fn publish_ended(&self, _: &str, _: Duration) -> Result<(), StoreError> {
-            unreachable!("only the feed is read")
-        }
-        async fn read_ended(&self, _: Option<&FeedPosition>) -> Result<FeedPage, StoreError> {
+    impl OnlyTheFeed for SlowFeed {
+        async fn read(&self, _: Option<&FeedPosition>) -> Result<FeedPage, StoreError> {
             self.asked.fetch_add(1, Ordering::SeqCst);
             let _open = self.gate.lock().await;
             if self.broken {

@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use http::request::Parts;
-use mcp_oauth_tests::gateway::example;
+use mcp_oauth_tests::example::program;
 use mcp_stdio_bridge::{Bridge, Command, Hosts, Origins};
 use rmcp::handler::server::tool::Extension;
 use rmcp::model::ProgressNotificationParam;
@@ -121,7 +121,7 @@ impl Backends {
             LocalSessionManager::default().into(),
             configuration,
         );
-        let bridge = Bridge::builder(Command::new(example("scripted-server")))
+        let bridge = Bridge::builder(Command::new(program("scripted-server")))
             .hosts(Hosts::loopback())
             .origins(Origins::any())
             .build()

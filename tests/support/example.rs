@@ -7,26 +7,30 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-/// Builds an example, as `cargo test` builds everything else, and says where it is.
-fn program(name: &str) -> PathBuf {
+/// Builds an example of this workspace, as `cargo test` builds everything else, and says where it is.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
     let output = std::process::Command::new(env!("CARGO"))
         .args(["build", "--workspace", "--example", name, "--message-format=json"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stderr(Stdio::inherit())
         .output()
         .expect("cargo runs");
-    assert!(output.status.success(), "the example does not build");
+    assert!(output.status.success(), "{name} does not build");
     String::from_utf8_lossy(&output.stdout)
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .filter(|message| message["target"]["name"] == name)
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .expect("cargo says where it put the example")
+        .unwrap_or_else(|| panic!("cargo does not say where it put {name}"))
 }
 
 /// An example that serves, until it is dropped.
 #[derive(Debug)]
-pub struct Example(#[allow(dead_code, reason = "it ends when this is dropped")] Child);
+pub struct Example {
+    /// Ends when this is dropped.
+    _process: Child,
+}
 
 impl Example {
     /// Starts an example with these arguments and this environment, and waits until it says on stdout that it serves.
@@ -47,6 +51,6 @@ impl Example {
             .expect("stdout is text")
             .expect("the example starts");
         assert!(line.starts_with("Serving"), "{line}");
-        Self(child)
+        Self { _process: child }
     }
 }

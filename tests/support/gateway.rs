@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::OnceLock;
 
-use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
+
+use crate::example;
 
 /// A gateway that runs until it is dropped.
 #[derive(Debug)]
@@ -33,25 +34,7 @@ pub struct Refused {
 /// Builds the gateway, once, as `cargo test` builds everything else, and says where it is.
 fn program() -> PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| example("full-gateway")).clone()
-}
-
-/// Builds an example of this workspace, and says where it is.
-#[must_use]
-pub fn example(name: &str) -> PathBuf {
-    let output = std::process::Command::new(env!("CARGO"))
-        .args(["build", "--workspace", "--example", name, "--message-format=json"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .stderr(Stdio::inherit())
-        .output()
-        .expect("cargo runs");
-    assert!(output.status.success(), "{name} does not build");
-    String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|message| message["target"]["name"] == name)
-        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .unwrap_or_else(|| panic!("cargo does not say where it put {name}"))
+    PROGRAM.get_or_init(|| example::program("full-gateway")).clone()
 }
 
 /// A port that nobody listens on at this moment.
