@@ -159,7 +159,7 @@ async fn post(front: &Front, request: Request) -> Result<Response, Refused> {
         return modern::post(front, &parts.headers, &message, said, caller).await;
     }
     if headers::names_version(&parts.headers, MODERN) {
-        return modern::without_meta(&message, said);
+        return modern::without_meta(&message);
     }
     legacy::post(front, &parts.headers, &message, caller).await
 }

@@ -161,7 +161,9 @@ async fn reload_on_hangup(servers: &Servers) {
     while hangup.recv().await.is_some() {
         match servers.reload() {
             Ok(()) => tracing::info!("the file of servers was read again"),
-            Err(error) => tracing::error!(%error, "everything stays as it was"),
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "everything stays as it was");
+            }
         }
     }
 }

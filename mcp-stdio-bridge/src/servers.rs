@@ -84,10 +84,10 @@ struct Entry {
 #[non_exhaustive]
 pub enum ServersError {
     /// The file cannot be read.
-    #[error("{0} cannot be read: {1}")]
+    #[error("{0} cannot be read")]
     Read(PathBuf, #[source] std::io::Error),
     /// The file is not what it should be.
-    #[error("{0} is not a file of servers: {1}")]
+    #[error("{0} is not a file of servers")]
     Form(PathBuf, #[source] serde_json::Error),
     /// The file has neither `mcpServers` nor `servers`.
     #[error("{0} has neither `mcpServers` nor `servers`")]
@@ -233,7 +233,9 @@ impl Servers {
             before = now;
             match self.reload() {
                 Ok(()) => tracing::info!("the file of servers was read again"),
-                Err(error) => tracing::error!(%error, "everything stays as it was"),
+                Err(error) => {
+                    tracing::error!(error = &error as &dyn std::error::Error, "everything stays as it was");
+                }
             }
         }
     }

@@ -82,12 +82,12 @@ pub(super) async fn post(
 }
 
 /// A message whose header names a version that its body does not.
-pub(super) fn without_meta(message: &Message, said: RequestMeta<'_>) -> Result<Response, Refused> {
+pub(super) fn without_meta(message: &Message) -> Result<Response, Refused> {
     match message.kind() {
-        Kind::Request { .. } => {
-            let missing = if said.present { meta::PROTOCOL_VERSION } else { "_meta" };
-            Err(Refused::Modern(message.id().cloned(), Wrong::Meta(missing)))
-        }
+        Kind::Request { .. } => Err(Refused::Modern(
+            message.id().cloned(),
+            Wrong::Meta(meta::PROTOCOL_VERSION),
+        )),
         Kind::Notification { .. } => Ok(StatusCode::ACCEPTED.into_response()),
         Kind::Response { .. } => Err(Refused::Modern(None, Wrong::Response)),
     }

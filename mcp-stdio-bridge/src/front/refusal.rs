@@ -60,7 +60,7 @@ pub(super) enum Refused {
 /// What is wrong with a request that stands alone.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Wrong {
-    #[error("the parameters have to have `{0}` in `_meta`, as this version of the protocol wants it of every request")]
+    #[error("this version of the protocol wants `{0}` in the `_meta` of the parameters of every request")]
     Meta(&'static str),
     #[error("the header MCP-Protocol-Version has to be there once, and to name the version of the body")]
     Version(String),

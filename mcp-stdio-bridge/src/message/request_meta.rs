@@ -25,8 +25,6 @@ pub(crate) struct RequestMeta<'a> {
     pub(crate) capabilities: Option<&'a str>,
     pub(crate) client_info: Option<&'a str>,
     pub(crate) log_level: Option<&'a str>,
-    /// Whether there is a `_meta` at all.
-    pub(crate) present: bool,
 }
 
 impl Message {
@@ -55,7 +53,6 @@ impl Message {
             capabilities: capabilities.map(RawValue::get),
             client_info: client_info.map(RawValue::get),
             log_level: log_level.map(RawValue::get),
-            present: true,
         })
     }
 
