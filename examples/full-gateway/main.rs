@@ -10,21 +10,23 @@
 //! with GitHub. See the README beside this file for the rest.
 
 mod announcement;
+mod authorization;
 mod clients;
+mod commands;
 mod configuration;
 mod echo;
 mod gateway;
+mod hosts;
 mod identities;
 mod notes;
+mod servers;
+mod signals;
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
-use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+use clap::Parser;
 
-use configuration::Configuration;
-use gateway::Gateway;
+use commands::Command;
 
 /// An OAuth 2.1 gateway for MCP servers.
 #[derive(Debug, Parser)]
@@ -34,38 +36,13 @@ struct Arguments {
     command: Option<Command>,
 }
 
-#[derive(Clone, Copy, Debug, Subcommand)]
-enum Command {
-    /// Serve the gateway (this is what happens without a command)
-    Serve,
-    /// Be the stdio MCP server that the gateway starts as a child: a notebook
-    Notes,
-}
-
 #[tokio::main]
 async fn main() -> ExitCode {
-    let done = match Arguments::parse().command.unwrap_or(Command::Serve) {
-        Command::Serve => serve().await,
-        Command::Notes => notes::serve_stdio().await,
-    };
-    match done {
+    match Arguments::parse().command.unwrap_or_default().run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
-}
-
-async fn serve() -> anyhow::Result<()> {
-    let configuration = Configuration::load()?;
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(&configuration.log).context("the setting log is no filter, such as info")?)
-        .with_writer(std::io::stderr)
-        .init();
-    let gateway = Gateway::build(&configuration)?;
-    let listener = gateway.listen().await?;
-    let stop = gateway::stop_signal()?;
-    announcement::print(&gateway);
-    gateway.serve(listener, stop).await
 }
