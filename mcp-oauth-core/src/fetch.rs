@@ -76,6 +76,8 @@ pub mod address;
 pub(crate) mod bounded;
 mod error;
 mod freshness;
+#[cfg(any(feature = "oidc", feature = "remote-jwks"))]
+pub(crate) mod kept;
 mod resolve;
 
 pub use error::FetchError;

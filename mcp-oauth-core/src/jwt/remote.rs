@@ -35,7 +35,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -44,6 +44,7 @@ use url::Url;
 
 use super::keys::{InvalidJwkSet, JwkSet};
 use crate::clock::UnixTime;
+use crate::fetch::kept::{Ages, Kept};
 use crate::fetch::{FetchError, Fetcher, FreshnessBounds};
 
 /// At most this many sets are kept.
@@ -80,94 +81,57 @@ pub enum RemoteKeysError {
     Set(#[from] InvalidJwkSet),
 }
 
-#[derive(Clone)]
-struct Held {
+const AGES: Ages = Ages {
+    maximum: MAXIMUM_AGE,
+    retry: REFETCH_INTERVAL,
+};
+
+/// A set, and the document that it was read from.
+struct Set {
     keys: Arc<JwkSet>,
     document: Bytes,
-    fetched_at: UnixTime,
-    fresh_until: UnixTime,
 }
 
-impl Held {
-    /// A clock that was set back makes a set look older than it is, never younger.
-    fn is_within(&self, age: Duration, now: UnixTime) -> bool {
-        self.fetched_at <= now && now.since(self.fetched_at) < age
+impl Set {
+    fn has(kid: Option<&str>) -> impl Fn(&Self) -> bool {
+        move |set| kid.is_none_or(|kid| set.keys.has(kid))
     }
 }
 
-#[derive(Default)]
-struct Known {
-    held: Option<Held>,
-    attempted_at: Option<UnixTime>,
-    /// Whether the last attempt came to nothing.
-    failed: bool,
-}
-
-#[derive(Default)]
 struct Slot {
-    known: Mutex<Known>,
-    /// Whoever holds this fetches.
-    turn: Arc<tokio::sync::Mutex<()>>,
+    kept: Kept<Set>,
     used: AtomicU64,
 }
 
 impl Slot {
-    fn known(&self) -> MutexGuard<'_, Known> {
-        // Each change under this lock is the assignment of one field.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn new() -> Self {
+        Self {
+            kept: Kept::new(AGES),
+            used: AtomicU64::new(0),
+        }
     }
 
     /// What can be answered without a fetch; nothing if one is due.
     fn answer(&self, kid: Option<&str>, now: UnixTime) -> Option<Result<Arc<JwkSet>, RemoteKeysError>> {
-        let known = self.known();
-        let held = known.held.as_ref().filter(|held| held.is_within(MAXIMUM_AGE, now));
-        let attempted = known
-            .attempted_at
-            .is_some_and(|at| at <= now && now.since(at) < REFETCH_INTERVAL);
-        match held {
-            Some(held) if now < held.fresh_until && kid.is_none_or(|kid| held.keys.has(kid)) => {
-                Some(Ok(Arc::clone(&held.keys)))
-            }
-            // Who cannot be asked has perhaps just published the one that is missing.
-            Some(held) if attempted && known.failed && !kid.is_none_or(|kid| held.keys.has(kid)) => {
-                Some(Err(RemoteKeysError::Unavailable { source: None }))
-            }
-            Some(held) if attempted => Some(Ok(Arc::clone(&held.keys))),
-            None if attempted => Some(Err(RemoteKeysError::Unavailable { source: None })),
-            _ => None,
-        }
+        let answer = self.kept.answer(now, Set::has(kid))?;
+        let answer = answer.or(|| RemoteKeysError::Unavailable { source: None });
+        Some(answer.map(|set| Arc::clone(&set.keys)))
     }
 
     /// Keeps what was fetched. A document that has not changed is the same set as before, so that what was verified
     /// with it need not be verified again.
     fn keep(&self, document: Bytes, lifetime: Duration, now: UnixTime) -> Result<Arc<JwkSet>, InvalidJwkSet> {
-        let mut known = self.known();
-        let same = known.held.take().filter(|held| held.document == document);
-        let keys = match same {
-            Some(held) => held.keys,
-            None => Arc::new(JwkSet::parse(&document)?),
+        let same = self.kept.last().filter(|set| set.document == document);
+        let set = match same {
+            Some(set) => set,
+            None => Arc::new(Set {
+                keys: Arc::new(JwkSet::parse(&document)?),
+                document,
+            }),
         };
-        known.held = Some(Held {
-            keys: Arc::clone(&keys),
-            document,
-            fetched_at: now,
-            fresh_until: now + lifetime,
-        });
+        let keys = Arc::clone(&set.keys);
+        self.kept.succeeded(set, lifetime, now);
         Ok(keys)
-    }
-
-    /// The known set, if it may stand in while another attempt is made after one that came to nothing.
-    fn stand_in_for_a_failing_one(&self, kid: Option<&str>, now: UnixTime) -> Option<Arc<JwkSet>> {
-        let failed = self.known().failed;
-        failed.then(|| self.stand_in(kid, now)).flatten()
-    }
-
-    /// The known set, if it may still stand in for one that cannot be fetched, and has the key that is looked for.
-    fn stand_in(&self, kid: Option<&str>, now: UnixTime) -> Option<Arc<JwkSet>> {
-        let known = self.known();
-        let held = known.held.as_ref().filter(|held| held.is_within(MAXIMUM_AGE, now));
-        let held = held.filter(|held| kid.is_none_or(|kid| held.keys.has(kid)));
-        held.map(|held| Arc::clone(&held.keys))
     }
 }
 
@@ -211,14 +175,14 @@ impl RemoteKeys {
         if let Some(answer) = slot.answer(kid, now) {
             return answer;
         }
-        if let Some(keys) = slot.stand_in_for_a_failing_one(kid, now) {
+        if let Some(set) = slot.kept.stand_in_for_failing(now, Set::has(kid)) {
             // Nobody waits for a publisher that has not answered before.
-            if let Ok(turn) = Arc::clone(&slot.turn).try_lock_owned() {
+            if let Some(turn) = slot.kept.turn_if_free() {
                 self.begin(url, kid, now, slot, turn);
             }
-            return Ok(keys);
+            return Ok(Arc::clone(&set.keys));
         }
-        let turn = Arc::clone(&slot.turn).lock_owned().await;
+        let turn = slot.kept.turn().await;
         // Whoever had the turn before may have fetched what is missing.
         if let Some(answer) = slot.answer(kid, now) {
             return answer;
@@ -231,15 +195,18 @@ impl RemoteKeys {
     fn begin(&self, url: &Url, kid: Option<&str>, now: UnixTime, slot: Arc<Slot>, turn: OwnedMutexGuard<()>) -> Fetch {
         let (fetcher, url, kid) = (Arc::clone(&self.fetcher), url.clone(), kid.map(str::to_owned));
         tokio::spawn(async move {
-            let found = fetch(&fetcher, &url, &slot, now).await;
-            let mut known = slot.known();
-            known.attempted_at = Some(now);
-            known.failed = found.is_err();
-            drop(known);
-            let answer = found.or_else(|error| match error {
-                RemoteKeysError::Unavailable { .. } => slot.stand_in(kid.as_deref(), now).ok_or(error),
-                error => Err(error),
-            });
+            let answer = match fetch(&fetcher, &url, &slot, now).await {
+                Ok(keys) => Ok(keys),
+                Err(error @ RemoteKeysError::Unavailable { .. }) => {
+                    slot.kept.failed(now);
+                    let set = slot.kept.stand_in(now, Set::has(kid.as_deref()));
+                    set.map(|set| Arc::clone(&set.keys)).ok_or(error)
+                }
+                Err(error) => {
+                    slot.kept.withdrawn(now);
+                    Err(error)
+                }
+            };
             drop(turn);
             answer
         })
@@ -254,7 +221,7 @@ impl RemoteKeys {
                 slots.remove(&idle);
             }
         }
-        let slot = slots.entry(url.clone()).or_default();
+        let slot = slots.entry(url.clone()).or_insert_with(|| Arc::new(Slot::new()));
         let use_number = self.uses.fetch_add(1, Ordering::Relaxed);
         slot.used.store(use_number, Ordering::Relaxed);
         Arc::clone(slot)
@@ -271,10 +238,7 @@ async fn fetch(fetcher: &Fetcher, url: &Url, slot: &Slot, now: UnixTime) -> Resu
             tracing::warn!(%error, "a set of keys cannot be fetched");
             return Err(RemoteKeysError::Unavailable { source: Some(error) });
         }
-        Err(error) => {
-            slot.known().held = None;
-            return Err(RemoteKeysError::Fetch(error));
-        }
+        Err(error) => return Err(RemoteKeysError::Fetch(error)),
     };
     let lifetime = document.freshness.within(&FRESHNESS);
     Ok(slot.keep(document.body, lifetime, now)?)

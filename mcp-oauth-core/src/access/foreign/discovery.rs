@@ -1,6 +1,6 @@
 //! What an authorization server says of itself: RFC 8414, and OpenID Connect Discovery.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -9,17 +9,20 @@ use url::Url;
 
 use super::issuer::Rules;
 use crate::clock::UnixTime;
+use crate::fetch::kept::{Ages, Kept};
 use crate::fetch::{FetchError, Fetcher, FreshnessBounds};
 use crate::jwt::remote::REFETCH_INTERVAL;
 
 const FRESHNESS: FreshnessBounds = FreshnessBounds {
     minimum: Duration::from_secs(5 * 60),
-    maximum: Duration::from_secs(24 * 60 * 60),
+    maximum: AGES.maximum,
     unstated: Duration::from_secs(60 * 60),
 };
 
-/// No metadata is used for longer than this after it was fetched.
-const MAXIMUM_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+const AGES: Ages = Ages {
+    maximum: Duration::from_secs(24 * 60 * 60),
+    retry: REFETCH_INTERVAL,
+};
 
 /// Why an issuer's metadata is not to be had.
 #[derive(Debug, thiserror::Error)]
@@ -61,56 +64,16 @@ pub(super) struct Metadata {
     pub(super) introspection_endpoint: Option<Url>,
 }
 
-#[derive(Clone)]
-struct Held {
-    metadata: Arc<Metadata>,
-    fetched_at: UnixTime,
-    fresh_until: UnixTime,
-}
-
-impl Held {
-    /// A clock that was set back makes metadata look older than it is, never younger.
-    fn is_within(&self, now: UnixTime) -> bool {
-        self.fetched_at <= now && now.since(self.fetched_at) < MAXIMUM_AGE
-    }
-}
-
-#[derive(Default)]
-struct Known {
-    held: Option<Held>,
-    attempted_at: Option<UnixTime>,
-    /// Whether the last attempt came to nothing.
-    failed: bool,
-}
-
-/// What can be said without a fetch.
-enum Answer {
-    Known(Arc<Metadata>),
-    /// That nothing is known, and why was found out a moment ago.
-    NotNow,
-}
-
-impl Answer {
-    fn or(self, not_now: impl FnOnce() -> DiscoveryError) -> Result<Arc<Metadata>, DiscoveryError> {
-        match self {
-            Self::Known(metadata) => Ok(metadata),
-            Self::NotNow => Err(not_now()),
-        }
-    }
-}
-
-#[derive(Default)]
-struct Slot {
-    known: Mutex<Known>,
-    /// Whoever holds this fetches.
-    turn: Arc<tokio::sync::Mutex<()>>,
+/// Whatever is known of an issuer will do.
+fn anything(_: &Metadata) -> bool {
+    true
 }
 
 /// The metadata of one issuer, fetched when it is needed and kept for a while.
 pub(super) struct Discovery {
     issuer: Arc<str>,
     places: Arc<[Url]>,
-    slot: Arc<Slot>,
+    kept: Arc<Kept<Metadata>>,
 }
 
 impl Discovery {
@@ -118,16 +81,13 @@ impl Discovery {
         Self {
             issuer: Arc::clone(&rules.name),
             places: places(&rules.url).into(),
-            slot: Arc::default(),
+            kept: Arc::new(Kept::new(AGES)),
         }
     }
 
     /// What is known and fresh.
     pub(super) fn known(&self, now: UnixTime) -> Option<Arc<Metadata>> {
-        match self.slot.answer(now)? {
-            Answer::Known(metadata) => Some(metadata),
-            Answer::NotNow => None,
-        }
+        self.kept.answer(now, anything)?.or(|| ()).ok()
     }
 
     /// What is known, fetched if it is not known or too old.
@@ -135,19 +95,19 @@ impl Discovery {
         let not_now = || DiscoveryError::NotNow {
             issuer: self.issuer.to_string(),
         };
-        if let Some(answer) = self.slot.answer(now) {
+        if let Some(answer) = self.kept.answer(now, anything) {
             return answer.or(not_now);
         }
-        if let Some(metadata) = self.slot.stand_in_for_failing(now) {
+        if let Some(metadata) = self.kept.stand_in_for_failing(now, anything) {
             // Nobody waits for an issuer that has not answered before.
-            if let Ok(turn) = Arc::clone(&self.slot.turn).try_lock_owned() {
+            if let Some(turn) = self.kept.turn_if_free() {
                 self.begin(fetcher, now, turn);
             }
             return Ok(metadata);
         }
-        let turn = Arc::clone(&self.slot.turn).lock_owned().await;
+        let turn = self.kept.turn().await;
         // Whoever had the turn before may have fetched it.
-        if let Some(answer) = self.slot.answer(now) {
+        if let Some(answer) = self.kept.answer(now, anything) {
             return answer.or(not_now);
         }
         let task = self.begin(fetcher, now, turn);
@@ -157,73 +117,27 @@ impl Discovery {
     /// Fetches in a task of its own, so that whoever hangs up does not keep it from others.
     fn begin(&self, fetcher: &Fetcher, now: UnixTime, turn: OwnedMutexGuard<()>) -> Fetch {
         let (issuer, places) = (Arc::clone(&self.issuer), Arc::clone(&self.places));
-        let (slot, fetcher) = (Arc::clone(&self.slot), fetcher.clone());
+        let (kept, fetcher) = (Arc::clone(&self.kept), fetcher.clone());
         tokio::spawn(async move {
-            let found = fetch(&fetcher, &issuer, &places).await;
-            let answer = slot.keep(found, now);
+            let answer = match fetch(&fetcher, &issuer, &places).await {
+                Ok((metadata, lifetime)) => {
+                    let metadata = Arc::new(metadata);
+                    kept.succeeded(Arc::clone(&metadata), lifetime, now);
+                    Ok(metadata)
+                }
+                // What is somebody else's ends the use of what is known.
+                Err(error @ DiscoveryError::NotTheIssuers { .. }) => {
+                    kept.withdrawn(now);
+                    Err(error)
+                }
+                Err(error) => {
+                    kept.failed(now);
+                    kept.stand_in(now, anything).ok_or(error)
+                }
+            };
             drop(turn);
             answer
         })
-    }
-}
-
-impl Slot {
-    fn known(&self) -> MutexGuard<'_, Known> {
-        // Each change under this lock is the assignment of one field.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What can be answered without a fetch; nothing if one is due.
-    fn answer(&self, now: UnixTime) -> Option<Answer> {
-        let known = self.known();
-        let held = known.held.as_ref().filter(|held| held.is_within(now));
-        let attempted = known
-            .attempted_at
-            .is_some_and(|at| at <= now && now.since(at) < REFETCH_INTERVAL);
-        match held {
-            Some(held) if now < held.fresh_until || attempted => Some(Answer::Known(Arc::clone(&held.metadata))),
-            None if attempted => Some(Answer::NotNow),
-            _ => None,
-        }
-    }
-
-    /// What is known, if it may stand in while another attempt is made after one that came to nothing.
-    fn stand_in_for_failing(&self, now: UnixTime) -> Option<Arc<Metadata>> {
-        let known = self.known();
-        let held = known.held.as_ref().filter(|held| known.failed && held.is_within(now));
-        held.map(|held| Arc::clone(&held.metadata))
-    }
-
-    /// Keeps what was fetched. What cannot be fetched for the moment leaves what is known in use; what is somebody else's
-    /// ends that.
-    fn keep(
-        &self,
-        fetched: Result<(Metadata, Duration), DiscoveryError>,
-        now: UnixTime,
-    ) -> Result<Arc<Metadata>, DiscoveryError> {
-        let mut known = self.known();
-        known.attempted_at = Some(now);
-        known.failed = fetched.is_err();
-        match fetched {
-            Ok((metadata, lifetime)) => {
-                let metadata = Arc::new(metadata);
-                known.held = Some(Held {
-                    metadata: Arc::clone(&metadata),
-                    fetched_at: now,
-                    fresh_until: now + lifetime,
-                });
-                Ok(metadata)
-            }
-            Err(error @ DiscoveryError::NotTheIssuers { .. }) => {
-                known.held = None;
-                Err(error)
-            }
-            Err(error) => {
-                let held = known.held.as_ref();
-                let held = held.filter(|held| held.is_within(now));
-                held.map(|held| Arc::clone(&held.metadata)).ok_or(error)
-            }
-        }
     }
 }
 

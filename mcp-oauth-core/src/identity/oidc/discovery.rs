@@ -5,31 +5,31 @@
 //! | fresh | for as long as the provider says, between five minutes and a day; an hour if it says nothing |
 //! | at the same time | one fetch; the others wait for it |
 //! | a fetch that fails for the moment | leaves what is known in use, for a day at most |
-//! | errors | are not kept, but the next fetch is tried after [`RETRY_INTERVAL`] |
+//! | errors | are not kept, but the next fetch is tried after three seconds |
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 use url::Url;
 
 use super::upstream::{Upstream, failed};
-use crate::clock::UnixTime;
 use crate::fetch::FreshnessBounds;
+use crate::fetch::kept::{Ages, Kept};
 use crate::identity::IdentityError;
 use crate::issuer::is_loopback;
 
 const FRESHNESS: FreshnessBounds = FreshnessBounds {
     minimum: Duration::from_secs(5 * 60),
-    maximum: MAXIMUM_AGE,
+    maximum: AGES.maximum,
     unstated: Duration::from_secs(60 * 60),
 };
 
-/// Nothing is used for longer than this after it was fetched.
-const MAXIMUM_AGE: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// So much time lies at least between two fetches that a failure leads to.
-const RETRY_INTERVAL: Duration = Duration::from_secs(3);
+/// Somebody waits in front of a sign-in page, so a failure is not held against a provider for long.
+const AGES: Ages = Ages {
+    maximum: Duration::from_secs(24 * 60 * 60),
+    retry: Duration::from_secs(3),
+};
 
 /// How a client may prove itself at the token endpoint, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,26 +114,9 @@ impl Metadata {
     }
 }
 
-#[derive(Clone)]
-struct Held {
-    metadata: Arc<Metadata>,
-    fetched_at: UnixTime,
-    fresh_until: UnixTime,
-}
-
-#[derive(Default)]
-struct Known {
-    held: Option<Held>,
-    failed_at: Option<UnixTime>,
-}
-
 /// Fetches what a provider says of itself, and keeps it. Clones keep it together.
 #[derive(Clone)]
-pub(super) struct Discovery {
-    known: Arc<Mutex<Known>>,
-    /// Whoever holds this fetches.
-    turn: Arc<tokio::sync::Mutex<()>>,
-}
+pub(super) struct Discovery(Arc<Kept<Metadata>>);
 
 impl std::fmt::Debug for Discovery {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -141,35 +124,21 @@ impl std::fmt::Debug for Discovery {
     }
 }
 
+/// Whatever is known of a provider will do.
+fn anything(_: &Metadata) -> bool {
+    true
+}
+
+fn not_now() -> IdentityError {
+    IdentityError::Unavailable {
+        retry_after: Some(AGES.retry),
+        source: None,
+    }
+}
+
 impl Discovery {
     pub(super) fn new() -> Self {
-        Self {
-            known: Arc::default(),
-            turn: Arc::default(),
-        }
-    }
-
-    fn known(&self) -> MutexGuard<'_, Known> {
-        // Each change under this lock is the assignment of one field.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What is known at `now` and fresh, or as good as any other that could be had now.
-    fn answer(&self, now: UnixTime) -> Option<Result<Arc<Metadata>, IdentityError>> {
-        let known = self.known();
-        let held = known.held.as_ref().filter(|held| held.fetched_at <= now);
-        let failed = known
-            .failed_at
-            .is_some_and(|at| at <= now && now.since(at) < RETRY_INTERVAL);
-        match held {
-            Some(held) if now < held.fresh_until => Some(Ok(Arc::clone(&held.metadata))),
-            Some(held) if failed && now.since(held.fetched_at) < MAXIMUM_AGE => Some(Ok(Arc::clone(&held.metadata))),
-            _ if failed => Some(Err(IdentityError::Unavailable {
-                retry_after: Some(RETRY_INTERVAL),
-                source: None,
-            })),
-            _ => None,
-        }
+        Self(Arc::new(Kept::new(AGES)))
     }
 
     /// The metadata at `url`, which names `issuer`.
@@ -179,26 +148,21 @@ impl Discovery {
         url: &Url,
         issuer: &str,
     ) -> Result<Arc<Metadata>, IdentityError> {
-        if let Some(answer) = self.answer(upstream.now()) {
-            return answer;
+        if let Some(answer) = self.0.answer(upstream.now(), anything) {
+            return answer.or(not_now);
         }
-        let _turn = self.turn.lock().await;
+        let _turn = self.0.turn().await;
         // Whoever had the turn before may have fetched it.
         let now = upstream.now();
-        if let Some(answer) = self.answer(now) {
-            return answer;
+        if let Some(answer) = self.0.answer(now, anything) {
+            return answer.or(not_now);
         }
         let error = match upstream.fetcher.get(url).await {
             Ok(document) => match Metadata::parse(&document.body, issuer) {
                 Ok(metadata) => {
                     let metadata = Arc::new(metadata);
-                    let mut known = self.known();
-                    known.held = Some(Held {
-                        metadata: Arc::clone(&metadata),
-                        fetched_at: now,
-                        fresh_until: now + document.freshness.within(&FRESHNESS),
-                    });
-                    known.failed_at = None;
+                    let lifetime = document.freshness.within(&FRESHNESS);
+                    self.0.succeeded(Arc::clone(&metadata), lifetime, now);
                     return Ok(metadata);
                 }
                 Err(error) => error,
@@ -210,21 +174,20 @@ impl Discovery {
             error = &error as &dyn std::error::Error,
             "a provider cannot be discovered"
         );
-        let mut known = self.known();
-        known.failed_at = Some(now);
-        let stand_in = known
-            .held
-            .as_ref()
-            .filter(|held| now.since(held.fetched_at) < MAXIMUM_AGE);
-        match (&error, stand_in) {
-            (IdentityError::Unavailable { .. }, Some(held)) => Ok(Arc::clone(&held.metadata)),
+        match error {
             // What it says now counts, even if it is wrong.
-            (IdentityError::Unusable(_), _) => {
-                known.held = None;
-                known.failed_at = None;
+            IdentityError::Unusable(_) => {
+                self.0.forget();
                 Err(error)
             }
-            _ => Err(error),
+            IdentityError::Unavailable { .. } => {
+                self.0.failed(now);
+                self.0.stand_in(now, anything).ok_or(error)
+            }
+            error => {
+                self.0.failed(now);
+                Err(error)
+            }
         }
     }
 }
