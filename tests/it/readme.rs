@@ -46,3 +46,38 @@ fn the_example_of_a_configuration_has_only_settings_that_exist() {
         assert!(of_a_server || documented.contains(&format!("`{name}`")), "{name}");
     }
 }
+
+/// Every Markdown file of the workspace, without those of other people's packages.
+fn documents(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if path.is_dir() {
+            if !name.starts_with('.') && !["target", "node_modules"].contains(&name) {
+                documents(&path, found);
+            }
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_link_to_a_file_in_a_document_leads_to_one() {
+    let mut found = Vec::new();
+    documents(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap(), &mut found);
+    let link = regex::Regex::new(r"\]\(([^)#\s]+)").unwrap();
+    let mut links = 0;
+    for document in &found {
+        let text = std::fs::read_to_string(document).unwrap();
+        for target in link.captures_iter(&text).map(|captures| captures[1].to_owned()) {
+            if target.contains("://") || target.starts_with("mailto:") {
+                continue;
+            }
+            links += 1;
+            let path = document.parent().unwrap().join(&target);
+            assert!(path.exists(), "{}: {target}", document.display());
+        }
+    }
+    assert!(found.len() >= 10 && links >= 30, "{} documents, {links} links", found.len());
+}
