@@ -52,6 +52,15 @@
 //! # }
 //! ```
 //!
+//! # Security
+//!
+//! * **Secrets** are [`Secret`](secret::Secret)s, which no `Debug` shows, and the store gets their digests alone.
+//! * **Each step** is one read and one compare-and-set of one record. Of two that meet, one wins, on any number of nodes.
+//! * **Fail closed**: no allow-list lets nobody in, and a store that does not answer is an
+//!   [error](error::ErrorCode) of its own, never a "no" and never a "yes".
+//! * **Clocks and chance** come from [`Clock`](clock::Clock) and [`Randomness`](randomness::Randomness). Hand in others in tests only.
+//! * **What happened** is told to an [`AuditSink`](audit::AuditSink): replayed codes and tokens are how a theft is noticed.
+//!
 //! # Features
 //!
 //! | feature | adds |

@@ -23,6 +23,20 @@
 //! # }
 //! ```
 
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `redis` | `RedisStore`, over `redis` and `deadpool-redis` |
+//! | `redis-tls` | TLS to it, by `rustls` |
+//!
+//! # Security
+//!
+//! What a store gets to see are records in which secrets are digests and keys are sealed. They still say who lets in what: a
+//! store belongs behind a password, and off public networks. Neither store throws anything out to make room. One that is full
+//! refuses, so that a flood of strangers costs nobody a sign-in that was there.
+
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod memory;

@@ -96,6 +96,18 @@
 //! | `rmcp` | `Caller` as an argument of rmcp's tools; follows rmcp's major versions |
 //! | `github` | sign in with GitHub |
 //! | `oidc` | sign in with any OpenID Connect provider |
+//! | `redis` | `RedisStore`: records that several processes share, in Redis or Valkey |
+//! | `redis-tls` | TLS to it |
+//!
+//! # Security
+//!
+//! * The layer fails closed: what it cannot decide is 503, what is not allowed is 401 or 403, and no error of the store lets a
+//!   request through.
+//! * `Authorization` does not reach the server behind the layer; who calls does, as a [`Caller`]. To act in somebody's name
+//!   elsewhere there is [`upstream`], and never the client's own token.
+//! * Put CORS *outside* of the layer: preflights carry no token.
+//! * Pages run no script and load nothing; their policy is in every answer and cannot be loosened by accident.
+//! * What is promised, and what an operator has to do, stands in the project's `SECURITY.md`.
 //!
 //! # Deployment
 //!

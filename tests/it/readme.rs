@@ -47,6 +47,22 @@ fn the_example_of_a_configuration_has_only_settings_that_exist() {
     }
 }
 
+#[test]
+fn every_feature_is_explained_on_the_front_page_of_its_crate() {
+    for folder in ["mcp-oauth-core", "mcp-oauth-store", "mcp-oauth-tower", "mcp-stdio-bridge"] {
+        let manifest: toml::Table = lines(&format!("{folder}/Cargo.toml")).join("\n").parse().unwrap();
+        let page = lines(&format!("{folder}/src/lib.rs"));
+        let page: Vec<_> = page.iter().filter(|line| line.starts_with("//!")).collect();
+        for feature in manifest["features"].as_table().unwrap().keys() {
+            let named = format!("`{feature}`");
+            assert!(
+                feature == "default" || page.iter().any(|line| line.contains(&named)),
+                "{folder}: {feature}"
+            );
+        }
+    }
+}
+
 /// Every Markdown file of the workspace, without those of other people's packages.
 fn documents(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
