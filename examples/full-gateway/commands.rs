@@ -1,6 +1,9 @@
 //! What the program can be told to do: each command in a module of its own.
 
+mod doctor;
 mod serve;
+
+use std::process::ExitCode;
 
 use clap::Subcommand;
 
@@ -12,16 +15,20 @@ pub(crate) enum Command {
     /// Serve the gateway (this is what happens without a command)
     #[default]
     Serve,
+    /// Look at an MCP server from outside, as clients do, and name what is wrong
+    Doctor(doctor::Arguments),
     /// Be the stdio MCP server that the gateway starts as a child: a notebook
     Notes,
 }
 
 impl Command {
-    /// Does it.
-    pub(crate) async fn run(self) -> anyhow::Result<()> {
+    /// Does it, and says how it went.
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         match self {
-            Self::Serve => serve::run().await,
-            Self::Notes => notes::serve_stdio().await,
+            Self::Serve => serve::run().await?,
+            Self::Doctor(arguments) => return arguments.run().await,
+            Self::Notes => notes::serve_stdio().await?,
         }
+        Ok(ExitCode::SUCCESS)
     }
 }

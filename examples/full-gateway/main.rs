@@ -14,6 +14,7 @@ mod authorization;
 mod clients;
 mod commands;
 mod configuration;
+mod doctor;
 mod echo;
 mod gateway;
 mod hosts;
@@ -39,7 +40,7 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> ExitCode {
     match Arguments::parse().command.unwrap_or_default().run().await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "what does not hold here fails the test")]
 
 mod conformance;
+mod doctor;
+mod fault;
 mod node;
 mod oidc_provider;
 mod process;
