@@ -5,6 +5,7 @@
 mod conformance;
 mod doctor;
 mod fault;
+mod killed;
 mod node;
 mod oidc_provider;
 mod process;
