@@ -22,13 +22,21 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Does it, and says how it went.
-    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+    /// Does it.
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
         match self {
-            Self::Serve => serve::run().await?,
-            Self::Doctor(arguments) => return arguments.run().await,
-            Self::Notes => notes::serve_stdio().await?,
+            Self::Serve => serve::run().await,
+            Self::Doctor(arguments) => arguments.run().await,
+            Self::Notes => notes::serve_stdio().await,
         }
-        Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The exit code for what a command has ended with.
+pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
+    error
+        .downcast_ref()
+        .map_or(ExitCode::FAILURE, |diagnosis: &doctor::Diagnosis| {
+            diagnosis.code().into()
+        })
 }

@@ -40,10 +40,10 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> ExitCode {
     match Arguments::parse().command.unwrap_or_default().run().await {
-        Ok(code) => code,
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            commands::exit_code(&error)
         }
     }
 }

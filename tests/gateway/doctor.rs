@@ -146,7 +146,7 @@ async fn where_nobody_answers_it_says_why() {
     ] {
         let found = examine(url, &["--timeout", "2"]).await;
         found.problem(problem);
-        assert_eq!((found.code, &found.report["reached"]), (2, &json!(false)), "{url}");
+        assert_eq!((found.code, &found.report["reached"]), (4, &json!(false)), "{url}");
     }
 }
 
@@ -280,12 +280,12 @@ async fn the_protected_resources_metadata_is_looked_at() {
         json!({"fault": "html", "status": 200})
     );
     let found = with(Fault::at(RESOURCE_METADATA, |reply| {
-        reply.replace(401, "text/plain", "")
+        reply.replace(401, "text/plain", "");
     }));
     let found = found.await;
     assert_eq!(found.only("document")["fault"]["fault"], "behind_authentication");
     let found = with(Fault::at(RESOURCE_METADATA, |reply| {
-        reply.replace(404, "text/plain", "")
+        reply.replace(404, "text/plain", "");
     }));
     found.await.only("no_resource_metadata");
     for (change, difference) in [
@@ -366,7 +366,7 @@ async fn the_authorization_servers_metadata_is_looked_at() {
 #[tokio::test]
 async fn the_endpoints_are_looked_at() {
     let found = with(Fault::at("/token", |reply| {
-        reply.replace(404, "text/html", "<html>nginx</html>")
+        reply.replace(404, "text/html", "<html>nginx</html>");
     }));
     assert_eq!(found.await.problem("endpoint_answers")["what"], "the token endpoint");
     let found = with(Fault::at("/register", |reply| reply.replace(401, "text/plain", "")));
@@ -408,7 +408,7 @@ async fn what_browsers_need_is_looked_at_and_counts_for_their_clients_only() {
     }));
     found.await.only("preflight_refused");
     let found = with(Fault::in_answers(|_, reply| {
-        reply.header("access-control-expose-headers", "")
+        reply.header("access-control-expose-headers", "");
     }));
     assert_eq!(
         found.await.only("headers_not_exposed")["headers"],
@@ -425,7 +425,7 @@ async fn what_browsers_need_is_looked_at_and_counts_for_their_clients_only() {
 #[tokio::test]
 async fn a_clock_that_is_wrong_is_noticed() {
     let found = with(Fault::in_answers(|_, reply| {
-        reply.header("date", "Thu, 01 Jan 2026 00:00:00 GMT")
+        reply.header("date", "Thu, 01 Jan 2026 00:00:00 GMT");
     }));
     assert_eq!(found.await.only("clock_differs")["behind"], true);
 }
@@ -664,5 +664,5 @@ async fn neither_size_nor_time_is_without_bound() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/mcp", silent.local_addr().unwrap());
     let examined = tokio::time::timeout(Duration::from_secs(60), examine(&url, &["--timeout", "1"]));
-    assert_eq!(examined.await.expect("it ends").code, 2);
+    assert_eq!(examined.await.expect("it ends").code, 4);
 }

@@ -2,7 +2,6 @@
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -14,8 +13,26 @@ use url::Url;
 
 use crate::doctor::{Client, Examination};
 
-/// Nobody could be asked, so that nothing is known.
-const UNREACHABLE: u8 = 2;
+/// How an examination ends that does not end well. What was found has been printed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Diagnosis {
+    /// Something is wrong.
+    #[error("{0} is not as clients need it")]
+    Wrong(String),
+    /// Nobody could be asked, so that nothing is known.
+    #[error("{0} does not answer")]
+    NoAnswer(String),
+}
+
+impl Diagnosis {
+    /// The program's exit code.
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            Self::Wrong(_) => 1,
+            Self::NoAnswer(_) => 4,
+        }
+    }
+}
 
 /// A token is no longer.
 const MAXIMUM_TOKEN: u64 = 64 * 1024;
@@ -23,7 +40,7 @@ const MAXIMUM_TOKEN: u64 = 64 * 1024;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Nothing is changed by it: nobody is signed in, and nothing is registered.
-Exit codes: 0 when nothing is wrong, 1 when something is, 2 when nobody answers or the command is wrong.")]
+Exit codes: 0 when nothing is wrong, 1 when something is, 2 when the command is wrong, 4 when nobody answers.")]
 pub(crate) struct Arguments {
     /// The MCP server's URL, as people put it into their client
     #[arg(value_parser = mcp_url)]
@@ -63,7 +80,7 @@ fn mcp_url(text: &str) -> Result<Url, String> {
 
 impl Arguments {
     /// Examines, and prints what was found.
-    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
         let examination = Examination {
             url: self.url,
             client: self.client,
@@ -77,13 +94,13 @@ impl Arguments {
         } else {
             println!("{report}");
         }
-        Ok(if report.is_good() {
-            ExitCode::SUCCESS
+        if report.is_good() {
+            Ok(())
         } else if report.reached {
-            ExitCode::FAILURE
+            Err(Diagnosis::Wrong(report.url).into())
         } else {
-            ExitCode::from(UNREACHABLE)
-        })
+            Err(Diagnosis::NoAnswer(report.url).into())
+        }
     }
 }
 
