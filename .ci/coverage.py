@@ -8,7 +8,7 @@ import re
 import sys
 
 # Each table is complete: prefix of the row's number, first and last number.
-TABLES = [("", 1, 200), ("V-", 1, 96), ("S", 1, 16), ("R", 1, 14), ("D", 1, 26)]
+TABLES = [("", 1, 200), ("V-", 1, 96), ("S", 1, 16), ("R", 1, 14), ("B-", 1, 45), ("D", 1, 26)]
 
 root = pathlib.Path(__file__).resolve().parent.parent
 ran = set()

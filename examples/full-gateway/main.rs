@@ -14,6 +14,7 @@ mod authorization;
 mod clients;
 mod commands;
 mod configuration;
+mod doctor;
 mod echo;
 mod gateway;
 mod hosts;
@@ -42,7 +43,7 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            commands::exit_code(&error)
         }
     }
 }

@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "what does not hold here fails the test")]
 
 mod conformance;
+mod doctor;
+mod fault;
+mod killed;
 mod node;
 mod oidc_provider;
 mod process;

@@ -88,6 +88,15 @@ pub(crate) struct Called {
 }
 
 impl Http {
+    /// The way to where the issuer is.
+    pub(crate) fn at(issuer: &str) -> Self {
+        Self {
+            url: issuer.to_owned(),
+            issuer: issuer.to_owned(),
+            client: Client::builder().redirect(redirect::Policy::none()).build().unwrap(),
+        }
+    }
+
     fn here(&self, location: &str) -> String {
         let path = location.strip_prefix(&self.issuer).unwrap_or(location);
         format!("{}{path}", self.url)

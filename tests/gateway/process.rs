@@ -3,6 +3,8 @@
 use mcp_oauth_tests::gateway::{Gateway, free_port};
 use std::net::TcpListener;
 
+use crate::node::Http;
+
 #[tokio::test]
 async fn with_no_configuration_it_says_what_it_serves_and_how_to_add_it_to_a_client() {
     let gateway = Gateway::start("").await;
@@ -57,6 +59,35 @@ async fn every_server_is_protected_and_every_document_is_public() {
             .status(),
         200
     );
+}
+
+#[tokio::test]
+async fn both_spellings_of_a_server_are_one_server() {
+    let gateway = Gateway::start("").await;
+    let http = Http::at(&gateway.url);
+    let token = http.sign_in(&http.register().await).await.access_token;
+    let initialize = serde_json::json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+        "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"},
+    }});
+    let list = serde_json::json!({"jsonrpc": "2.0", "id": 2, "method": "tools/list"});
+    let ask = |path: &str| {
+        let request = reqwest::Client::new().post(format!("{}{path}", gateway.url));
+        let request = request.header("accept", "application/json, text/event-stream");
+        request.bearer_auth(&token)
+    };
+    // A session that was opened at one of them is there at the other.
+    for (one, other) in [("/echo/mcp", "/echo/mcp/"), ("/echo/mcp/", "/echo/mcp")] {
+        let opened = ask(one).json(&initialize).send().await.unwrap();
+        assert_eq!(opened.status(), 200, "{one}");
+        let session = opened.headers()["mcp-session-id"].to_str().unwrap();
+        let listed = ask(other)
+            .header("mcp-session-id", session)
+            .json(&list)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(listed.status(), 200, "{other}");
+    }
 }
 
 #[tokio::test]

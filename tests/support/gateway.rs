@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::sync::OnceLock;
 
 use tempfile::TempDir;
@@ -64,6 +64,17 @@ fn command(directory: &TempDir, settings: &[(&str, &str)], toml: &str) -> Comman
         .stderr(Stdio::piped())
         .kill_on_drop(true);
     command
+}
+
+/// Runs a command of the gateway's program to its end.
+pub async fn run(arguments: &[&str], toml: &str) -> Output {
+    let directory = TempDir::new().expect("a directory");
+    let mut command = command(&directory, &[], toml);
+    command
+        .args(arguments)
+        .output()
+        .await
+        .expect("the program can be started")
 }
 
 impl Gateway {
