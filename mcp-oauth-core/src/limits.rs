@@ -58,6 +58,7 @@
 //!
 //! let mut limits = Limits::default();
 //! limits.registrations_of_a_network = Quota::per_hour(100);
+//! assert_eq!(Quota::per_hour(5).window.as_secs(), 3600);
 //! assert_eq!(Quota::per_minute(5).window.as_secs(), 60);
 //! ```
 

@@ -163,3 +163,26 @@ proptest! {
         let _ = SigningKey::from_base64_pem(&Secret::from(STANDARD.encode(&bytes)));
     }
 }
+
+#[test]
+fn a_text_is_looked_at_up_to_its_longest_length() {
+    const LONGEST: usize = 128 * 1024;
+    let padded = |length: usize| format!("{P256}{}", "\n".repeat(length - P256.len()));
+    assert!(pem(&padded(LONGEST - 1)).is_ok());
+    assert!(pem(&padded(LONGEST)).is_ok());
+    assert_eq!(pem(&padded(LONGEST + 1)).unwrap_err(), KeyImportError::NotPem);
+    assert_eq!(pem(&padded(LONGEST * 2)).unwrap_err(), KeyImportError::NotPem);
+}
+
+#[test]
+fn base64_is_looked_at_up_to_its_longest_length() {
+    const LONGEST: usize = 128 * 1024;
+    let padded = |length: usize| {
+        let text = STANDARD.encode(P256);
+        format!("{text}{}", "\n".repeat(length - text.len()))
+    };
+    assert!(base64(&padded(LONGEST - 1)).is_ok());
+    assert!(base64(&padded(LONGEST)).is_ok());
+    assert_eq!(base64(&padded(LONGEST + 1)).unwrap_err(), KeyImportError::NotBase64);
+    assert_eq!(base64(&padded(LONGEST * 2)).unwrap_err(), KeyImportError::NotBase64);
+}

@@ -49,7 +49,12 @@ fn the_example_of_a_configuration_has_only_settings_that_exist() {
 
 #[test]
 fn every_feature_is_explained_on_the_front_page_of_its_crate() {
-    for folder in ["mcp-oauth-core", "mcp-oauth-store", "mcp-oauth-tower", "mcp-stdio-bridge"] {
+    for folder in [
+        "mcp-oauth-core",
+        "mcp-oauth-store",
+        "mcp-oauth-tower",
+        "mcp-stdio-bridge",
+    ] {
         let manifest: toml::Table = lines(&format!("{folder}/Cargo.toml")).join("\n").parse().unwrap();
         let page = lines(&format!("{folder}/src/lib.rs"));
         let page: Vec<_> = page.iter().filter(|line| line.starts_with("//!")).collect();
@@ -95,5 +100,9 @@ fn every_link_to_a_file_in_a_document_leads_to_one() {
             assert!(path.exists(), "{}: {target}", document.display());
         }
     }
-    assert!(found.len() >= 10 && links >= 30, "{} documents, {links} links", found.len());
+    assert!(
+        found.len() >= 10 && links >= 30,
+        "{} documents, {links} links",
+        found.len()
+    );
 }

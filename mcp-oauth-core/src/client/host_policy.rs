@@ -112,6 +112,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn who_trusts_everybody_has_said_nothing_else() {
+        let everybody = HostPolicy::everybody();
+        assert!(everybody.trusts("anybody.example"));
+        assert_eq!(everybody, HostPolicy::default());
+        assert_ne!(everybody, HostPolicy::only(["anybody.example"]).unwrap());
+    }
+
+    #[test]
     fn everybody_is_trusted_unless_somebody_says_otherwise() {
         assert!(HostPolicy::default().trusts("anybody.example"));
         assert!(!HostPolicy::only::<[&str; 0]>([]).unwrap().trusts("anybody.example"));

@@ -454,6 +454,20 @@ mod tests {
         assert_eq!(verify(&twice, &set(&[&keys])), Err(JwtRefused::Malformed));
     }
 
+    #[test]
+    fn a_jwt_is_looked_at_up_to_its_longest_length() {
+        let padded = |length: usize| {
+            let rest = format!("{}.e30.", URL_SAFE_NO_PAD.encode(r#"{"alg":"ES256"}"#));
+            format!("{rest}{}", "A".repeat(length - rest.len()))
+        };
+        assert!(UnverifiedJwt::parse(&padded(MAXIMUM_LENGTH - 1)).is_ok());
+        assert!(UnverifiedJwt::parse(&padded(MAXIMUM_LENGTH)).is_ok());
+        for longer in [MAXIMUM_LENGTH + 1, MAXIMUM_LENGTH * 2] {
+            let refused = UnverifiedJwt::parse(&padded(longer)).unwrap_err();
+            assert_eq!(refused, JwtRefused::Malformed, "{longer}");
+        }
+    }
+
     /// V-54.
     #[test]
     fn what_is_no_jwt_is_refused_at_once() {

@@ -284,6 +284,31 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_was_made_since_is_named() {
+        let (ring, first, second) = with_two();
+        let before = Ring::begin(&plan(), at(0)).unwrap();
+        assert_eq!(ring.made_since(&ring), None);
+        assert_eq!(ring.made_since(&before), Some(first.as_str()), "the first that is new");
+        let one = ring.withdrawn(&second, &plan(), at(1)).unwrap().unwrap();
+        assert_eq!(ring.made_since(&one), Some(second.as_str()));
+        assert_eq!(one.made_since(&ring), None, "what has gone was not made");
+    }
+
+    #[test]
+    fn the_last_place_in_a_ring_is_taken_and_none_beyond_it() {
+        let mut plan = plan();
+        plan.token_lifetime = Duration::from_secs(1000 * DAY);
+        let mut ring = Ring::begin(&plan, at(0)).unwrap();
+        for day in 1..(MAXIMUM_KEYS as u64 - 1) {
+            ring = ring.rotated(&plan, at(day * DAY)).unwrap().unwrap();
+        }
+        assert_eq!(ring.keys.len(), MAXIMUM_KEYS - 1);
+        let full = ring.upkeep(&plan, at(300 * DAY)).unwrap().unwrap();
+        assert_eq!(full.keys.len(), MAXIMUM_KEYS);
+        assert!(full.rotated(&plan, at(600 * DAY)).unwrap().is_none());
+    }
+
+    #[test]
     fn without_a_schedule_nothing_is_exchanged_by_itself() {
         let mut plan = plan();
         plan.rotation.every = None;

@@ -204,6 +204,36 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_long_enough_from_the_very_character_on() {
+        let hexadecimal = "a3f1c58e90b7246d13fe8ca57b20d9461c0e8fb3592ad674e1805bcf37d9a246";
+        let base64 = "yTbDSpVfX7Ak3zL8cUhMdQnYrGxKo1WeJtvBiP0sZm4";
+        let eight = "gABCDEFG".repeat(8);
+        for good in [hexadecimal, base64, &eight] {
+            assert!(KeySealing::new(&good.into()).is_ok(), "{good}");
+        }
+        let seven = "gABCDEF".repeat(8);
+        for weak in [&hexadecimal[1..], &base64[1..], &seven] {
+            assert!(KeySealing::new(&weak.into()).is_err(), "{weak}");
+        }
+    }
+
+    #[test]
+    fn a_sealing_knows_its_newest_secret_and_those_it_also_opens_with() {
+        let (old, new) = (Secret::random(), Secret::random());
+        let before = KeySealing::new(&old).unwrap();
+        let sealed = before.seal(&["a"], b"key").unwrap();
+        let alone = KeySealing::new(&new).unwrap();
+        let both = alone.clone().also_open_with(&old).unwrap();
+        assert_ne!(before.newest(), alone.newest());
+        assert_eq!(both.newest(), alone.newest());
+        assert!(both.knows(before.newest()) && both.knows(alone.newest()));
+        assert!(!alone.knows(before.newest()));
+        assert_eq!(both.open(before.newest(), &["a"], &sealed).unwrap().as_slice(), b"key");
+        assert!(both.open(alone.newest(), &["a"], &sealed).is_none());
+        assert!(alone.open(before.newest(), &["a"], &sealed).is_none());
+    }
+
+    #[test]
     fn what_was_sealed_opens_in_its_own_context_alone() {
         let sealing = sealing();
         let sealed = sealing.seal(&["issuer", "kid"], b"key").unwrap();
