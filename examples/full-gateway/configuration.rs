@@ -253,6 +253,12 @@ impl Configuration {
                 self.listen.port()
             );
         }
+        if self.public_url.is_none() && self.listen.ip().is_unspecified() {
+            anyhow::bail!(
+                "clients cannot reach {}: set GATEWAY_PUBLIC_URL to the address that they can",
+                self.listen
+            );
+        }
         if tls && self.issuer().starts_with("http:") {
             anyhow::bail!("there is TLS, and public_url begins with http: make it https");
         }
@@ -288,14 +294,16 @@ impl Configuration {
 
     /// How clients reach the gateway.
     pub(crate) fn issuer(&self) -> String {
-        self.public_url.clone().unwrap_or_else(|| {
-            let scheme = if self.tls.certificate_file.is_some() {
-                "https"
-            } else {
-                "http"
-            };
-            format!("{scheme}://{}", self.listen)
-        })
+        if let Some(url) = &self.public_url {
+            return url.clone();
+        }
+        let (scheme, usual) = match self.tls.certificate_file {
+            Some(_) => ("https", ":443"),
+            None => ("http", ":80"),
+        };
+        // An issuer does not name the port that its scheme has anyway.
+        let address = self.listen.to_string();
+        format!("{scheme}://{}", address.strip_suffix(usual).unwrap_or(&address))
     }
 
     /// Who may sign in, if that is said.

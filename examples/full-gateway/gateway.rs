@@ -15,7 +15,9 @@ use http::{HeaderValue, StatusCode, Uri};
 use mcp_oauth_core::clock::{Clock as _, SystemClock};
 use mcp_oauth_core::secret::Secret;
 use mcp_oauth_tower::upstream::UpstreamTokenLayer;
-use mcp_oauth_tower::{AuthorizationServer, Caller, ForwardAuth, OAuthLayer, Routes, allowed_hosts, cors};
+use mcp_oauth_tower::{
+    AuthorizationServer, Caller, ForwardAuth, OAuthLayer, Routes, TrustedProxies, allowed_hosts, cors,
+};
 use mcp_stdio_bridge::Bridge;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
@@ -140,16 +142,17 @@ impl Gateway {
         };
         let generation = parts.generation(&configuration, &before.running)?;
         generation.prepare().await?;
-        let mut removed = Vec::new();
-        for (key, old) in &before.running {
-            let stays = generation.running.get(key).is_some_and(|new| new.is(old));
-            if !stays {
-                old.ended.cancel();
-                removed.extend(old.bridge().cloned());
-            }
-        }
+        let stays = |key: &str, old: &Running| generation.running.get(key).is_some_and(|new| new.is(old));
+        let left = before.running.iter().filter(|(key, old)| !stays(key, old));
+        let left: Vec<Running> = left.map(|(_, old)| old.clone()).collect();
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(generation);
         self.configuration = configuration;
+        // From here on nobody is sent to them.
+        let mut removed = Vec::new();
+        for running in left {
+            running.ended.cancel();
+            removed.extend(running.bridge().cloned());
+        }
         Ok(Reloaded { kept, removed })
     }
 
@@ -194,6 +197,14 @@ impl Running {
     }
 }
 
+/// What holds for all servers.
+struct Rules {
+    /// The origins of pages that may ask; `None` means any.
+    origins: Option<Vec<HeaderValue>>,
+    /// Who is believed about where requests come from.
+    trusted: TrustedProxies,
+}
+
 /// What a generation is made of, beside its configuration.
 struct Parts<'a> {
     foundation: &'a Foundation,
@@ -215,14 +226,15 @@ impl Parts<'_> {
             .route("/ready", get(ready).with_state(auth.clone()))
             .with_state(());
         let mut sites = Sites::new(main, auth.issuer().path(), allowed_hosts(&auth));
-        let origins = configuration.cors_origins()?;
+        let rules = Rules {
+            origins: configuration.cors_origins()?,
+            trusted: configuration.trusted_proxies()?,
+        };
         let mut running = BTreeMap::new();
         for server in &servers {
             let wrong = || format!("[servers.{}] cannot be served", server.key);
             let runs = self.run(server, &auth, before).with_context(wrong)?;
-            let protected = self
-                .protect(server, &runs, &auth, origins.as_deref())
-                .with_context(wrong)?;
+            let protected = self.protect(server, &runs, &auth, &rules).with_context(wrong)?;
             let uri: http::Uri = server.uri(auth.issuer().as_str()).parse().with_context(wrong)?;
             sites.add(server.host.as_deref(), uri.path(), protected);
             running.insert(server.key.clone(), runs);
@@ -279,31 +291,35 @@ impl Parts<'_> {
         server: &Server,
         running: &Running,
         auth: &AuthorizationServer,
-        origins: Option<&[HeaderValue]>,
+        rules: &Rules,
     ) -> anyhow::Result<Router> {
         let uri = server.uri(auth.issuer().as_str());
         let path = uri.parse::<Uri>()?.path().to_owned();
-        let served = match &running.serves {
+        let inner = match &running.serves {
             Serves::Embedded(Embedded::Echo) => Router::new().fallback_service(self.echo(auth)),
             Serves::Program(_, _, bridge) => {
                 let bridge = bridge.router();
                 Router::new().fallback(move |request: Request| bridge.clone().oneshot(as_the_bridge_knows_it(request)))
             }
             Serves::Upstream(_, proxied) => {
-                let (proxied, auth) = (proxied.clone(), auth.clone());
-                Router::new().fallback(move |request: Request| async move { proxied.pass(&auth, request).await })
+                let passed_on = (proxied.clone(), auth.clone(), rules.trusted.clone());
+                let passed_on = Arc::new(passed_on);
+                Router::new().fallback(move |request: Request| {
+                    let to = Arc::clone(&passed_on);
+                    async move { to.0.pass(&to.1, &to.2, request).await }
+                })
             }
         };
         let ended = running.ended.clone();
         let endpoint = move |request: Request| {
-            let (served, ended) = (served.clone(), ended.clone());
+            let (inner, ended) = (inner.clone(), ended.clone());
             let here = request.uri().path().strip_suffix('/').unwrap_or(request.uri().path()) == path;
             async move {
                 if !here {
                     return StatusCode::NOT_FOUND.into_response();
                 }
                 let method = request.method().clone();
-                let response = served.oneshot(request).await.into_response();
+                let response = inner.oneshot(request).await.into_response();
                 unbuffered(response, &method, &ended)
             }
         };
@@ -319,8 +335,8 @@ impl Parts<'_> {
             router = router.layer(middleware::from_fn(keep_presented));
         }
         let cross_origin = cors::protected_resource();
-        let cross_origin = match origins {
-            Some(origins) => cross_origin.allow_origin(origins.to_vec()),
+        let cross_origin = match &rules.origins {
+            Some(origins) => cross_origin.allow_origin(origins.clone()),
             None => cross_origin,
         };
         Ok(router.layer(cross_origin))

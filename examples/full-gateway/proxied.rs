@@ -10,6 +10,7 @@ use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Json;
@@ -22,10 +23,10 @@ use http_body_util::{LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use mcp_oauth_tower::forward_auth::{IDENTITY_HEADERS, identify};
 use mcp_oauth_tower::upstream::UpstreamToken;
-use mcp_oauth_tower::{AuthorizationServer, Caller};
+use mcp_oauth_tower::{AuthorizationServer, Caller, TrustedProxies};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::json;
@@ -33,6 +34,9 @@ use serde_json::json;
 use crate::servers::Upstream;
 
 type Connections = Client<HttpsConnector<HttpConnector>, Limited<Body>>;
+
+/// How long a connection is kept that nobody uses.
+const IDLE: Duration = Duration::from_secs(30);
 
 /// What is for one connection alone.
 const HOP_BY_HOP: [&str; 9] = [
@@ -133,19 +137,28 @@ impl Proxied {
         })?;
         Ok(Self(Arc::new(Inner {
             upstream: upstream.clone(),
-            connections: Client::builder(TokioExecutor::new()).build(connector),
+            connections: Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(IDLE)
+                .build(connector),
             token_header,
         })))
     }
 
     /// Passes a request on, and its answer back. `auth` signs who calls, where the settings say so.
-    pub(crate) async fn pass(&self, auth: &AuthorizationServer, request: Request) -> Response {
+    /// `proxies` are believed when they say where a request comes from.
+    pub(crate) async fn pass(
+        &self,
+        auth: &AuthorizationServer,
+        proxies: &TrustedProxies,
+        request: Request,
+    ) -> Response {
         let settings = &self.0.upstream.settings;
         let least = axum::body::HttpBody::size_hint(request.body()).lower();
         if usize::try_from(least).map_or(true, |least| least > settings.max_body) {
             return too_large();
         }
-        let request = match self.outbound(auth, request) {
+        let request = match self.outbound(auth, proxies, request) {
             Ok(request) => request,
             Err(response) => return *response,
         };
@@ -163,6 +176,7 @@ impl Proxied {
     fn outbound(
         &self,
         auth: &AuthorizationServer,
+        proxies: &TrustedProxies,
         request: Request,
     ) -> Result<http::Request<Limited<Body>>, Box<Response>> {
         let inner = &self.0;
@@ -175,6 +189,12 @@ impl Proxied {
         } else {
             "http"
         };
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        let peer = peer.map(|ConnectInfo(peer)| peer.ip().to_canonical());
+        let hops = parts.headers.get_all("x-forwarded-for").iter();
+        let origin = proxies
+            .origin(peer, hops.map(|hop| hop.to_str().unwrap_or_default()))
+            .ip();
         let headers = &mut parts.headers;
         remove_hop_by_hop(headers);
         for name in NOT_PASSED_ON {
@@ -183,10 +203,8 @@ impl Proxied {
         headers.remove(&inner.token_header);
         let caller = parts.extensions.get::<Caller>();
         identify(headers, caller);
-        if let Some(ConnectInfo(peer)) = parts.extensions.get::<ConnectInfo<SocketAddr>>()
-            && let Ok(peer) = HeaderValue::try_from(peer.ip().to_canonical().to_string())
-        {
-            headers.insert("x-forwarded-for", peer);
+        if let Some(origin) = origin.and_then(|origin| HeaderValue::try_from(origin.to_string()).ok()) {
+            headers.insert("x-forwarded-for", origin);
         }
         if let Some(host) = host {
             headers.insert("x-forwarded-host", host);
@@ -258,7 +276,7 @@ impl Proxied {
 
     fn failed(&self, failure: &(dyn Error + 'static)) -> Response {
         let causes = || causes(failure);
-        if causes().any(|cause| cause.is::<LengthLimitError>()) {
+        if causes().any(<dyn Error>::is::<LengthLimitError>) {
             return too_large();
         }
         tracing::warn!(upstream = %self.0.upstream.url, error = failure, "a server cannot be reached");

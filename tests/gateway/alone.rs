@@ -175,3 +175,24 @@ async fn it_does_not_carry_tokens_over_the_network_in_clear() {
         refused.message
     );
 }
+
+#[tokio::test]
+async fn a_page_of_an_origin_that_is_not_on_the_list_of_the_operator_is_not_told_that_it_may_ask() {
+    let address = format!("127.0.0.1:{}", free_port());
+    let settings = [("MCP_CORS_ORIGINS", "https://app.example.com")];
+    let gateway = Gateway::start_with(&address, &settings, "").await;
+    for (origin, allowed) in [("https://app.example.com", true), ("https://evil.example", false)] {
+        let url = format!("{}/echo/mcp", gateway.url);
+        let preflight = reqwest::Client::new()
+            .request(http::Method::OPTIONS, &url)
+            .header("origin", origin)
+            .header("access-control-request-method", "POST");
+        for request in [preflight, reqwest::Client::new().post(&url).header("origin", origin)] {
+            let (_, headers, _) = answer(request).await;
+            let told = headers
+                .get("access-control-allow-origin")
+                .map(|value| value.to_str().unwrap());
+            assert_eq!(told, allowed.then_some(origin));
+        }
+    }
+}

@@ -625,8 +625,8 @@ async fn a_proxy_that_asks_is_given_the_token_by_the_policy_alone_and_only_when_
             .unwrap();
         let peer = std::net::SocketAddr::new(TRUSTED_PROXY.parse().unwrap(), 4711);
         request.extensions_mut().insert(ConnectInfo(peer));
-        let router = routes.forward_auth(forward_auth).into_router();
-        router.oneshot(request).await.unwrap()
+        let asked = routes.forward_auth(forward_auth).into_router();
+        asked.oneshot(request).await.unwrap()
     };
     let quiet = ask(|forward_auth| forward_auth).await;
     assert_eq!(quiet.status(), 200);

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::configuration::effective::{self, Setting};
-use crate::configuration::{Loaded, schema};
+use crate::configuration::{Configuration, Loaded, schema};
 use crate::gateway::Gateway;
 
 /// What is printed.
@@ -30,10 +30,8 @@ impl Check {
         let checked = loaded.and_then(|loaded| {
             let settings = effective::settings(&loaded.configuration, &loaded.sources)?;
             let mut warnings = loaded.warnings;
-            let gateway = loaded
-                .configuration
-                .check()
-                .and_then(|()| Gateway::build(loaded.configuration));
+            let sound = loaded.configuration.check();
+            let gateway = sound.and_then(|()| build(loaded.configuration));
             if let Ok(gateway) = &gateway
                 && let Some(certificate) = &gateway.current().certificate
             {
@@ -59,6 +57,12 @@ impl Check {
             Some(error) => Err(error),
         }
     }
+}
+
+/// Puts the gateway together on a thread without a runtime, where a bridge has nothing to start its spare processes with.
+fn build(configuration: Configuration) -> anyhow::Result<Gateway> {
+    let built = std::thread::spawn(|| Gateway::build(configuration)).join();
+    built.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn print(settings: &[Setting], warnings: &[String]) {

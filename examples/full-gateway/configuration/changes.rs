@@ -44,7 +44,8 @@ impl Configuration {
         self.signing_algorithm = running.signing_algorithm;
         self.signing_key.clone_from(&running.signing_key);
         self.key_sealing_secret.clone_from(&running.key_sealing_secret);
-        self.previous_key_sealing_secrets = running.previous_key_sealing_secrets.clone();
+        self.previous_key_sealing_secrets
+            .clone_from(&running.previous_key_sealing_secrets);
         self.key_lifetime = running.key_lifetime;
         self.log.clone_from(&running.log);
         kept

@@ -345,3 +345,37 @@ fn a_file_that_was_named_has_to_be_there() {
     let error = Loaded::read(Some("nowhere.toml"), &HashMap::new(), &HashMap::new()).unwrap_err();
     assert!(format!("{error:#}").contains("nowhere.toml"));
 }
+
+#[test]
+fn what_others_reach_has_tls_or_a_proxy_in_front_and_an_address() {
+    let github = [
+        ("GITHUB_CLIENT_ID", "x"),
+        ("GITHUB_CLIENT_SECRET", "y"),
+        ("ALLOWED_GITHUB_USERS", "*"),
+    ];
+    let public = "listen = \"0.0.0.0:443\"\npublic_url = \"https://mcp.example.com\"\n";
+    assert!(refusal(public, &github).contains("tls.certificate_file"));
+    assert!(read(&format!("{public}trusted_proxies = \"10.0.0.0/8\""), &[], &github).is_ok());
+    let tls = "[tls]\ncertificate_file = \"a\"\nkey_file = \"b\"";
+    assert!(read(&format!("{public}{tls}"), &[], &github).is_ok());
+    assert!(refusal(&format!("listen = \"0.0.0.0:443\"\n{tls}"), &github).contains("GATEWAY_PUBLIC_URL"));
+    assert!(refusal(&format!("public_url = \"http://localhost\"\n{tls}"), &[]).contains("make it https"));
+    let own = read(&format!("listen = \"127.0.0.1:443\"\n{tls}"), &[], &[]).unwrap();
+    assert_eq!(own.issuer(), "https://127.0.0.1");
+}
+
+#[test]
+fn an_origin_is_scheme_and_host() {
+    let origins = |text: &str| read(&format!("cors_origins = [{text:?}]"), &[], &[]);
+    assert!(origins("*").unwrap().cors_origins().unwrap().is_none());
+    let list = origins("https://app.example.com").unwrap().cors_origins().unwrap();
+    assert_eq!(list.unwrap().len(), 1);
+    for wrong in [
+        "app.example.com",
+        "https://app.example.com/",
+        "https://App.example.com",
+        "null",
+    ] {
+        assert!(origins(wrong).unwrap_err().to_string().contains(wrong), "{wrong}");
+    }
+}
