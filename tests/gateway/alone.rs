@@ -82,7 +82,11 @@ async fn a_token_for_a_server_at_a_host_of_its_own_opens_it_with_and_without_a_s
             token: token.clone(),
         };
         let session = speaker.session().await;
-        assert_eq!(session.call("add", json!({})).await, (200, "four".to_owned()), "{path}");
+        assert_eq!(
+            session.call("add", &json!({})).await,
+            (200, "four".to_owned()),
+            "{path}"
+        );
     }
     let ask = |url: String| answer(reqwest::Client::new().post(url).bearer_auth(&token));
     assert_eq!(ask(format!("{site}/elsewhere")).await.0, 404);
@@ -92,8 +96,9 @@ async fn a_token_for_a_server_at_a_host_of_its_own_opens_it_with_and_without_a_s
 #[tokio::test]
 async fn sessions_of_a_person_share_a_process_where_the_server_says_so_and_nobody_elses_do() {
     let program = program();
+    let program = program.display();
     let toml =
-        format!("[servers.pad]\ncommand = [{program:?}, \"notes\"]\nshare = \"per-user\"\nprocess = {{ spares = 1 }}");
+        format!("[servers.pad]\ncommand = ['{program}', \"notes\"]\nshare = \"per-user\"\nprocess = {{ spares = 1 }}");
     let gateway = Gateway::start(&toml).await;
     let http = Http::to(&gateway.url, client(&[], 0));
     let url = format!("{}/pad/mcp", gateway.url);
@@ -107,11 +112,11 @@ async fn sessions_of_a_person_share_a_process_where_the_server_says_so_and_nobod
         };
         sessions.push(speaker.session().await);
     }
-    let (status, told) = sessions[0].call("add_note", json!({"text": "build an engine"})).await;
+    let (status, told) = sessions[0].call("add_note", &json!({"text": "build an engine"})).await;
     assert_eq!(status, 200, "{told}");
     let mut read = Vec::new();
     for session in &sessions {
-        read.push(session.call("list_notes", json!({})).await.1);
+        read.push(session.call("list_notes", &json!({})).await.1);
     }
     assert!(read[0].contains("engine") && read[1].contains("engine"), "{read:?}");
     assert!(!read[2].contains("engine"), "{read:?}");
@@ -145,8 +150,8 @@ async fn scopes_and_rules_of_a_server_say_what_each_tool_needs_and_what_is_publi
         token: http.sign_in_to(&url, "ada").await.access_token,
         url: url.clone(),
     };
-    assert_eq!(answer(speaker.post(&call("read_file", json!({})))).await.0, 200);
-    let (status, headers, _) = answer(speaker.post(&call("write_file", json!({})))).await;
+    assert_eq!(answer(speaker.post(&call("read_file", &json!({})))).await.0, 200);
+    let (status, headers, _) = answer(speaker.post(&call("write_file", &json!({})))).await;
     assert_eq!(status, 403);
     let challenge = headers["www-authenticate"].to_str().unwrap();
     assert!(

@@ -24,12 +24,12 @@ async fn ada_at(gateway: &Gateway, server: &str) -> Speaker {
 }
 
 async fn write(session: &Session) {
-    let (status, told) = session.call("add_note", json!({"text": "build an engine"})).await;
+    let (status, told) = session.call("add_note", &json!({"text": "build an engine"})).await;
     assert_eq!(status, 200, "{told}");
 }
 
 async fn reads(session: &Session) -> bool {
-    let (_, told) = session.call("list_notes", json!({})).await;
+    let (_, told) = session.call("list_notes", &json!({})).await;
     told.contains("engine")
 }
 
@@ -52,7 +52,7 @@ async fn what_has_not_changed_goes_on_with_its_sessions_and_tokens_while_servers
 
     assert!(reads(&session).await, "a session goes on, with its token");
     let new = ada_at(&gateway, "new").await;
-    assert_eq!(new.session().await.call("add", json!({})).await.1, "four");
+    assert_eq!(new.session().await.call("add", &json!({})).await.1, "four");
     assert_eq!(answer(old.post(&ping)).await.0, 404, "what was removed is not served");
     events.send("data: done\n\n").unwrap();
     drop(events);
@@ -67,7 +67,8 @@ async fn what_has_not_changed_goes_on_with_its_sessions_and_tokens_while_servers
 #[tokio::test]
 async fn a_program_that_is_configured_in_another_way_is_another_one() {
     let program = mcp_oauth_tests::gateway::program();
-    let toml = |env: &str| format!("[servers.pad]\ncommand = [{program:?}, \"notes\"]\nenv = {{ A = \"{env}\" }}");
+    let program = program.display();
+    let toml = |env: &str| format!("[servers.pad]\ncommand = ['{program}', \"notes\"]\nenv = {{ A = \"{env}\" }}");
     let gateway = Gateway::start(&toml("1")).await;
     let ada = ada_at(&gateway, "pad").await;
     let session = ada.session().await;
@@ -75,7 +76,7 @@ async fn a_program_that_is_configured_in_another_way_is_another_one() {
     gateway.reload(&toml("1")).await;
     assert!(reads(&session).await);
     gateway.reload(&toml("2")).await;
-    let (status, _) = session.call("list_notes", json!({})).await;
+    let (status, _) = session.call("list_notes", &json!({})).await;
     assert_eq!(status, 404, "clients begin anew");
     assert!(!reads(&ada.session().await).await);
 }

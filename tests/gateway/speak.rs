@@ -76,7 +76,7 @@ impl Session {
     }
 
     /// Calls a tool; what comes back is the status and the text of the result.
-    pub(crate) async fn call(&self, tool: &str, arguments: Value) -> (u16, String) {
+    pub(crate) async fn call(&self, tool: &str, arguments: &Value) -> (u16, String) {
         let (status, _, body) = answer(self.post(&call(tool, arguments))).await;
         let message = message(&body);
         let text = message["result"]["content"][0]["text"].as_str();
@@ -84,7 +84,7 @@ impl Session {
     }
 }
 
-pub(crate) fn call(tool: &str, arguments: Value) -> Value {
+pub(crate) fn call(tool: &str, arguments: &Value) -> Value {
     json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "arguments": arguments}})
 }
 
@@ -97,6 +97,6 @@ pub(crate) async fn answer(request: RequestBuilder) -> (u16, HeaderMap, String) 
 /// The last message in a body, which is JSON or a stream of events.
 fn message(body: &str) -> Value {
     let data = body.lines().filter_map(|line| line.strip_prefix("data:"));
-    let data = data.map(str::trim).filter(|data| !data.is_empty()).last();
+    let data = data.map(str::trim).rfind(|data| !data.is_empty());
     serde_json::from_str(data.unwrap_or(body)).unwrap_or_default()
 }

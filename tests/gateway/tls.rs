@@ -35,8 +35,8 @@ impl Files {
     }
 
     fn toml(&self, rest: &str) -> String {
-        let (certificate, key) = (self.path("certificate.pem"), self.path("key.pem"));
-        format!("[tls]\ncertificate_file = {certificate:?}\nkey_file = {key:?}\n{rest}")
+        let (certificate, key) = (quoted(&self.path("certificate.pem")), quoted(&self.path("key.pem")));
+        format!("[tls]\ncertificate_file = {certificate}\nkey_file = {key}\n{rest}")
     }
 
     /// A client that takes the certificate that is in the file now, and no other.
@@ -58,7 +58,7 @@ async fn start(toml: &str) -> (Gateway, u16) {
 }
 
 fn quoted(path: &Path) -> String {
-    format!("{path:?}")
+    format!("'{}'", path.display())
 }
 
 #[tokio::test]
