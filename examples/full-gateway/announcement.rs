@@ -1,6 +1,7 @@
 //! What a person reads when the gateway has started: what is served, and the line that adds it to a client.
 
 use mcp_oauth_core::identity::IdentityProvider;
+use url::Url;
 
 use crate::gateway::Gateway;
 
@@ -10,27 +11,20 @@ pub(crate) fn print(gateway: &Gateway) {
 }
 
 fn text(gateway: &Gateway) -> String {
-    let issuer = gateway.auth.issuer();
-    let who = if gateway.made_up_people {
+    let generation = gateway.current();
+    let auth = &generation.auth;
+    let issuer = auth.issuer();
+    let who = if auth.development_users().is_some() {
         "anybody, as a made-up person (development: set GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET for real ones)"
             .to_owned()
     } else {
-        let names: Vec<_> = gateway
-            .auth
-            .identity_providers()
-            .map(IdentityProvider::display_name)
-            .collect();
+        let names: Vec<_> = auth.identity_providers().map(IdentityProvider::display_name).collect();
         format!("with {}", names.join(", "))
     };
     let mut lines = vec![format!("The gateway serves {issuer}\nSign-in: {who}")];
-    for resource in gateway.auth.resources() {
+    for resource in auth.resources() {
         let uri = resource.uri();
-        let name = resource
-            .uri()
-            .url()
-            .path_segments()
-            .and_then(|mut segments| segments.next().map(str::to_owned));
-        let name = name.unwrap_or_default();
+        let name = name(uri.url(), issuer.host());
         let vscode = serde_json::json!({"name": name, "type": "http", "url": uri.as_str()});
         lines.extend([
             format!("\n{}: {uri}", resource.display_name()),
@@ -41,4 +35,15 @@ fn text(gateway: &Gateway) -> String {
     }
     lines.push("\nStop with Ctrl-C.".to_owned());
     lines.join("\n")
+}
+
+/// What a client may call it: by the path, or by the host if it has one of its own.
+fn name(url: &Url, issuer_host: &str) -> String {
+    let host = url.host_str().unwrap_or_default();
+    let name = if host == issuer_host {
+        url.path_segments().and_then(|mut segments| segments.next())
+    } else {
+        host.split('.').next()
+    };
+    name.unwrap_or_default().to_owned()
 }

@@ -6,22 +6,51 @@ use anyhow::Context as _;
 use mcp_oauth_core::jwt::keys::MAXIMUM_SIZE;
 use mcp_oauth_core::server::builder::AuthorizationServerBuilder;
 use mcp_oauth_core::store::Store;
-use mcp_oauth_tower::{AuthorizationServer, Fetcher, KeySet, MemoryStore, RedisStore, Resource};
+use mcp_oauth_tower::{AuthorizationServer, Fetcher, KeySet, MemoryStore, RedisStore};
 
 use crate::clients;
 use crate::configuration::{Configuration, Keys};
 use crate::identities::Identities;
 use crate::servers::Server;
 
-/// The scope of every server here.
-const SCOPE: &str = "mcp:tools";
+/// What outlives a reload: the records, and the keys that were made when the gateway started.
+#[derive(Clone)]
+pub(crate) struct Foundation {
+    store: Arc<dyn Store>,
+    made: Option<KeySet>,
+}
+
+impl Foundation {
+    /// Lays it. Nothing is asked of the store yet: Redis need not be there, and until it is, the gateway is not ready.
+    pub(crate) fn lay(configuration: &Configuration) -> anyhow::Result<Self> {
+        let store: Arc<dyn Store> = match configuration.redis()? {
+            Some(redis) => Arc::new(RedisStore::new(&redis).context("Redis cannot be used")?),
+            None => Arc::new(MemoryStore::default()),
+        };
+        let made = match configuration.keys()? {
+            Keys::Made(algorithm) => Some(KeySet::generate(algorithm)?),
+            Keys::Own(_) | Keys::Stored(..) => None,
+        };
+        Ok(Self { store, made })
+    }
+}
 
 /// Puts the authorization server together for `servers` and for what proxies serve. Nothing is asked of the store yet.
+#[allow(dead_code, reason = "for commands that serve nothing")]
 pub(crate) fn server(configuration: &Configuration, servers: &[Server]) -> anyhow::Result<AuthorizationServer> {
+    on(&Foundation::lay(configuration)?, configuration, servers)
+}
+
+/// The same on what was there before.
+pub(crate) fn on(
+    foundation: &Foundation,
+    configuration: &Configuration,
+    servers: &[Server],
+) -> anyhow::Result<AuthorizationServer> {
     let issuer = configuration.issuer();
     let identities = Identities::read(configuration)?;
     let mut builder = AuthorizationServer::builder(&issuer)
-        .shared_store(store(configuration)?)
+        .shared_store(Arc::clone(&foundation.store))
         .lifetimes(configuration.lifetimes())
         .registration(
             configuration
@@ -30,7 +59,10 @@ pub(crate) fn server(configuration: &Configuration, servers: &[Server]) -> anyho
         )
         .limits(configuration.limits.limits());
     builder = match configuration.keys()? {
-        Keys::Made(algorithm) => builder.signing_algorithm(algorithm),
+        Keys::Made(algorithm) => match &foundation.made {
+            Some(keys) => builder.keys(keys.clone()),
+            None => builder.signing_algorithm(algorithm),
+        },
         Keys::Own(key) => builder.keys(KeySet::new(key)),
         Keys::Stored(algorithm, sealing, rotation) => {
             if configuration.redis()?.is_none() {
@@ -45,7 +77,7 @@ pub(crate) fn server(configuration: &Configuration, servers: &[Server]) -> anyho
     if configuration.device_authorization {
         builder = builder.device_authorization();
     }
-    builder = with_clients(builder, configuration, &issuer)?;
+    builder = with_clients(builder, configuration, servers, &issuer)?;
     builder = with_resources(builder, configuration, servers, &issuer)?;
     let backends = configuration.backends.iter();
     let of_backends = backends.map(|(name, backend)| backend.allowed_users(name));
@@ -67,11 +99,8 @@ fn with_resources(
 ) -> anyhow::Result<AuthorizationServerBuilder> {
     let mut resources = Vec::new();
     for server in servers {
-        let resource = Resource::new(&server.uri(issuer))?.name(&server.name);
-        resources.push(match &server.allow {
-            Some(allow) => resource.allow(allow.clone()),
-            None => resource,
-        });
+        let resource = server.resource(issuer);
+        resources.push(resource.with_context(|| format!("[servers.{}] cannot be used", server.key))?);
     }
     for (name, backend) in &configuration.backends {
         resources.push(backend.resource(name)?);
@@ -81,7 +110,7 @@ fn with_resources(
         builder = builder.default_resource(first.uri().as_str());
     }
     for resource in resources {
-        builder = builder.resource(resource.scope(SCOPE, "see and use its tools in your name")?);
+        builder = builder.resource(resource);
     }
     Ok(builder)
 }
@@ -90,8 +119,14 @@ fn with_resources(
 fn with_clients(
     mut builder: AuthorizationServerBuilder,
     configuration: &Configuration,
+    servers: &[Server],
     issuer: &str,
 ) -> anyhow::Result<AuthorizationServerBuilder> {
+    // A name that nobody has is refused by the builder, as the resource that there is not.
+    let uri = |name: &str| match servers.iter().find(|server| server.key == name) {
+        Some(server) => server.uri(issuer),
+        None => format!("{issuer}/{name}/mcp"),
+    };
     if configuration.client_id_metadata_documents {
         let trusted = configuration.trusted_client_hosts.as_deref();
         let hosts = clients::hosts(trusted, &configuration.distrusted_client_hosts)?;
@@ -103,18 +138,10 @@ fn with_clients(
         builder = builder.remote_keys(Fetcher::default().maximum_body(MAXIMUM_SIZE));
     }
     for client in &configuration.clients {
-        builder = builder.client(client.client(|server| format!("{issuer}/{server}/mcp"))?);
+        builder = builder.client(client.client(uri)?);
     }
     for enterprise in &configuration.enterprises {
         builder = builder.enterprise(enterprise.issuer()?);
     }
     Ok(builder)
-}
-
-/// Where records are kept. Redis need not be there yet: until it is, the gateway is not ready.
-fn store(configuration: &Configuration) -> anyhow::Result<Arc<dyn Store>> {
-    Ok(match configuration.redis()? {
-        Some(redis) => Arc::new(RedisStore::new(&redis).context("Redis cannot be used")?),
-        None => Arc::new(MemoryStore::default()),
-    })
 }

@@ -1,6 +1,5 @@
 //! Clients and identity providers that the file names: `[[clients]]` and `[[enterprises]]`.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -9,12 +8,14 @@ use mcp_oauth_core::client::preregistered::PreregisteredClient;
 use mcp_oauth_core::client::registration::GrantType;
 use mcp_oauth_core::identity::enterprise::EnterpriseIssuer;
 use mcp_oauth_core::jwt::SignatureAlgorithm;
-use mcp_oauth_core::secret::Secret;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::configuration::hidden::Hidden;
+
 /// A client that does not register itself.
-#[derive(Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ClientSettings {
     /// Its `client_id`.
@@ -22,7 +23,7 @@ pub(crate) struct ClientSettings {
     /// Its name for people.
     name: Option<String>,
     /// Its secret: at least 32 characters.
-    secret: Option<String>,
+    secret: Option<Hidden>,
     /// The SHA-256 of its secret instead, as `sha256sum` prints it.
     secret_sha256: Option<String>,
     /// A file with its public keys, as a JWK set.
@@ -30,10 +31,12 @@ pub(crate) struct ClientSettings {
     /// Where its public keys are published.
     jwks_uri: Option<String>,
     /// The one algorithm that it signs with.
+    #[schemars(with = "Option<String>")]
     signing_algorithm: Option<SignatureAlgorithm>,
     #[serde(default)]
     redirect_uris: Vec<String>,
     #[serde(default)]
+    #[schemars(with = "Vec<String>")]
     grant_types: Vec<GrantType>,
     /// The servers, by the first segment of their path, that it may use on its own behalf.
     #[serde(default)]
@@ -46,17 +49,8 @@ pub(crate) struct ClientSettings {
     introspects: Vec<String>,
 }
 
-impl fmt::Debug for ClientSettings {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("ClientSettings")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
-    }
-}
-
 /// An identity provider whose word for its people is taken.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EnterpriseSettings {
     /// What stands in front of its people's subjects.
@@ -85,7 +79,7 @@ impl ClientSettings {
         let ways = (&self.secret, &self.secret_sha256, &self.jwks_file, &self.jwks_uri);
         let mut client = match ways {
             (None, None, None, None) => PreregisteredClient::public(id),
-            (Some(secret), None, None, None) => PreregisteredClient::with_secret(id, Secret::from(secret.as_str())),
+            (Some(secret), None, None, None) => PreregisteredClient::with_secret(id, secret.secret().clone()),
             (None, Some(digest), None, None) => PreregisteredClient::with_secret_digest(id, digest),
             (None, None, Some(file), None) => PreregisteredClient::with_keys(id, key_set(file)?),
             (None, None, None, Some(address)) => PreregisteredClient::with_keys_at(id, address),

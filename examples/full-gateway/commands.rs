@@ -1,6 +1,7 @@
 //! What the program can be told to do: each command in a module of its own.
 
 mod doctor;
+mod check;
 mod serve;
 
 use std::process::ExitCode;
@@ -17,6 +18,8 @@ pub(crate) enum Command {
     Serve,
     /// Look at an MCP server from outside, as clients do, and name what is wrong
     Doctor(doctor::Arguments),
+    /// Say whether the gateway could start, and with which settings
+    Check(check::Check),
     /// Be the stdio MCP server that the gateway starts as a child: a notebook
     Notes,
 }
@@ -27,6 +30,7 @@ impl Command {
         match self {
             Self::Serve => serve::run().await,
             Self::Doctor(arguments) => arguments.run().await,
+            Self::Check(check) => check.run(),
             Self::Notes => notes::serve_stdio().await,
         }
     }

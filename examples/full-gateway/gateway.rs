@@ -1,118 +1,372 @@
-//! The gateway, put together.
+//! The gateway, put together, and put together anew when it is told to reload.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
-use axum::extract::State;
-use axum::middleware;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use http::StatusCode;
-use mcp_oauth_tower::{AuthorizationServer, ForwardAuth, OAuthLayer, Routes, allowed_hosts, cors};
-use mcp_stdio_bridge::{Bridge, Hosts, Origins};
+use http::{HeaderValue, StatusCode, Uri};
+use mcp_oauth_core::clock::{Clock as _, SystemClock};
+use mcp_oauth_core::secret::Secret;
+use mcp_oauth_tower::upstream::UpstreamTokenLayer;
+use mcp_oauth_tower::{
+    AuthorizationServer, Caller, ForwardAuth, OAuthLayer, Routes, TrustedProxies, allowed_hosts, cors,
+};
+use mcp_stdio_bridge::Bridge;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
-use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
-use crate::configuration::Configuration;
+use crate::authorization::{self, Foundation};
+use crate::configuration::{Configuration, Embedded};
 use crate::echo::EchoServer;
-use crate::hosts::known_host;
-use crate::identities::Identities;
-use crate::servers::Kind;
-use crate::{authorization, servers};
+use crate::proxied::{Presented, Proxied};
+use crate::servers::{self, Kind, Program, Server, Upstream};
+use crate::sites::Sites;
+use crate::streams::unbuffered;
+use crate::tls::{self, Certificate};
 
 /// After this time without a message an embedded server forgets a session.
 const IDLE_SESSION: Duration = Duration::from_secs(60 * 60);
 
-/// Everything that is served, and what has to be ended in the end.
-#[derive(Debug)]
+/// What outlives every reload, and what counts at the moment.
 pub(crate) struct Gateway {
+    foundation: Foundation,
+    /// Binds sessions to their callers, before and after a reload.
+    session_secret: Secret,
+    echo_sessions: Arc<LocalSessionManager>,
+    /// Ends with the gateway, as do those that were made of it.
+    pub(crate) ended: CancellationToken,
+    pub(crate) configuration: Configuration,
+    current: Arc<RwLock<Arc<Generation>>>,
+}
+
+/// What one reading of the configuration has made.
+pub(crate) struct Generation {
     pub(crate) auth: AuthorizationServer,
-    pub(crate) made_up_people: bool,
-    listen: std::net::SocketAddr,
-    router: Router,
-    bridges: Vec<Bridge>,
+    pub(crate) sites: Sites,
+    running: BTreeMap<String, Running>,
+    /// What is shown to clients, if there is TLS.
+    pub(crate) certificate: Option<Certificate>,
+}
+
+/// A server that serves.
+#[derive(Clone)]
+struct Running {
+    serves: Serves,
+    /// Ends when it is no longer served.
+    ended: CancellationToken,
+}
+
+#[derive(Clone)]
+enum Serves {
+    Embedded(Embedded),
+    Program(Box<Program>, String, Bridge),
+    Upstream(Box<Upstream>, Proxied),
+}
+
+/// What a reload has done.
+#[derive(Debug)]
+pub(crate) struct Reloaded {
+    /// Settings that count from the next start on.
+    pub(crate) kept: Vec<&'static str>,
+    /// The bridges that nobody is sent to any more.
+    pub(crate) removed: Vec<Bridge>,
 }
 
 impl Gateway {
     /// Puts the gateway together. Nothing runs yet.
-    pub(crate) fn build(configuration: &Configuration) -> anyhow::Result<Self> {
-        let servers = servers::of(configuration)?;
-        let issuer = configuration.issuer();
-        let made_up_people = Identities::read(configuration)?.are_made_up();
-        let auth = authorization::server(configuration, &servers)?;
-        let hosts = allowed_hosts(&auth);
-        let mut router = endpoints(&auth, configuration)?
-            .route("/health", get(health))
-            .route("/ready", get(ready).with_state(auth.clone()))
-            .with_state(());
-        let mut bridges = Vec::new();
-        for server in servers {
-            let uri = server.uri(&issuer);
-            let served = match server.kind {
-                Kind::Embedded => Router::new().nest_service(&format!("/{}/mcp", server.path), embedded(&hosts)),
-                Kind::Stdio(command) => {
-                    // Origins are the layer's business: what has a good token may come from any page.
-                    let bridge = Bridge::builder(*command)
-                        .hosts(Hosts::loopback().and(auth.issuer().host()))
-                        .origins(Origins::any())
-                        .build()?;
-                    let nested = Router::new().nest(&format!("/{}", server.path), bridge.router());
-                    bridges.push(bridge);
-                    nested
-                }
-            };
-            let protected = served
-                .route_layer(OAuthLayer::new(&auth, &uri)?.with_json_bodies())
-                .route_layer(cors::protected_resource());
-            router = router.merge(protected);
-        }
-        let router = router.layer(middleware::from_fn_with_state(Arc::new(hosts), known_host));
+    pub(crate) fn build(configuration: Configuration) -> anyhow::Result<Self> {
+        let foundation = Foundation::lay(&configuration)?;
+        let mut sessions = LocalSessionManager::default();
+        // A session without messages ends after this time, and a tool that is still running with it.
+        sessions.session_config.keep_alive = Some(IDLE_SESSION);
+        let parts = Parts {
+            foundation: &foundation,
+            session_secret: &Secret::random(),
+            echo_sessions: &Arc::new(sessions),
+            ended: &CancellationToken::new(),
+        };
+        let generation = parts.generation(&configuration, &BTreeMap::new())?;
+        let (session_secret, echo_sessions, ended) = (
+            parts.session_secret.clone(),
+            Arc::clone(parts.echo_sessions),
+            parts.ended.clone(),
+        );
         Ok(Self {
-            auth,
-            made_up_people,
-            listen: configuration.listen,
-            router,
-            bridges,
+            foundation,
+            session_secret,
+            echo_sessions,
+            ended,
+            configuration,
+            current: Arc::new(RwLock::new(Arc::new(generation))),
         })
     }
 
-    /// Opens the port, once there are keys to sign with.
-    pub(crate) async fn listen(&self) -> anyhow::Result<TcpListener> {
+    /// What counts at the moment.
+    pub(crate) fn current(&self) -> Arc<Generation> {
+        now(&self.current)
+    }
+
+    /// All that is served, whatever that is at the moment of a request. What is in flight stays where it began.
+    pub(crate) fn router(&self) -> Router {
+        let current = Arc::clone(&self.current);
+        Router::new().fallback(move |request: Request| {
+            let generation = now(&current);
+            async move { generation.sites.serve(request).await }
+        })
+    }
+
+    /// Makes sure that there are keys to sign with.
+    pub(crate) async fn prepare(&self) -> anyhow::Result<()> {
+        self.current().prepare().await
+    }
+
+    /// Exchanges what is served for what `configuration` says. When that cannot be, everything stays as it was.
+    pub(crate) async fn reload(&mut self, mut configuration: Configuration) -> anyhow::Result<Reloaded> {
+        let kept = configuration.keep_of(&self.configuration);
+        configuration.check()?;
+        let before = self.current();
+        let parts = Parts {
+            foundation: &self.foundation,
+            session_secret: &self.session_secret,
+            echo_sessions: &self.echo_sessions,
+            ended: &self.ended,
+        };
+        let generation = parts.generation(&configuration, &before.running)?;
+        generation.prepare().await?;
+        let stays = |key: &str, old: &Running| generation.running.get(key).is_some_and(|new| new.is(old));
+        let left = before.running.iter().filter(|(key, old)| !stays(key, old));
+        let left: Vec<Running> = left.map(|(_, old)| old.clone()).collect();
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(generation);
+        self.configuration = configuration;
+        // From here on nobody is sent to them.
+        let mut removed = Vec::new();
+        for running in left {
+            running.ended.cancel();
+            removed.extend(running.bridge().cloned());
+        }
+        Ok(Reloaded { kept, removed })
+    }
+
+    /// The bridges of what is served.
+    pub(crate) fn bridges(&self) -> Vec<Bridge> {
+        let current = self.current();
+        current.running.values().filter_map(Running::bridge).cloned().collect()
+    }
+}
+
+fn now(current: &RwLock<Arc<Generation>>) -> Arc<Generation> {
+    Arc::clone(&current.read().unwrap_or_else(PoisonError::into_inner))
+}
+
+impl Generation {
+    async fn prepare(&self) -> anyhow::Result<()> {
         self.auth.prepare_keys().await.context("there are no signing keys")?;
         self.auth
             .prepare_vault()
             .await
-            .context("the token vault cannot be used")?;
-        TcpListener::bind(self.listen).await.with_context(|| {
-            format!(
-                "cannot listen on {}: stop what uses that port, or set GATEWAY_LISTEN to another one",
-                self.listen
-            )
+            .context("the token vault cannot be used")
+    }
+}
+
+impl Running {
+    fn is(&self, other: &Self) -> bool {
+        match (&self.serves, &other.serves) {
+            (Serves::Embedded(one), Serves::Embedded(other)) => one == other,
+            (Serves::Program(one, host, _), Serves::Program(other, other_host, _)) => {
+                one == other && host == other_host
+            }
+            (Serves::Upstream(one, _), Serves::Upstream(other, _)) => one == other,
+            _ => false,
+        }
+    }
+
+    fn bridge(&self) -> Option<&Bridge> {
+        match &self.serves {
+            Serves::Program(_, _, bridge) => Some(bridge),
+            Serves::Embedded(_) | Serves::Upstream(..) => None,
+        }
+    }
+}
+
+/// What holds for all servers.
+struct Rules {
+    /// The origins of pages that may ask; `None` means any.
+    origins: Option<Vec<HeaderValue>>,
+    /// Who is believed about where requests come from.
+    trusted: TrustedProxies,
+}
+
+/// What a generation is made of, beside its configuration.
+struct Parts<'a> {
+    foundation: &'a Foundation,
+    session_secret: &'a Secret,
+    echo_sessions: &'a Arc<LocalSessionManager>,
+    ended: &'a CancellationToken,
+}
+
+impl Parts<'_> {
+    fn generation(
+        &self,
+        configuration: &Configuration,
+        before: &BTreeMap<String, Running>,
+    ) -> anyhow::Result<Generation> {
+        let servers = servers::of(configuration)?;
+        let auth = authorization::on(self.foundation, configuration, &servers)?;
+        let main = endpoints(&auth, configuration)?
+            .route("/health", get(health))
+            .route("/ready", get(ready).with_state(auth.clone()))
+            .with_state(());
+        let mut sites = Sites::new(main, auth.issuer().path(), allowed_hosts(&auth));
+        let rules = Rules {
+            origins: configuration.cors_origins()?,
+            trusted: configuration.trusted_proxies()?,
+        };
+        let mut running = BTreeMap::new();
+        for server in &servers {
+            let wrong = || format!("[servers.{}] cannot be served", server.key);
+            let runs = self.run(server, &auth, before).with_context(wrong)?;
+            let protected = self.protect(server, &runs, &auth, &rules).with_context(wrong)?;
+            let uri: http::Uri = server.uri(auth.issuer().as_str()).parse().with_context(wrong)?;
+            sites.add(server.host.as_deref(), uri.path(), protected);
+            running.insert(server.key.clone(), runs);
+        }
+        let hosts = sites.hosts().chain([auth.issuer().host()]);
+        let hosts: Vec<String> = hosts.map(str::to_owned).collect();
+        let certificate = match configuration.tls.files()? {
+            Some(files) => Some(tls::read(files, &hosts, SystemClock.now())?),
+            None => None,
+        };
+        Ok(Generation {
+            auth,
+            sites,
+            running,
+            certificate,
         })
     }
 
-    /// Serves until `stop`, then ends every child.
-    pub(crate) async fn serve(
-        self,
-        listener: TcpListener,
-        stop: impl Future<Output = ()> + Send + 'static,
-    ) -> anyhow::Result<()> {
-        let bridges = self.bridges.clone();
-        let stopped = async move {
-            stop.await;
-            tracing::info!("stopping");
-            for bridge in &bridges {
-                bridge.shutdown().await;
+    /// What serves it: the same as before, if nothing about it has changed.
+    fn run(
+        &self,
+        server: &Server,
+        auth: &AuthorizationServer,
+        before: &BTreeMap<String, Running>,
+    ) -> anyhow::Result<Running> {
+        let host = server.host.as_deref().unwrap_or_else(|| auth.issuer().host());
+        if let Some(old) = before.get(&server.key) {
+            let same = match (&server.kind, &old.serves) {
+                (Kind::Embedded(one), Serves::Embedded(other)) => one == other,
+                (Kind::Program(one), Serves::Program(other, other_host, _)) => one == other && host == other_host,
+                (Kind::Upstream(one), Serves::Upstream(other, _)) => one == other,
+                _ => false,
+            };
+            if same {
+                return Ok(old.clone());
+            }
+        }
+        Ok(Running {
+            serves: match &server.kind {
+                Kind::Embedded(embedded) => Serves::Embedded(*embedded),
+                Kind::Program(program) => {
+                    let bridge = program.bridge(&server.key, host)?;
+                    Serves::Program(program.clone(), host.to_owned(), bridge)
+                }
+                Kind::Upstream(upstream) => Serves::Upstream(upstream.clone(), Proxied::new(upstream)?),
+            },
+            ended: self.ended.child_token(),
+        })
+    }
+
+    /// The server behind the layer that lets callers with a good token through.
+    fn protect(
+        &self,
+        server: &Server,
+        running: &Running,
+        auth: &AuthorizationServer,
+        rules: &Rules,
+    ) -> anyhow::Result<Router> {
+        let uri = server.uri(auth.issuer().as_str());
+        let path = uri.parse::<Uri>()?.path().to_owned();
+        let inner = match &running.serves {
+            Serves::Embedded(Embedded::Echo) => Router::new().fallback_service(self.echo(auth)),
+            Serves::Program(_, _, bridge) => {
+                let bridge = bridge.router();
+                Router::new().fallback(move |request: Request| bridge.clone().oneshot(as_the_bridge_knows_it(request)))
+            }
+            Serves::Upstream(_, proxied) => {
+                let passed_on = (proxied.clone(), auth.clone(), rules.trusted.clone());
+                let passed_on = Arc::new(passed_on);
+                Router::new().fallback(move |request: Request| {
+                    let to = Arc::clone(&passed_on);
+                    async move { to.0.pass(&to.1, &to.2, request).await }
+                })
             }
         };
-        let service = self
-            .router
-            .into_make_service_with_connect_info::<std::net::SocketAddr>();
-        axum::serve(listener, service).with_graceful_shutdown(stopped).await?;
-        Ok(())
+        let ended = running.ended.clone();
+        let endpoint = move |request: Request| {
+            let (inner, ended) = (inner.clone(), ended.clone());
+            let here = request.uri().path().strip_suffix('/').unwrap_or(request.uri().path()) == path;
+            async move {
+                if !here {
+                    return StatusCode::NOT_FOUND.into_response();
+                }
+                let method = request.method().clone();
+                let response = inner.oneshot(request).await.into_response();
+                unbuffered(response, &method, &ended)
+            }
+        };
+        let mut router = Router::new().fallback(endpoint);
+        if server.upstream_tokens_of.is_some() {
+            router = router.layer(UpstreamTokenLayer::new(auth));
+        }
+        let layer = OAuthLayer::new(auth, &uri)?.session_secret(self.session_secret);
+        router = router.layer(layer.with_json_bodies().read_bodies());
+        if let Serves::Upstream(upstream, _) = &running.serves
+            && upstream.settings.access_tokens
+        {
+            router = router.layer(middleware::from_fn(keep_presented));
+        }
+        let cross_origin = cors::protected_resource();
+        let cross_origin = match &rules.origins {
+            Some(origins) => cross_origin.allow_origin(origins.clone()),
+            None => cross_origin,
+        };
+        Ok(router.layer(cross_origin))
     }
+
+    fn echo(&self, auth: &AuthorizationServer) -> StreamableHttpService<EchoServer, LocalSessionManager> {
+        let configuration = StreamableHttpServerConfig::default().with_allowed_hosts(allowed_hosts(auth));
+        StreamableHttpService::new(|| Ok(EchoServer::new()), Arc::clone(self.echo_sessions), configuration)
+    }
+}
+
+async fn keep_presented(mut request: Request, next: Next) -> Response {
+    Presented::keep(&mut request);
+    next.run(request).await
+}
+
+/// The request as the bridge has it: at its own path, and with whoever calls under the bridge's own name for that.
+fn as_the_bridge_knows_it(mut request: Request<Body>) -> Request<Body> {
+    request.extensions_mut().remove::<mcp_stdio_bridge::Caller>();
+    if let Some(caller) = request.extensions().get::<Caller>() {
+        let mut known = mcp_stdio_bridge::Caller::new(caller.subject()).with("client_id", caller.client_id());
+        for (name, value) in [("username", caller.username()), ("name", caller.name())] {
+            if let Some(value) = value {
+                known = known.with(name, value);
+            }
+        }
+        request.extensions_mut().insert(known);
+    }
+    *request.uri_mut() = Uri::from_static("/mcp");
+    request
 }
 
 /// The endpoints of the authorization server, and those that proxies ask if they serve anything.
@@ -126,14 +380,6 @@ fn endpoints(auth: &AuthorizationServer, configuration: &Configuration) -> anyho
         routes = routes.forward_auth(forward_auth);
     }
     Ok(routes.into_router())
-}
-
-fn embedded(hosts: &[String]) -> StreamableHttpService<EchoServer, LocalSessionManager> {
-    let configuration = StreamableHttpServerConfig::default().with_allowed_hosts(hosts.to_vec());
-    let mut sessions = LocalSessionManager::default();
-    // A session without messages ends after this time, and a tool that is still running with it.
-    sessions.session_config.keep_alive = Some(IDLE_SESSION);
-    StreamableHttpService::new(|| Ok(EchoServer::new()), Arc::new(sessions), configuration)
 }
 
 /// Whether requests should be sent here: not while the store does not answer.

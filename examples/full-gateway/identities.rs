@@ -1,7 +1,6 @@
 //! Where people sign in: GitHub, the OpenID Connect providers that the file names (`[[identity_providers]]`), or made-up
 //! people. And whom of them the lists mean.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,12 +10,14 @@ use mcp_oauth_core::secret::Secret;
 use mcp_oauth_core::server::builder::AuthorizationServerBuilder;
 use mcp_oauth_core::token::keys::SigningKey;
 use mcp_oauth_tower::{AllowList, DevIdentity, GitHub, OpenIdConnect};
-use serde::{Deserialize, Deserializer};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::configuration::hidden::Hidden;
 use crate::configuration::{Configuration, GitHubApp};
 
 /// An OpenID Connect provider.
-#[derive(Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct IdentityProviderSettings {
     /// A well-known kind, which knows its issuer.
@@ -39,7 +40,7 @@ pub(crate) struct IdentityProviderSettings {
     realm: Option<String>,
     /// Under which the gateway is registered there.
     client_id: String,
-    client_secret: Option<String>,
+    client_secret: Option<Hidden>,
     /// The variable that holds the secret.
     client_secret_env: Option<String>,
     /// Whether the secret goes into the form, and not into the header.
@@ -52,6 +53,7 @@ pub(crate) struct IdentityProviderSettings {
     scopes: Vec<String>,
     /// The claim with the groups, or the way to it.
     #[serde(default, deserialize_with = "path")]
+    #[schemars(with = "Path")]
     groups_claim: Vec<String>,
     /// Whether the userinfo endpoint says nothing of groups.
     #[serde(default)]
@@ -62,7 +64,7 @@ pub(crate) struct IdentityProviderSettings {
     allowed_users: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Kind {
     #[default]
@@ -73,25 +75,15 @@ enum Kind {
     Keycloak,
 }
 
-impl fmt::Debug for IdentityProviderSettings {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("IdentityProviderSettings")
-            .field("kind", &self.kind)
-            .field("id", &self.id)
-            .field("client_id", &self.client_id)
-            .finish_non_exhaustive()
-    }
+/// One name, or several on the way to a claim.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum Path {
+    Name(String),
+    Names(Vec<String>),
 }
 
-/// One name, or several on the way to a claim.
 fn path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Path {
-        Name(String),
-        Names(Vec<String>),
-    }
     Ok(match Path::deserialize(deserializer)? {
         Path::Name(name) => vec![name],
         Path::Names(names) => names,
@@ -134,7 +126,7 @@ impl IdentityProviderSettings {
         }
         match (&self.client_secret, &self.client_secret_env, &self.private_key_file) {
             (None, None, None) => {}
-            (Some(secret), None, None) => provider = self.with_secret(provider, secret),
+            (Some(secret), None, None) => provider = self.with_secret(provider, secret.expose()),
             (None, Some(variable), None) => {
                 let secret = std::env::var(variable)
                     .with_context(|| format!("the variable {variable}, which holds a client secret, cannot be read"))?;

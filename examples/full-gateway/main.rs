@@ -17,11 +17,16 @@ mod configuration;
 mod doctor;
 mod echo;
 mod gateway;
-mod hosts;
 mod identities;
 mod notes;
+mod proxied;
 mod servers;
+mod serving;
 mod signals;
+mod sites;
+mod streams;
+mod systemd;
+mod tls;
 
 use std::process::ExitCode;
 
@@ -37,9 +42,16 @@ struct Arguments {
     command: Option<Command>,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match Arguments::parse().command.unwrap_or_default().run().await {
+fn main() -> ExitCode {
+    // Does not return where the program was started to help one that runs already.
+    mcp_stdio_bridge::helper::run();
+    let arguments = Arguments::parse();
+    let ended = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(arguments.command.unwrap_or_default().run()));
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");

@@ -1,87 +1,395 @@
 //! What is protected: each server with its place, its name, who may use it, and what serves it.
 
-use anyhow::Context as _;
-use mcp_oauth_tower::AllowList;
-use mcp_stdio_bridge::Command;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
 
-use crate::configuration::{Configuration, StdioServer};
+use anyhow::Context as _;
+use mcp_oauth_tower::{AllowList, Resource};
+use mcp_stdio_bridge::{Bridge, Builder, Command, Hosts, Origins, ResourceLimits};
+use url::Url;
+
+use crate::configuration::hidden::Hidden;
+use crate::configuration::{
+    AccessSettings, Configuration, Embedded, ProcessSettings, ServedBy, ServerSettings, Sharing, UpstreamSettings,
+};
 
 /// One protected server: where it is, what it is called, who may use it, and what serves it.
 pub(crate) struct Server {
-    pub(crate) path: String,
+    /// What it is called in the file; no two have the same.
+    pub(crate) key: String,
     pub(crate) name: String,
+    /// The host of its own, if it has one.
+    pub(crate) host: Option<String>,
+    /// Where it is there, or below the issuer.
+    pub(crate) path: String,
     /// Of those who may sign in; `None` means all of them.
     pub(crate) allow: Option<AllowList>,
+    pub(crate) access: AccessSettings,
+    /// The identity provider whose tokens it is handed.
+    pub(crate) upstream_tokens_of: Option<String>,
     pub(crate) kind: Kind,
 }
 
 /// What serves it.
+#[derive(Debug, PartialEq)]
 pub(crate) enum Kind {
     /// Code in this process.
-    Embedded,
-    /// A child behind the bridge.
-    Stdio(Box<Command>),
+    Embedded(Embedded),
+    /// A program behind the bridge.
+    Program(Box<Program>),
+    /// Another server.
+    Upstream(Box<Upstream>),
+}
+
+/// A program with all that decides how it runs. Two that are equal are the same one, so a reload leaves it alone.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Program {
+    path: PathBuf,
+    arguments: Vec<Hidden>,
+    env: BTreeMap<String, Hidden>,
+    pass_env: Vec<String>,
+    caller_env: BTreeMap<String, String>,
+    caller_meta: Option<String>,
+    directory: Option<PathBuf>,
+    share: Sharing,
+    bounds: ProcessSettings,
+    drain_timeout: Duration,
+}
+
+/// Another server with all that decides how requests are passed on to it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Upstream {
+    pub(crate) url: Url,
+    pub(crate) settings: UpstreamSettings,
 }
 
 impl Server {
     /// Its resource identifier.
     pub(crate) fn uri(&self, issuer: &str) -> String {
-        format!("{issuer}/{}/mcp", self.path)
+        let at_its_own = self.host.as_ref().and_then(|host| {
+            let issuer = Url::parse(issuer).ok()?;
+            let port = issuer.port().map(|port| format!(":{port}")).unwrap_or_default();
+            Some(format!("{}://{host}{port}", issuer.scheme()))
+        });
+        format!("{}{}", at_its_own.as_deref().unwrap_or(issuer), self.path)
+    }
+
+    /// The protected resource that it is.
+    pub(crate) fn resource(&self, issuer: &str) -> anyhow::Result<Resource> {
+        let mut resource = Resource::new(&self.uri(issuer))?.name(&self.name);
+        if let Some(allow) = &self.allow {
+            resource = resource.allow(allow.clone());
+        }
+        if let Some(provider) = &self.upstream_tokens_of {
+            resource = resource.hand_on_tokens_of(provider);
+        }
+        self.access.apply(resource)
+    }
+}
+
+impl Program {
+    /// The program that is this very one in another role, without any settings.
+    fn itself(role: &str, drain_timeout: Duration) -> anyhow::Result<Self> {
+        Ok(Self {
+            path: std::env::current_exe().context("cannot find the program's own file")?,
+            arguments: vec![Hidden::from(role.to_owned())],
+            env: BTreeMap::new(),
+            pass_env: Vec::new(),
+            caller_env: BTreeMap::new(),
+            caller_meta: None,
+            directory: None,
+            share: Sharing::default(),
+            bounds: ProcessSettings::default(),
+            drain_timeout,
+        })
+    }
+
+    fn of(path: &str, arguments: &[String], settings: &ServerSettings, drain_timeout: Duration) -> Self {
+        Self {
+            path: path.into(),
+            arguments: arguments.iter().cloned().map(Hidden::from).collect(),
+            env: settings.env.clone(),
+            pass_env: settings.pass_env.clone(),
+            caller_env: settings.caller_env.clone(),
+            caller_meta: settings.caller_meta.clone(),
+            directory: settings.directory.clone(),
+            share: settings.share,
+            bounds: settings.process.clone(),
+            drain_timeout,
+        }
+    }
+
+    /// The bridge to it, for requests to this host. Nothing is started yet.
+    pub(crate) fn bridge(&self, name: &str, host: &str) -> anyhow::Result<Bridge> {
+        let mut builder = Bridge::builder(self.command()?)
+            .name(name)
+            .share(self.share.into())
+            .hosts(Hosts::loopback().and(host))
+            // Origins are the layer's business: what has a good token may come from any page.
+            .origins(Origins::any())
+            .drain_timeout(self.drain_timeout);
+        if let Some(member) = &self.caller_meta {
+            builder = builder.caller_meta(member);
+        }
+        Ok(self.bounded(builder).build()?)
+    }
+
+    fn command(&self) -> anyhow::Result<Command> {
+        let arguments = self.arguments.iter().map(Hidden::expose);
+        let mut command = Command::new(&self.path).args(arguments);
+        for (name, value) in &self.env {
+            command = command.env(name, value.expose());
+        }
+        for name in &self.pass_env {
+            command = command.pass_env(name);
+        }
+        for (name, template) in &self.caller_env {
+            command = command.caller_env(name, template)?;
+        }
+        if let Some(directory) = &self.directory {
+            command = command.current_dir(directory);
+        }
+        if let Some(user) = self.bounds.user {
+            command = command.user(user);
+        }
+        if let Some(group) = self.bounds.group {
+            command = command.group(group);
+        }
+        let bounds = &self.bounds;
+        let mut limits = ResourceLimits::default();
+        if let Some(bytes) = bounds.limit_memory {
+            limits = limits.memory(bytes);
+        }
+        if let Some(files) = bounds.limit_files {
+            limits = limits.open_files(files);
+        }
+        if let Some(seconds) = bounds.limit_cpu {
+            limits = limits.cpu_seconds(seconds);
+        }
+        if let Some(bytes) = bounds.limit_file_size {
+            limits = limits.file_size(bytes);
+        }
+        Ok(command.limits(limits))
+    }
+
+    fn bounded(&self, mut builder: Builder) -> Builder {
+        fn set<T>(builder: Builder, value: Option<T>, setter: impl FnOnce(Builder, T) -> Builder) -> Builder {
+            match value {
+                Some(value) => setter(builder, value),
+                None => builder,
+            }
+        }
+        let bounds = &self.bounds;
+        let forever = |seconds: u64| (seconds > 0).then(|| Duration::from_secs(seconds));
+        builder = set(builder, bounds.spares, Builder::spares);
+        builder = set(builder, bounds.max_sessions, Builder::max_sessions);
+        builder = set(
+            builder,
+            bounds.max_sessions_per_caller,
+            Builder::max_sessions_per_caller,
+        );
+        builder = set(builder, bounds.max_pool, Builder::max_pool);
+        builder = set(builder, bounds.max_calls, Builder::max_calls);
+        builder = set(builder, bounds.max_body, Builder::max_body);
+        builder = set(builder, bounds.max_line, Builder::max_line);
+        builder = set(builder, bounds.idle_timeout.map(forever), Builder::idle_timeout);
+        builder = set(builder, bounds.request_timeout.map(forever), Builder::request_timeout);
+        let seconds = |seconds: Option<u64>| seconds.map(Duration::from_secs);
+        builder = set(builder, seconds(bounds.handshake_timeout), Builder::handshake_timeout);
+        set(builder, seconds(bounds.stream_after), Builder::stream_after)
     }
 }
 
 /// The servers that `configuration` names, and those that come with the example.
 pub(crate) fn of(configuration: &Configuration) -> anyhow::Result<Vec<Server>> {
     let mut servers = Vec::new();
+    let drain_timeout = configuration.shutdown_timeout();
     if configuration.built_in_servers {
+        let allow = configuration.built_in_allowed_users()?;
+        let built_in = |key: &str, name: &str, kind| Server {
+            key: key.to_owned(),
+            name: name.to_owned(),
+            host: None,
+            path: format!("/{key}/mcp"),
+            allow: allow.clone(),
+            access: AccessSettings::default(),
+            upstream_tokens_of: None,
+            kind,
+        };
+        servers.push(built_in("echo", "Echo", Kind::Embedded(Embedded::Echo)));
         // The notebook is a program of its own that knows nothing of HTTP: here it is this very program in another
         // role.
-        let itself = std::env::current_exe().context("cannot find the program's own file")?;
-        let allow = configuration.built_in_allowed_users()?;
-        servers.push(Server {
-            path: "echo".to_owned(),
-            name: "Echo".to_owned(),
-            allow: allow.clone(),
-            kind: Kind::Embedded,
-        });
-        servers.push(Server {
-            path: "notes".to_owned(),
-            name: "Notes".to_owned(),
-            allow,
-            kind: Kind::Stdio(Box::new(Command::new(itself).arg("notes"))),
-        });
+        let notes = Program::itself("notes", drain_timeout)?;
+        servers.push(built_in("notes", "Notes", Kind::Program(Box::new(notes))));
     }
-    for (path, server) in &configuration.servers {
-        if servers.iter().any(|other| other.path == *path) {
+    for (key, settings) in &configuration.servers {
+        if servers.iter().any(|other| other.key == *key) {
             anyhow::bail!(
-                "[servers.{path}] has the name of a built-in server: rename it, or set built_in_servers = false"
+                "[servers.{key}] has the name of a built-in server: rename it, or set built_in_servers = false"
             );
         }
-        let name = server.name.clone().unwrap_or_else(|| path.clone());
-        servers.push(Server {
-            path: path.clone(),
-            name,
-            allow: server.allowed_users(path)?,
-            kind: Kind::Stdio(Box::new(command(server))),
-        });
+        servers.push(server(key, settings, drain_timeout)?);
     }
+    check_places(configuration, &servers)?;
     Ok(servers)
 }
 
-fn command(server: &StdioServer) -> Command {
-    let (program, arguments) = server
-        .command
-        .split_first()
-        .expect("the configuration was checked for it");
-    let mut command = Command::new(program).args(arguments);
-    for (name, value) in &server.env {
-        command = command.env(name, value);
+fn server(key: &str, settings: &ServerSettings, drain_timeout: Duration) -> anyhow::Result<Server> {
+    let path = match (&settings.path, &settings.host) {
+        (Some(path), _) => path.clone(),
+        (None, Some(_)) => "/mcp".to_owned(),
+        (None, None) => format!("/{key}/mcp"),
+    };
+    Ok(Server {
+        key: key.to_owned(),
+        name: settings.name.clone().unwrap_or_else(|| key.to_owned()),
+        host: settings.host.clone(),
+        path,
+        allow: settings.allowed_users(key)?,
+        access: settings.access.clone(),
+        upstream_tokens_of: settings.upstream_tokens_of.clone(),
+        kind: match settings.served_by()? {
+            ServedBy::Embedded(embedded) => Kind::Embedded(embedded),
+            ServedBy::Program(path, arguments) => {
+                Kind::Program(Box::new(Program::of(path, arguments, settings, drain_timeout)))
+            }
+            ServedBy::Upstream(url) => Kind::Upstream(Box::new(Upstream {
+                url: url.clone(),
+                settings: settings.upstream.clone(),
+            })),
+        },
+    })
+}
+
+/// What the authorization server has at the gateway's own address.
+const TAKEN: [&str; 18] = [
+    ".well-known",
+    "account",
+    "authorize",
+    "callback",
+    "consent",
+    "development",
+    "device",
+    "device_authorization",
+    "health",
+    "introspect",
+    "jwks",
+    "metrics",
+    "ready",
+    "register",
+    "revoke",
+    "sign-in",
+    "token",
+    "verify",
+];
+
+/// Whether each server has a place of its own.
+fn check_places(configuration: &Configuration, servers: &[Server]) -> anyhow::Result<()> {
+    let issuer = configuration.issuer();
+    let own = Url::parse(&issuer)
+        .ok()
+        .and_then(|url| url.host_str().map(str::to_owned));
+    for (index, server) in servers.iter().enumerate() {
+        let key = &server.key;
+        let uri = server.uri(&issuer);
+        if let Some(other) = servers[..index].iter().find(|other| other.uri(&issuer) == uri) {
+            anyhow::bail!(
+                "[servers.{key}] is at {uri}, where {} is: give it another path or host",
+                other.key
+            );
+        }
+        if server.host.is_some() && server.host == own {
+            anyhow::bail!("[servers.{key}] has the host of the gateway itself: leave host out, or use another one");
+        }
+        let first = server.path.split('/').nth(1).unwrap_or_default();
+        let taken = match server.host {
+            None => TAKEN.contains(&first),
+            Some(_) => first == ".well-known",
+        };
+        anyhow::ensure!(
+            !taken,
+            "[servers.{key}] has the path {}, below which the gateway has endpoints of its own: use another one",
+            server.path
+        );
     }
-    for name in &server.pass_env {
-        command = command.pass_env(name);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::configuration::tests::read;
+
+    fn places(toml: &str, environment: &[(&str, &str)]) -> anyhow::Result<Vec<String>> {
+        let configuration = read(&format!("built_in_servers = false\n{toml}"), &[], environment)?;
+        let issuer = configuration.issuer();
+        Ok(of(&configuration)?.iter().map(|server| server.uri(&issuer)).collect())
     }
-    if let Some(directory) = &server.directory {
-        command = command.current_dir(directory);
+
+    #[test]
+    fn a_server_has_a_path_below_the_gateway_or_a_host_of_its_own() {
+        let toml = r#"
+            [servers.a]
+            command = ["x"]
+            [servers.b]
+            command = ["x"]
+            path = "/tools/b"
+            [servers.c]
+            command = ["x"]
+            host = "c.example.com"
+            [servers.d]
+            command = ["x"]
+            host = "c.example.com"
+            path = "/d"
+        "#;
+        let github = [
+            ("GATEWAY_PUBLIC_URL", "https://mcp.example.com:8443"),
+            ("GITHUB_CLIENT_ID", "x"),
+            ("GITHUB_CLIENT_SECRET", "y"),
+            ("ALLOWED_GITHUB_USERS", "*"),
+        ];
+        let expected = [
+            "https://mcp.example.com:8443/a/mcp",
+            "https://mcp.example.com:8443/tools/b",
+            "https://c.example.com:8443/mcp",
+            "https://c.example.com:8443/d",
+        ];
+        assert_eq!(places(toml, &github).unwrap(), expected);
     }
-    command
+
+    #[test]
+    fn no_two_servers_are_at_one_place_and_none_is_where_the_gateway_is() {
+        for (settings, says) in [
+            ("path = \"/a/mcp\"", "where a is"),
+            ("path = \"/token\"", "endpoints of its own"),
+            ("path = \"/.well-known/x\"", "endpoints of its own"),
+            ("host = \"127.0.0.1\"", "the gateway itself"),
+        ] {
+            let toml = format!("[servers.a]\ncommand = [\"x\"]\n[servers.b]\ncommand = [\"x\"]\n{settings}");
+            let told = places(&toml, &[]).unwrap_err().to_string();
+            assert!(
+                told.contains("[servers.b]") && told.contains(says),
+                "{settings}: {told}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_decides_how_a_program_runs_makes_it_another_one_and_nothing_else_does() {
+        let program = |settings: &str| {
+            let toml = format!("built_in_servers = false\n[servers.a]\ncommand = [\"x\", \"y\"]\n{settings}");
+            of(&read(&toml, &[], &[]).unwrap()).unwrap().remove(0).kind
+        };
+        let plain = program("");
+        assert!(plain == program("name = \"Another\"\nallowed_users = \"ada\""));
+        for settings in [
+            "env = { A = \"b\" }",
+            "share = \"shared\"",
+            "process = { spares = 1 }",
+            "directory = \"/\"",
+        ] {
+            assert!(plain != program(settings), "{settings}");
+        }
+    }
 }

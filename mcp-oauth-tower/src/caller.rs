@@ -22,6 +22,7 @@ use mcp_oauth_core::clock::UnixTime;
 use mcp_oauth_core::grant::GrantId;
 use mcp_oauth_core::resource::ResourceUri;
 use mcp_oauth_core::scope::ScopeSet;
+use mcp_oauth_core::server::identity_token::Identified;
 
 /// The verified caller of a request. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -85,6 +86,21 @@ impl Caller {
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.0.issuer
+    }
+
+    /// What an [identity token](mcp_oauth_core::server::identity_token) for the server behind says: all of this.
+    #[must_use]
+    pub fn identified(&self) -> Identified<'_> {
+        Identified {
+            subject: self.subject(),
+            client_id: self.client_id(),
+            scope: self.scopes(),
+            grant: self.grant(),
+            username: self.username(),
+            name: self.name(),
+            resource: self.resource(),
+            until: self.expires_at(),
+        }
     }
 
     /// When the token was issued, if its issuer tells.

@@ -67,6 +67,12 @@
 //! UTF-8 (RFC 3986 §2.1), as is a space at either end: `Zoë` is `Zo%C3%AB`. Backends decode with whatever decodes
 //! URLs (and leave `+` as it is). The list is also [`IDENTITY_HEADERS`].
 //!
+//! With [`ForwardAuth::upstream_tokens`] there is one more, [`X-Upstream-Token`](UPSTREAM_TOKEN_HEADER): the person's own token
+//! with the identity provider, for the resources whose policy says so, and empty for all others. The proxy has to copy it too.
+//!
+//! A program that is the proxy itself, with an [`OAuthLayer`](crate::OAuthLayer) in front, writes the same headers with
+//! [`identify`].
+//!
 //! A backend can only believe these headers as long as nobody but the proxy reaches it. With the identity token it need
 //! not: see [`identity_token`](mcp_oauth_core::server::identity_token) for how to verify one. The client's
 //! `Authorization` is the proxy's to remove; the files do that.
@@ -107,7 +113,7 @@ pub(crate) mod forwarded;
 pub(crate) mod identity;
 mod places;
 
-pub use identity::IDENTITY_HEADERS;
+pub use identity::{IDENTITY_HEADERS, UPSTREAM_TOKEN_HEADER, identify};
 pub use places::InvalidPlace;
 use places::{Place, Places};
 
@@ -120,6 +126,7 @@ pub struct ForwardAuth {
     places: Places,
     identity_tokens: bool,
     access_tokens: bool,
+    upstream_tokens: bool,
 }
 
 impl ForwardAuth {
@@ -144,6 +151,7 @@ impl ForwardAuth {
             places,
             identity_tokens: false,
             access_tokens: false,
+            upstream_tokens: false,
         }
     }
 
@@ -178,6 +186,16 @@ impl ForwardAuth {
         self
     }
 
+    /// Hands backends the person's own token with the identity provider
+    /// ([`X-Upstream-Token`](UPSTREAM_TOKEN_HEADER)), as the policies of their resources allow
+    /// ([`Resource::hand_on_tokens_of`](crate::Resource::hand_on_tokens_of)). The server needs a
+    /// [vault](mcp_oauth_core::server::vault), which is asked at each request. Where a token cannot be had at this moment, the
+    /// answer is `503`; where the provider takes it no longer, the grant has ended and the answer is `401`.
+    pub fn upstream_tokens(mut self) -> Self {
+        self.upstream_tokens = true;
+        self
+    }
+
     /// The resource at this place.
     pub(crate) fn find(&self, host: &str, port: Option<u16>, path: &str) -> Option<&Protection> {
         let index = self.places.find(host, port, path)?;
@@ -187,6 +205,11 @@ impl ForwardAuth {
     /// Who signs identity tokens, if they are wanted.
     pub(crate) fn signer(&self) -> Option<&AuthorizationServer> {
         self.identity_tokens.then_some(&self.server)
+    }
+
+    /// Who keeps the tokens of identity providers, if they are wanted.
+    pub(crate) fn vault(&self) -> Option<&AuthorizationServer> {
+        self.upstream_tokens.then_some(&self.server)
     }
 
     pub(crate) fn passes_access_tokens(&self) -> bool {

@@ -170,7 +170,7 @@ impl UpstreamTokenLayer {
 }
 
 /// Nothing where there is none to hand on.
-async fn token(server: &AuthorizationServer, caller: &Caller) -> Result<Option<UpstreamToken>, VaultError> {
+pub(crate) async fn token(server: &AuthorizationServer, caller: &Caller) -> Result<Option<UpstreamToken>, VaultError> {
     // The tokens of another authorization server are of no grant of this one.
     let grant = caller.grant().filter(|_| caller.issuer() == server.issuer().as_str());
     let Some(grant) = grant.and_then(|grant| grant.parse::<GrantId>().ok()) else {

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "what does not hold here fails the test")]
 
+mod alone;
+mod check;
 mod conformance;
 mod doctor;
 mod fault;
@@ -9,7 +11,12 @@ mod killed;
 mod node;
 mod oidc_provider;
 mod process;
+mod proxied;
 mod real_clients;
+mod reload;
 mod resource_server;
+mod speak;
 mod strict_clients;
+mod tls;
 mod two_processes;
+mod upstream;

@@ -45,6 +45,7 @@ impl Site {
                 url: format!("http://{address}"),
                 issuer: self.issuer.clone(),
                 client: Client::builder().redirect(redirect::Policy::none()).build().unwrap(),
+                scope: None,
             },
         }
     }
@@ -69,6 +70,8 @@ pub(crate) struct Http {
     url: String,
     issuer: String,
     client: Client,
+    /// What is asked for; all that there is if nothing is said.
+    scope: Option<&'static str>,
 }
 
 /// A client that has registered itself, with the verifier of its requests.
@@ -90,11 +93,35 @@ pub(crate) struct Called {
 impl Http {
     /// The way to where the issuer is.
     pub(crate) fn at(issuer: &str) -> Self {
+        Self::to(
+            issuer,
+            Client::builder().redirect(redirect::Policy::none()).build().unwrap(),
+        )
+    }
+
+    /// The way to a gateway that is its own issuer.
+    pub(crate) fn to(url: &str, client: Client) -> Self {
         Self {
-            url: issuer.to_owned(),
-            issuer: issuer.to_owned(),
-            client: Client::builder().redirect(redirect::Policy::none()).build().unwrap(),
+            url: url.to_owned(),
+            issuer: url.to_owned(),
+            client,
+            scope: None,
         }
+    }
+
+    /// The same for a client that asks for these scopes.
+    pub(crate) fn asking_for(self, scope: &'static str) -> Self {
+        Self {
+            scope: Some(scope),
+            ..self
+        }
+    }
+
+    /// Signs in to a server, as this made-up person.
+    pub(crate) async fn sign_in_to(&self, resource: &str, person: &str) -> Tokens {
+        let client = self.register().await;
+        let code = self.code_for(&client, resource, person).await;
+        Tokens::of(&self.redeem(&client, &code).await)
     }
 
     fn here(&self, location: &str) -> String {
@@ -141,15 +168,22 @@ impl Http {
 
     /// Gets a code, as a made-up person whose browser has nobody else's cookies.
     pub(crate) async fn code(&self, client: &Registered) -> String {
+        self.code_for(client, &self.resource(), "ada").await
+    }
+
+    async fn code_for(&self, client: &Registered, resource: &str, person: &str) -> String {
         let verifier: CodeVerifier = client.verifier.parse().unwrap();
-        let parameters = encode(&[
+        let challenge = CodeChallenge::of(&verifier).to_string();
+        let mut parameters = vec![
             ("response_type", "code"),
             ("client_id", &client.client_id),
             ("redirect_uri", REDIRECT_URI),
-            ("code_challenge", &CodeChallenge::of(&verifier).to_string()),
+            ("code_challenge", &challenge),
             ("code_challenge_method", "S256"),
-            ("resource", &self.resource()),
-        ]);
+            ("resource", resource),
+        ];
+        parameters.extend(self.scope.map(|scope| ("scope", scope)));
+        let parameters = encode(&parameters);
         let mut cookies = Vec::new();
         let keep = |cookies: &mut Vec<String>, answer: &Answer| {
             let set = answer.headers.get_all("set-cookie").iter();
@@ -171,7 +205,7 @@ impl Http {
         let approved = submit("/consent", cookies.join("; "), decision).await;
         keep(&mut cookies, &approved);
         let choice = open(approved.header("location").to_owned(), cookies.join("; ")).await;
-        let choice = encode(&[("state", &hidden_field(&choice, "state")), ("user", "ada")]);
+        let choice = encode(&[("state", &hidden_field(&choice, "state")), ("user", person)]);
         let chosen = submit("/development/sign-in", cookies.join("; "), choice).await;
         let returned = open(chosen.header("location").to_owned(), cookies.join("; ")).await;
         assert_eq!(returned.status, 303, "{returned:?}");

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use axum::routing::any;
 use http::{HeaderMap, Request};
 use http_body_util::BodyExt as _;
@@ -17,13 +18,16 @@ use mcp_oauth_core::secret::Secret;
 use mcp_oauth_core::server::builder::{AuthorizationServerBuilder, Lifetimes};
 use mcp_oauth_core::server::vault::VaultError;
 use mcp_oauth_core::store::{Key, Kind, Store};
-use mcp_oauth_tests::application::{Answer, Application, FILES, ISSUER, NOTES, files, notes};
+use mcp_oauth_tests::application::{Answer, Application, FILES, ISSUER, NOTES, TRUSTED_PROXY, files, notes};
 use mcp_oauth_tests::browser::{Browser, arrival};
 use mcp_oauth_tests::client::{Client, Tokens};
 use mcp_oauth_tests::failing_store::{FailingStore, Loss};
 use mcp_oauth_tests::identity::ScriptedIdentity;
+use mcp_oauth_tower::forward_auth::UPSTREAM_TOKEN_HEADER;
 use mcp_oauth_tower::upstream::{UpstreamToken, UpstreamTokenLayer};
-use mcp_oauth_tower::{AllowList, AuthorizationServer, ConfigurationError, KeySealing, MemoryStore, OAuthLayer};
+use mcp_oauth_tower::{
+    AllowList, AuthorizationServer, ConfigurationError, ForwardAuth, KeySealing, MemoryStore, OAuthLayer, Routes,
+};
 use tower::ServiceExt as _;
 use url::Url;
 
@@ -599,4 +603,47 @@ async fn a_server_is_given_the_token_by_its_policy_alone_and_in_a_header_only_wh
     let revoked = call(&node, header, NOTES, &tokens.access_token).await;
     assert_eq!(revoked.status, 401);
     assert!(revoked.header("www-authenticate").contains("invalid_token"));
+}
+
+#[tokio::test]
+async fn a_proxy_that_asks_is_given_the_token_by_the_policy_alone_and_only_when_told() {
+    let world = World::new();
+    let node = world.node();
+    let client = Client::public(&node).await;
+    world.provider.issues(world.tokens(1, HOUR));
+    let tokens = world.sign_in(&node, &client, ada()).await;
+    let ask = async |configure: fn(ForwardAuth) -> ForwardAuth| {
+        let forward_auth = configure(ForwardAuth::of(&node.server));
+        let routes = Routes::new(&node.server).behind(TRUSTED_PROXY.parse().unwrap());
+        let notes: Url = NOTES.parse().unwrap();
+        let mut request = Request::get("/verify")
+            .header("authorization", format!("Bearer {}", tokens.access_token))
+            .header("x-forwarded-method", "POST")
+            .header("x-forwarded-host", notes.host_str().unwrap())
+            .header("x-forwarded-uri", notes.path())
+            .body(Body::empty())
+            .unwrap();
+        let peer = std::net::SocketAddr::new(TRUSTED_PROXY.parse().unwrap(), 4711);
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let asked = routes.forward_auth(forward_auth).into_router();
+        asked.oneshot(request).await.unwrap()
+    };
+    let quiet = ask(|forward_auth| forward_auth).await;
+    assert_eq!(quiet.status(), 200);
+    assert!(!quiet.headers().contains_key(UPSTREAM_TOKEN_HEADER));
+    let told = ask(ForwardAuth::upstream_tokens).await;
+    assert_eq!(told.headers()[UPSTREAM_TOKEN_HEADER], "upstream-access-1");
+    assert!(told.headers()[UPSTREAM_TOKEN_HEADER].is_sensitive());
+
+    world.clock.advance(Duration::from_secs(60 * 60 - 1));
+    world.provider.then_refreshed(Err(IdentityError::Unavailable {
+        retry_after: Some(Duration::from_secs(9)),
+        source: None,
+    }));
+    assert_eq!(ask(ForwardAuth::upstream_tokens).await.status(), 503);
+    world.provider.then_refreshed(Ok(TokensRefreshed::Refused));
+    let revoked = ask(ForwardAuth::upstream_tokens).await;
+    assert_eq!(revoked.status(), 401);
+    let challenge = revoked.headers()["www-authenticate"].to_str().unwrap();
+    assert!(challenge.contains("invalid_token"), "{challenge}");
 }

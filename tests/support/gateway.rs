@@ -1,15 +1,19 @@
 //! The example gateway as a process of its own.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::example;
+
+/// For another process to do what it was told.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A gateway that runs until it is dropped.
 #[derive(Debug)]
@@ -19,7 +23,8 @@ pub struct Gateway {
     /// What it printed before it was ready.
     pub announcement: String,
     child: Child,
-    _directory: TempDir,
+    directory: TempDir,
+    log: Arc<Mutex<String>>,
 }
 
 /// A gateway that did not start.
@@ -32,7 +37,8 @@ pub struct Refused {
 }
 
 /// Builds the gateway, once, as `cargo test` builds everything else, and says where it is.
-fn program() -> PathBuf {
+#[must_use]
+pub fn program() -> PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| example::program("full-gateway")).clone()
 }
@@ -91,14 +97,15 @@ impl Gateway {
             .spawn()
             .expect("the gateway can be started");
         let mut stderr = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
+        let log = Arc::new(Mutex::new(String::new()));
+        let kept = Arc::clone(&log);
         // Read to the end, or the gateway would have to wait for us.
-        let log = tokio::spawn(async move {
-            let mut log = String::new();
+        let reading = tokio::spawn(async move {
             while let Ok(Some(line)) = stderr.next_line().await {
+                let mut log = kept.lock().expect("nobody panics with it");
                 log.push_str(&line);
                 log.push('\n');
             }
-            log
         });
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
         let mut announcement = String::new();
@@ -109,15 +116,76 @@ impl Gateway {
                     announcement.push_str(&line);
                     announcement.push('\n');
                 }
-                None => panic!("the gateway did not start: {}", log.await.expect("the log is read")),
+                None => {
+                    reading.await.expect("the log is read");
+                    panic!(
+                        "the gateway did not start: {}",
+                        log.lock().expect("nobody panics with it")
+                    );
+                }
             }
         }
         Self {
             url: format!("http://{address}"),
             announcement,
             child,
-            _directory: directory,
+            directory,
+            log,
         }
+    }
+
+    /// The directory that it runs in.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// What it has written to stderr.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.log.lock().expect("nobody panics with it").clone()
+    }
+
+    /// Sends it a signal, by its name without `SIG`.
+    pub async fn signal(&self, name: &str) {
+        let process = self.process().to_string();
+        let sent = Command::new("kill").args(["-s", name, &process]).status().await;
+        assert!(sent.expect("kill runs").success());
+    }
+
+    /// Changes its file, has it read anew, and waits until the log says what has become of that.
+    pub async fn reload(&self, toml: &str) -> String {
+        let before = self.log().len();
+        std::fs::write(self.directory().join("gateway.toml"), toml).expect("the directory can be written to");
+        self.signal("HUP").await;
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let told = self.log()[before..].to_owned();
+            if told.contains("was read anew") || told.contains("cannot be used: the gateway goes on") {
+                return told;
+            }
+            assert!(Instant::now() < until, "nothing is told of the reload: {told}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until it has ended, and says with which code.
+    pub async fn ended(mut self) -> Option<i32> {
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        ended.expect("it ends in time").expect("the gateway ends").code()
+    }
+
+    /// Runs one of its commands to the end, and says what it wrote to stdout, to stderr, and with which code it ended.
+    pub async fn run(arguments: &[&str], settings: &[(&str, &str)], toml: &str) -> (String, Refused) {
+        let directory = TempDir::new().expect("a directory");
+        let output = command(&directory, settings, toml).args(arguments).output().await;
+        let output = output.expect("the gateway can be started");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it writes text");
+        let refused = Refused {
+            message: text(output.stderr),
+            code: output.status.code(),
+        };
+        (text(output.stdout), refused)
     }
 
     /// Starts a gateway that is expected to refuse.

@@ -3,10 +3,13 @@
 use mcp_oauth_core::policy::AllowList;
 use mcp_oauth_core::resource::Resource;
 use mcp_oauth_tower::ForwardAuth;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::access::AccessSettings;
 
 /// `[backends.<name>]`: one of them.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BackendSettings {
     /// What people type into their client.
@@ -18,34 +21,47 @@ pub(crate) struct BackendSettings {
     /// Where else the proxy serves it: addresses that are not below the URL.
     #[serde(default)]
     also_at: Vec<String>,
+    /// How far tokens for it reach, and what its operations need.
+    #[serde(default)]
+    access: AccessSettings,
+    /// The identity provider whose tokens it is handed, such as `github`: the person's own, out of the vault.
+    upstream_tokens_of: Option<String>,
 }
 
 /// `[forward_auth]`: what the backends are told.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ForwardAuthSettings {
     /// Whether they are told who calls in a token that they can verify.
     identity_tokens: bool,
     /// Whether they are handed the client's access token.
     access_tokens: bool,
+    /// Whether they are handed the person's own token with the identity provider (`X-Upstream-Token`), where their
+    /// `upstream_tokens_of` says so. The proxy has to copy that header too.
+    upstream_tokens: bool,
 }
 
 impl BackendSettings {
     /// Who may use it, if not everybody who may sign in. `key` is what it is called in the file.
     pub(crate) fn allowed_users(&self, key: &str) -> anyhow::Result<Option<AllowList>> {
-        super::list(
+        super::allow_list(
             &format!("allowed_users of [backends.{key}]"),
             self.allowed_users.as_deref(),
         )
     }
 
-    /// The protected resource that it is, without scopes.
+    /// The protected resource that it is.
     pub(crate) fn resource(&self, key: &str) -> anyhow::Result<Resource> {
         let resource = Resource::new(&self.url)?.name(self.name.as_deref().unwrap_or(key));
-        Ok(match self.allowed_users(key)? {
+        let resource = match self.allowed_users(key)? {
             Some(allow) => resource.allow(allow),
             None => resource,
-        })
+        };
+        let resource = match &self.upstream_tokens_of {
+            Some(provider) => resource.hand_on_tokens_of(provider),
+            None => resource,
+        };
+        self.access.apply(resource)
     }
 
     /// Adds the places where it is served too.
@@ -65,6 +81,9 @@ impl ForwardAuthSettings {
         }
         if self.access_tokens {
             forward_auth = forward_auth.access_tokens();
+        }
+        if self.upstream_tokens {
+            forward_auth = forward_auth.upstream_tokens();
         }
         forward_auth
     }

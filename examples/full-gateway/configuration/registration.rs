@@ -9,21 +9,23 @@ use mcp_oauth_core::client::registration::policy::{Admission, InitialAccessToken
 use mcp_oauth_core::client::registration::statement::{SoftwareStatements, TrustedIssuers};
 use mcp_oauth_core::jwt::keys::JwkSet;
 use mcp_oauth_core::limits::{Limits, Quota};
-use mcp_oauth_core::secret::Secret;
 use mcp_oauth_core::server::builder::Lifetimes;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use super::texts;
+use super::hidden::Hidden;
+use super::lists::{Texts, texts};
 
 /// `[registration]`.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RegistrationSettings {
     /// Who may register; everybody, or whoever has a token if there are tokens.
     open_to: Option<OpenTo>,
     /// The tokens.
     #[serde(deserialize_with = "texts")]
-    initial_access_tokens: Vec<Secret>,
+    #[schemars(with = "Texts")]
+    initial_access_tokens: Vec<Hidden>,
     /// Whether the same public client again is the same record.
     idempotent: bool,
     /// One redirect URI among several that is not taken.
@@ -36,6 +38,7 @@ pub(crate) struct RegistrationSettings {
     out_of_band: bool,
     /// The only hosts to which codes may be sent by https; empty means any.
     #[serde(deserialize_with = "texts")]
+    #[schemars(with = "Texts")]
     redirect_hosts: Vec<String>,
     /// What becomes of software statements.
     software_statements: Statements,
@@ -69,7 +72,7 @@ impl Default for RegistrationSettings {
     }
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum OpenTo {
     Everybody,
@@ -77,7 +80,7 @@ enum OpenTo {
     Nobody,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum UnfitRedirectUris {
     #[default]
@@ -85,7 +88,7 @@ enum UnfitRedirectUris {
     Refuse,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum LocalhostRedirectUris {
     #[default]
@@ -94,7 +97,7 @@ enum LocalhostRedirectUris {
     Refuse,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum Statements {
     #[default]
@@ -105,7 +108,7 @@ enum Statements {
 }
 
 /// Somebody whose word for software is believed.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Publisher {
     /// As it stands in `iss`.
@@ -140,7 +143,7 @@ impl RegistrationSettings {
                  remove one of the two"
             ),
             (None | Some(OpenTo::InitialAccessToken), tokens) => {
-                let tokens = InitialAccessTokens::new(tokens.iter().cloned())
+                let tokens = InitialAccessTokens::new(tokens.iter().map(|token| token.secret().clone()))
                     .context("registration.initial_access_tokens cannot be used")?;
                 Ok(Admission::InitialAccessToken(tokens))
             }
@@ -203,7 +206,7 @@ impl RegistrationSettings {
 }
 
 /// `[limits]`; 0 means that there is no limit.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct LimitSettings {
     registrations_of_a_network_per_minute: u64,

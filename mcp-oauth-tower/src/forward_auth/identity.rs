@@ -25,6 +25,44 @@ pub const IDENTITY_HEADERS: [&str; 11] = [
     "x-auth-token",
 ];
 
+/// The person's own token with the identity provider, in small letters: beside the others in every `200` of `/verify`, if
+/// [`ForwardAuth::upstream_tokens`](super::ForwardAuth::upstream_tokens) is on.
+pub const UPSTREAM_TOKEN_HEADER: &str = "x-upstream-token";
+
+/// Writes who calls into the headers of a request that goes on to a server, for a program that is the proxy itself.
+///
+/// Whatever came in under one of [these names](IDENTITY_HEADERS) or under [`X-Upstream-Token`](UPSTREAM_TOKEN_HEADER) is taken
+/// away first, also where it is spelled with underscores, which many servers take for hyphens. Then all of
+/// [`IDENTITY_HEADERS`] are there, empty where there is nothing to tell; the two with tokens always are, and are the caller's
+/// to fill.
+///
+/// ```
+/// use http::HeaderMap;
+/// use mcp_oauth_tower::forward_auth::identify;
+///
+/// let mut headers = HeaderMap::new();
+/// headers.insert("x-user-id", "somebody else".parse()?);
+/// headers.insert("x_user_id", "somebody else".parse()?);
+/// identify(&mut headers, None);
+/// assert_eq!(headers["x-user-id"], "");
+/// assert!(!headers.contains_key("x_user_id"));
+/// # Ok::<_, http::header::InvalidHeaderValue>(())
+/// ```
+pub fn identify(headers: &mut HeaderMap, caller: Option<&Caller>) {
+    let reserved = |name: &HeaderName| {
+        let name = name.as_str().replace('_', "-");
+        name == UPSTREAM_TOKEN_HEADER || IDENTITY_HEADERS.contains(&name.as_str())
+    };
+    let sent: Vec<HeaderName> = headers.keys().filter(|name| reserved(name)).cloned().collect();
+    for name in sent {
+        headers.remove(&name);
+    }
+    let mut written = write(caller);
+    // That one is for an answer.
+    written.remove(CACHE_CONTROL);
+    headers.extend(written);
+}
+
 /// So many callers are kept. When there are more, all are written anew.
 const MAXIMUM_KEPT: usize = 10_000;
 

@@ -13,17 +13,18 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use mcp_oauth_core::error::{ErrorCode, OAuthError};
 use mcp_oauth_core::server::AuthorizationServer;
-use mcp_oauth_core::server::identity_token::Identified;
+use mcp_oauth_core::server::vault::VaultError;
 
 use super::{Endpoints, answer};
 use crate::bearer;
 use crate::caller::Caller;
 use crate::forward_auth::forwarded::{Forwarded, Unclear};
-use crate::forward_auth::{ForwardAuth, identity};
+use crate::forward_auth::{ForwardAuth, UPSTREAM_TOKEN_HEADER, identity};
 use crate::pages::{Frame, Problem, WayOut};
 use crate::protection::Protection;
 use crate::proxies::TrustedProxies;
 use crate::refusal::{Denied, JsonBody, Refusal};
+use crate::upstream;
 
 /// What the handlers share.
 #[derive(Debug)]
@@ -96,9 +97,10 @@ enum Refused<'a> {
 impl Verify {
     async fn answer(&self, parts: &Parts, forwarded: Result<Forwarded<'_>, Unclear>) -> Response {
         match self.decide(parts, forwarded).await {
-            Ok((protection, caller)) => self
-                .admit(caller.as_ref(), &parts.headers)
-                .unwrap_or_else(|refusal| self.refusal(protection, &refusal.into(), &parts.headers)),
+            Ok((protection, caller)) => match self.admit(caller.as_ref(), &parts.headers).await {
+                Ok(response) => response,
+                Err(refusal) => self.refusal(protection, &refusal.into(), &parts.headers),
+            },
             Err(refused) => self.refuse(refused, &parts.headers),
         }
     }
@@ -132,10 +134,14 @@ impl Verify {
     }
 
     /// The request may go on, with these headers.
-    fn admit(&self, caller: Option<&Caller>, headers: &HeaderMap) -> Result<Response, Refusal> {
+    async fn admit(&self, caller: Option<&Caller>, headers: &HeaderMap) -> Result<Response, Refusal> {
         let mut response = Response::new(Body::empty());
         let Some(caller) = caller else {
             *response.headers_mut() = identity::nobody();
+            if self.forward_auth.vault().is_some() {
+                let nothing = HeaderValue::from_static("");
+                response.headers_mut().insert(UPSTREAM_TOKEN_HEADER, nothing);
+            }
             return Ok(response);
         };
         *response.headers_mut() = self.written.of(caller);
@@ -150,6 +156,10 @@ impl Verify {
             let mut value = HeaderValue::from_str(token).map_err(|_| Refusal::InvalidRequest)?;
             value.set_sensitive(true);
             response.headers_mut().insert(identity::ACCESS_TOKEN, value);
+        }
+        if let Some(server) = self.forward_auth.vault() {
+            let token = upstream_token(server, caller).await?;
+            response.headers_mut().insert(UPSTREAM_TOKEN_HEADER, token);
         }
         Ok(response)
     }
@@ -228,23 +238,31 @@ fn wants_page(headers: &HeaderMap) -> bool {
     accepts("text/html") && !accepts("application/json")
 }
 
+/// The person's own token with the identity provider; empty where there is none to hand on.
+async fn upstream_token(server: &AuthorizationServer, caller: &Caller) -> Result<HeaderValue, Refusal> {
+    match upstream::token(server, caller).await {
+        Ok(None) => Ok(HeaderValue::from_static("")),
+        Ok(Some(token)) => {
+            let mut value = HeaderValue::try_from(token.secret().expose()).map_err(|_| Refusal::Unavailable)?;
+            value.set_sensitive(true);
+            Ok(value)
+        }
+        Err(VaultError::Revoked | VaultError::Ended) => Err(Refusal::InvalidToken),
+        Err(error) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "a token of an identity provider cannot be had");
+            Err(Refusal::Unavailable)
+        }
+    }
+}
+
 fn identity_token(server: &AuthorizationServer, caller: &Caller) -> Result<HeaderValue, Refusal> {
-    let identified = Identified {
-        subject: caller.subject(),
-        client_id: caller.client_id(),
-        scope: caller.scopes(),
-        grant: caller.grant(),
-        username: caller.username(),
-        name: caller.name(),
-        resource: caller.resource(),
-        until: caller.expires_at(),
-    };
     let unavailable = |error: &(dyn std::error::Error + 'static)| {
         tracing::error!(error, "a backend cannot be told who calls");
         Refusal::Unavailable
     };
     let token = server
-        .identity_token(&identified)
+        .identity_token(&caller.identified())
         .map_err(|error| unavailable(&error))?;
     let mut value = HeaderValue::from_str(token.expose()).map_err(|error| unavailable(&error))?;
     value.set_sensitive(true);

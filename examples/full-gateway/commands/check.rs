@@ -1,0 +1,80 @@
+//! `check`: whether the gateway could start, and what it would start with.
+
+use clap::Args;
+use serde_json::json;
+
+use crate::configuration::effective::{self, Setting};
+use crate::configuration::{Configuration, Loaded, schema};
+use crate::gateway::Gateway;
+
+/// What is printed.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// Print JSON, for programs
+    #[arg(long)]
+    json: bool,
+    /// Print the JSON Schema of the file instead, for editors
+    #[arg(long, conflicts_with = "json")]
+    schema: bool,
+}
+
+impl Check {
+    /// Prints each setting with its value, unless that is a secret, and with where it comes from; then whether all of them
+    /// fit together. Nothing is started, and the store is not asked.
+    pub(super) fn run(&self) -> anyhow::Result<()> {
+        if self.schema {
+            println!("{:#}", serde_json::to_value(schema::schema())?);
+            return Ok(());
+        }
+        let loaded = Loaded::load_without_check();
+        let checked = loaded.and_then(|loaded| {
+            let settings = effective::settings(&loaded.configuration, &loaded.sources)?;
+            let mut warnings = loaded.warnings;
+            let sound = loaded.configuration.check();
+            let gateway = sound.and_then(|()| build(loaded.configuration));
+            if let Ok(gateway) = &gateway
+                && let Some(certificate) = &gateway.current().certificate
+            {
+                warnings.extend(certificate.warnings.iter().cloned());
+            }
+            Ok((settings, warnings, gateway.err()))
+        });
+        let (settings, warnings, error) = match checked {
+            Ok((settings, warnings, error)) => (settings, warnings, error),
+            Err(error) => (Vec::new(), Vec::new(), Some(error)),
+        };
+        if self.json {
+            let error = error.as_ref().map(|error| format!("{error:#}"));
+            println!(
+                "{:#}",
+                json!({"settings": settings, "warnings": warnings, "error": error})
+            );
+        } else {
+            print(&settings, &warnings);
+        }
+        match error {
+            None => Ok(()),
+            Some(error) => Err(error),
+        }
+    }
+}
+
+/// Puts the gateway together on a thread without a runtime, where a bridge has nothing to start its spare processes with.
+fn build(configuration: Configuration) -> anyhow::Result<Gateway> {
+    let built = std::thread::spawn(|| Gateway::build(configuration)).join();
+    built.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn print(settings: &[Setting], warnings: &[String]) {
+    let width = settings
+        .iter()
+        .map(|setting| setting.name.len())
+        .max()
+        .unwrap_or_default();
+    for Setting { name, value, source } in settings {
+        println!("{name:width$} = {value}  ({source})");
+    }
+    for warning in warnings {
+        println!("warning: {warning}");
+    }
+}

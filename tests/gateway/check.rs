@@ -1,0 +1,59 @@
+//! `check`: what an operator learns of the configuration before the gateway starts.
+
+use mcp_oauth_tests::gateway::Gateway;
+use serde_json::Value;
+
+#[tokio::test]
+async fn each_setting_is_printed_with_where_it_comes_from_and_no_secret_is() {
+    let settings = [
+        ("GITHUB_CLIENT_ID", "id"),
+        ("GITHUB_CLIENT_SECRET", "hunter2-github"),
+        ("ALLOWED_GITHUB_USERS", "ada"),
+        ("REDIS_URL", "redis://:hunter2-redis@127.0.0.1:1"),
+        ("JWT_SECRET", "hunter2-jwt"),
+    ];
+    let toml = "client_lifetime = 5\n[servers.time]\ncommand = [\"uvx\", \"--key=hunter2-argument\"]";
+    let (printed, ended) = Gateway::run(&["check"], &settings, toml).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.message);
+    for line in [
+        "\"ada\"  (environment ALLOWED_GITHUB_USERS)",
+        "\"(hidden)\"  (environment REDIS_URL)",
+        "5  (gateway.toml)",
+        "\"127.0.0.1:8080\"  (default)",
+        "warning: JWT_SECRET",
+    ] {
+        assert!(printed.contains(line), "{line} in {printed}");
+    }
+    let (json, ended) = Gateway::run(&["check", "--json"], &settings, toml).await;
+    assert_eq!(ended.code, Some(0));
+    assert!(!(printed + &json + &ended.message).contains("hunter2"));
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let listed = json["settings"].as_array().unwrap();
+    let lifetime = listed
+        .iter()
+        .find(|setting| setting["name"] == "client_lifetime")
+        .unwrap();
+    assert_eq!(
+        (&lifetime["value"], &lifetime["source"]),
+        (&5.into(), &"gateway.toml".into())
+    );
+    assert!(json["error"].is_null());
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_told_and_is_the_exit_code() {
+    for (settings, toml, says) in [
+        (vec![], "lisen = 1", "lisen"),
+        (vec![("GITHUB_CLIENT_ID", "x")], "", "GITHUB_CLIENT_SECRET"),
+        (vec![], "[servers.files]\nurl = \"ftp://127.0.0.1/\"", "[servers.files]"),
+        (vec![("JWT_ALGORITHM", "HS256")], "", "use ES256"),
+    ] {
+        let (_, ended) = Gateway::run(&["check"], &settings, toml).await;
+        assert_eq!(ended.code, Some(1), "{toml}");
+        assert!(ended.message.contains(says), "{}", ended.message);
+        let (json, ended) = Gateway::run(&["check", "--json"], &settings, toml).await;
+        assert_eq!(ended.code, Some(1), "{toml}");
+        let json: Value = serde_json::from_str(&json).unwrap();
+        assert!(json["error"].as_str().unwrap().contains(says), "{json}");
+    }
+}
