@@ -1,6 +1,26 @@
 //! What the program can be told to do: each command in a module of its own.
 
+mod backup;
+mod clients;
+mod completions;
+mod confirmation;
+pub(crate) mod exit;
+mod grants;
+mod health;
+mod import;
+mod init;
+mod inspect;
+mod keys;
+mod operating;
+mod output;
+mod private_file;
+mod progress;
+mod purge;
+mod restore;
 mod serve;
+mod stats;
+mod token;
+mod users;
 
 use clap::Subcommand;
 
@@ -12,7 +32,41 @@ pub(crate) enum Command {
     /// Serve the gateway (this is what happens without a command)
     #[default]
     Serve,
+    /// Ask what is needed and write it into a .env file, with new secrets
+    Init(init::Init),
+    /// The keys that sign access tokens
+    #[command(subcommand)]
+    Keys(keys::Keys),
+    /// The clients that ask for access
+    #[command(subcommand)]
+    Clients(clients::Clients),
+    /// What people have let clients do
+    #[command(subcommand)]
+    Grants(grants::Grants),
+    /// The people who have let clients in
+    #[command(subcommand)]
+    Users(users::Users),
+    /// Count what there is
+    Stats(operating::Operating),
+    /// Remove what is stale, and mend lists
+    Purge(purge::Purge),
+    /// Write all records into a file, while the gateway goes on
+    Backup(backup::Backup),
+    /// Read a backup back
+    Restore(restore::Restore),
+    /// Say what is in a backup, without a store
+    Inspect(inspect::Inspect),
+    /// Take over what another gateway has
+    #[command(subcommand)]
+    Import(import::Import),
+    /// Get an access token without a browser on this machine
+    Token(token::Token),
+    /// Say whether the gateway that runs here is well: fit for a container's health check
+    Health(health::Health),
+    /// Print what makes a shell complete these commands
+    Completions(completions::Completions),
     /// Be the stdio MCP server that the gateway starts as a child: a notebook
+    #[command(hide = true)]
     Notes,
 }
 
@@ -21,6 +75,20 @@ impl Command {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         match self {
             Self::Serve => serve::run().await,
+            Self::Init(init) => init::run(&init),
+            Self::Keys(command) => keys::run(command).await,
+            Self::Clients(command) => clients::run(command).await,
+            Self::Grants(command) => grants::run(command).await,
+            Self::Users(command) => users::run(command).await,
+            Self::Stats(operating) => stats::run(operating).await,
+            Self::Purge(purge) => purge::run(purge).await,
+            Self::Backup(backup) => backup::run(backup).await,
+            Self::Restore(restore) => restore::run(restore).await,
+            Self::Inspect(inspect) => inspect::run(&inspect),
+            Self::Import(import) => import::run(import).await,
+            Self::Token(token) => token::run(token).await,
+            Self::Health(health) => health::run(health).await,
+            Self::Completions(completions) => completions::run(&completions),
             Self::Notes => notes::serve_stdio().await,
         }
     }

@@ -300,6 +300,26 @@ impl Configuration {
             .context("the configuration cannot be read")
     }
 
+    /// What a `.env` file and a TOML file with these texts come to, with nothing of this process's own environment.
+    pub(crate) fn of_texts(dotenv: &str, toml: &str) -> anyhow::Result<Self> {
+        let read = dotenvy::from_read_iter(dotenv.as_bytes()).collect::<Result<_, _>>();
+        let dotenv: HashMap<String, String> = read.context("the .env file cannot be read")?;
+        let configuration: Self = Config::builder()
+            .add_source(File::from_str(toml, FileFormat::Toml))
+            .add_source(variables(dotenv))
+            .build()
+            .and_then(Config::try_deserialize)
+            .context("the configuration cannot be read")?;
+        configuration.check()?;
+        Ok(configuration)
+    }
+
+    /// The certificates that the settings name, in PEM.
+    pub(crate) fn certificates(&self) -> Vec<(&'static str, &Path)> {
+        let of_redis = self.redis.ca_file.as_deref();
+        of_redis.map(|file| ("REDIS_CA_FILE", file)).into_iter().collect()
+    }
+
     fn check(&self) -> anyhow::Result<()> {
         self.redis()?;
         self.keys()?;

@@ -38,11 +38,12 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match Arguments::parse().command.unwrap_or_default().run().await {
+    // Each command is a future of its own size: on the heap, none of them weighs on the others.
+    match Box::pin(Arguments::parse().command.unwrap_or_default().run()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            commands::exit::code(&error)
         }
     }
 }
