@@ -5,6 +5,7 @@
 mod conformance;
 mod node;
 mod oidc_provider;
+mod operator;
 mod process;
 mod real_clients;
 mod resource_server;

@@ -170,7 +170,8 @@ impl Inside {
     }
 
     async fn says(&self, path: &str) -> anyhow::Result<String> {
-        let response = self.client.get(self.url(path)).header(HOST, &self.host).send().await?;
+        let response = self.client.get(self.url(path)).header(HOST, &self.host).send().await;
+        let response = response.map_err(reqwest::Error::without_url)?;
         let status = response.status();
         anyhow::ensure!(status.is_success(), "{path} answers {status}");
         Ok(format!("{path} answers {status}"))
@@ -184,7 +185,8 @@ impl Inside {
             .header("content-type", "application/json")
             .body("{}")
             .send()
-            .await?;
+            .await
+            .map_err(reqwest::Error::without_url)?;
         let status = response.status();
         anyhow::ensure!(
             status == StatusCode::UNAUTHORIZED,

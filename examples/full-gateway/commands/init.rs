@@ -59,6 +59,9 @@ pub(crate) struct Init {
     /// A file with the gateway's client secret there
     #[arg(long, value_name = "FILE")]
     oidc_client_secret_file: Option<PathBuf>,
+    /// The claim there that tells the groups of people, if groups may sign in [groups]
+    #[arg(long, value_name = "CLAIM")]
+    oidc_groups_claim: Option<String>,
     /// Who may sign in: logins, org=acme, team=acme/ops, group=staff, domain=acme.example; * is everybody
     #[arg(long, value_name = "LIST")]
     allowed_users: Option<String>,
@@ -179,14 +182,16 @@ impl Init {
             Some(listen) => listen.to_string(),
             None => before("GATEWAY_LISTEN").unwrap_or_else(|| "127.0.0.1:8080".to_owned()),
         };
-        let public_url = before("GATEWAY_PUBLIC_URL").unwrap_or_else(|| format!("http://{listen}"));
+        // What listens everywhere is reached on this machine, if nothing else is said.
+        let reached = listen.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]");
+        let public_url = before("GATEWAY_PUBLIC_URL").unwrap_or_else(|| format!("http://{reached}"));
         let public_url = questions.text(
             "How do clients reach the gateway (its public URL)?",
             self.public_url.clone(),
             &public_url,
             |text| Ok(text.trim_end_matches('/').parse::<Issuer>().map(drop)?),
         )?;
-        let sign_in = self.sign_in(questions, &before)?;
+        let mut sign_in = self.sign_in(questions, &before)?;
         let allowed_users = match &sign_in {
             SignIn::Development => self.allowed_users.clone(),
             SignIn::GitHub { .. } | SignIn::Oidc(_) => Some(questions.required(
@@ -197,6 +202,13 @@ impl Init {
                 |text| Ok(mcp_oauth_tower::AllowList::parse(text).map(drop)?),
             )?),
         };
+        if let SignIn::Oidc(app) = &mut sign_in
+            && allowed_users.as_ref().is_some_and(|list| list.contains("group="))
+        {
+            let question = "Which claim of the provider tells the groups of its people?";
+            let said = self.oidc_groups_claim.clone();
+            app.groups_claim = Some(questions.text(question, said, "groups", |_| Ok(()))?);
+        }
         let redis_url = questions.optional(
             "Where is Redis, to keep records in (such as redis://127.0.0.1:6379)? Nothing: in memory",
             self.redis_url.clone(),
@@ -274,6 +286,7 @@ impl Init {
                     secret_in(&self.oidc_client_secret_file)?,
                     None,
                 )?,
+                groups_claim: None,
             })),
         }
     }

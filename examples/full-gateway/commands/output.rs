@@ -44,7 +44,7 @@ impl Output {
         for (name, value) in rows {
             table.add_row([name.to_owned(), shown(&value)]);
         }
-        line(&table.to_string())
+        print(table)
     }
 
     /// Prints several things: as JSON, or as a table.
@@ -156,7 +156,16 @@ fn table<T>(values: &[T], header: &[&str], row: impl Fn(&T) -> Vec<String>) -> a
     for value in values {
         table.add_row(row(value).iter().map(|cell| shown(cell)));
     }
-    line(&table.to_string())
+    print(table)
+}
+
+/// Prints a table, two spaces between its columns and none at the ends of lines.
+fn print(mut table: Table) -> anyhow::Result<()> {
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let lines: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    line(&lines.join("\n"))
 }
 
 /// The text without what steers terminals, or turns around what is read.

@@ -30,6 +30,8 @@ pub(crate) struct OidcApp {
     pub(crate) issuer: String,
     pub(crate) client_id: String,
     pub(crate) client_secret: Secret,
+    /// The claim with the groups of its people, if the list names groups.
+    pub(crate) groups_claim: Option<String>,
 }
 
 impl Answers {
@@ -124,6 +126,13 @@ impl Answers {
             ("Who of its people may sign in.", "allowed_users", allowed_users),
         ] {
             let _ = writeln!(block, "# {why}\n{name} = {}", text(value));
+        }
+        if let Some(claim) = &app.groups_claim {
+            let _ = writeln!(
+                block,
+                "# The claim that tells their groups.\ngroups_claim = {}",
+                text(claim)
+            );
         }
         Some(block)
     }
