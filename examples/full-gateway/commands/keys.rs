@@ -75,7 +75,8 @@ impl From<KeyStatus> for Printed {
             KeyState::Announced { signs_from } => ("announced", "signs from", signs_from),
             KeyState::Signing { since } => ("signing", "since", since),
             KeyState::Retired { published_until } => ("retired", "published until", published_until),
-            other => unreachable!("a key is announced, signs or is retired, and not {other:?}"),
+            // One that this program does not know yet.
+            _ => ("other", "made", key.created_at),
         };
         Self {
             rows: [
