@@ -179,8 +179,15 @@ pub(crate) fn shown(text: &str) -> String {
         .collect()
 }
 
+/// 10000-01-01T00:00:00Z, in seconds since 1970.
+const YEAR_10000: u64 = 253_402_300_800;
+
 /// A moment as people read it (RFC 3339, UTC).
 pub(crate) fn moment(at: UnixTime) -> String {
+    // Years have four digits there, and what has more of them cannot be written.
+    if at.as_seconds() >= YEAR_10000 {
+        return at.as_seconds().to_string();
+    }
     let since = Duration::from_secs(at.as_seconds());
     let moment = UNIX_EPOCH.checked_add(since).map(humantime::format_rfc3339_seconds);
     moment.map_or_else(|| at.as_seconds().to_string(), |moment| moment.to_string())
@@ -208,6 +215,8 @@ mod tests {
     #[test]
     fn a_moment_is_read_in_utc() {
         assert_eq!(moment(UnixTime::from_seconds(1_790_000_000)), "2026-09-21T14:13:20Z");
-        assert!(!moment(UnixTime::from_seconds(u64::MAX)).is_empty());
+        for far in [YEAR_10000, u64::MAX] {
+            assert_eq!(moment(UnixTime::from_seconds(far)), far.to_string());
+        }
     }
 }
