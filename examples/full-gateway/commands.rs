@@ -1,10 +1,28 @@
 //! What the program can be told to do: each command in a module of its own.
 
-mod doctor;
+mod backup;
 mod check;
+mod clients;
+mod completions;
+mod confirmation;
+mod doctor;
+pub(crate) mod exit;
+mod grants;
+mod health;
+mod import;
+mod init;
+mod inspect;
+mod keys;
+mod operating;
+mod output;
+mod private_file;
+mod progress;
+mod purge;
+mod restore;
 mod serve;
-
-use std::process::ExitCode;
+mod stats;
+mod token;
+mod users;
 
 use clap::Subcommand;
 
@@ -20,7 +38,41 @@ pub(crate) enum Command {
     Doctor(doctor::Arguments),
     /// Say whether the gateway could start, and with which settings
     Check(check::Check),
+    /// Ask what is needed and write it into a .env file, with new secrets
+    Init(init::Init),
+    /// The keys that sign access tokens
+    #[command(subcommand)]
+    Keys(keys::Keys),
+    /// The clients that ask for access
+    #[command(subcommand)]
+    Clients(clients::Clients),
+    /// What people have let clients do
+    #[command(subcommand)]
+    Grants(grants::Grants),
+    /// The people who have let clients in
+    #[command(subcommand)]
+    Users(users::Users),
+    /// Count what there is
+    Stats(operating::Operating),
+    /// Remove what is stale, and mend lists
+    Purge(purge::Purge),
+    /// Write all records into a file, while the gateway goes on
+    Backup(backup::Backup),
+    /// Read a backup back
+    Restore(restore::Restore),
+    /// Say what is in a backup, without a store
+    Inspect(inspect::Inspect),
+    /// Take over what another gateway has
+    #[command(subcommand)]
+    Import(import::Import),
+    /// Get an access token without a browser on this machine
+    Token(token::Token),
+    /// Say whether the gateway that runs here is well: fit for a container's health check
+    Health(health::Health),
+    /// Print what makes a shell complete these commands
+    Completions(completions::Completions),
     /// Be the stdio MCP server that the gateway starts as a child: a notebook
+    #[command(hide = true)]
     Notes,
 }
 
@@ -31,16 +83,21 @@ impl Command {
             Self::Serve => serve::run().await,
             Self::Doctor(arguments) => arguments.run().await,
             Self::Check(check) => check.run(),
+            Self::Init(init) => init::run(&init),
+            Self::Keys(command) => keys::run(command).await,
+            Self::Clients(command) => clients::run(command).await,
+            Self::Grants(command) => grants::run(command).await,
+            Self::Users(command) => users::run(command).await,
+            Self::Stats(operating) => stats::run(operating).await,
+            Self::Purge(purge) => purge::run(purge).await,
+            Self::Backup(backup) => backup::run(backup).await,
+            Self::Restore(restore) => restore::run(restore).await,
+            Self::Inspect(inspect) => inspect::run(&inspect),
+            Self::Import(import) => import::run(import).await,
+            Self::Token(token) => token::run(token).await,
+            Self::Health(health) => health::run(health).await,
+            Self::Completions(completions) => completions::run(&completions),
             Self::Notes => notes::serve_stdio().await,
         }
     }
-}
-
-/// The exit code for what a command has ended with.
-pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
-    error
-        .downcast_ref()
-        .map_or(ExitCode::FAILURE, |diagnosis: &doctor::Diagnosis| {
-            diagnosis.code().into()
-        })
 }

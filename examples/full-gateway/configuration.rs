@@ -206,6 +206,19 @@ impl Default for Configuration {
 }
 
 impl Configuration {
+    /// Whether the gateway itself speaks TLS.
+    pub(crate) fn serves_tls(&self) -> bool {
+        self.tls.certificate_file.is_some()
+    }
+
+    /// The certificates that the settings name, in PEM.
+    pub(crate) fn certificates(&self) -> Vec<(&'static str, &std::path::Path)> {
+        let of_redis = self.redis.ca_file.as_deref().map(|file| ("REDIS_CA_FILE", file));
+        let own = self.tls.certificate_file.as_deref();
+        let own = own.map(|file| ("tls.certificate_file", file));
+        of_redis.into_iter().chain(own).collect()
+    }
+
     /// Whether the settings fit together.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         self.redis()?;
@@ -297,9 +310,9 @@ impl Configuration {
         if let Some(url) = &self.public_url {
             return url.clone();
         }
-        let (scheme, usual) = match self.tls.certificate_file {
-            Some(_) => ("https", ":443"),
-            None => ("http", ":80"),
+        let (scheme, usual) = match self.serves_tls() {
+            true => ("https", ":443"),
+            false => ("http", ":80"),
         };
         // An issuer does not name the port that its scheme has anyway.
         let address = self.listen.to_string();

@@ -46,16 +46,17 @@ fn main() -> ExitCode {
     // Does not return where the program was started to help one that runs already.
     mcp_stdio_bridge::helper::run();
     let arguments = Arguments::parse();
+    // Each command is a future of its own size: on the heap, none of them weighs on the others.
     let ended = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(arguments.command.unwrap_or_default().run()));
+        .and_then(|runtime| runtime.block_on(Box::pin(arguments.command.unwrap_or_default().run())));
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            commands::exit_code(&error)
+            commands::exit::code(&error)
         }
     }
 }

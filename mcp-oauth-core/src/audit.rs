@@ -70,6 +70,8 @@ pub enum Action {
     EnterUserCode,
     /// A new signing key was made.
     RotateKeys,
+    /// A signing key that was made elsewhere was taken in.
+    ImportKey,
     /// A signing key was withdrawn before its time.
     WithdrawKey,
     /// A person ended all that they had granted.
@@ -86,6 +88,8 @@ pub enum Command {
     ListClients,
     /// A client was shown.
     ShowClient,
+    /// A client was made.
+    CreateClient,
     /// A client was deleted, with all that it had been granted.
     DeleteClient,
     /// Grants were listed.
@@ -125,6 +129,7 @@ impl Command {
         match self {
             Self::ListClients => "list_clients",
             Self::ShowClient => "show_client",
+            Self::CreateClient => "create_client",
             Self::DeleteClient => "delete_client",
             Self::ListGrants => "list_grants",
             Self::ShowGrant => "show_grant",
@@ -164,6 +169,7 @@ impl Action {
             Self::AuthorizeDevice => "authorize_device",
             Self::EnterUserCode => "enter_user_code",
             Self::RotateKeys => "rotate_keys",
+            Self::ImportKey => "import_key",
             Self::WithdrawKey => "withdraw_key",
             Self::EndAllGrants => "end_all_grants",
             Self::Operate(_) => "operate",

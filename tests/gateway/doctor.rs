@@ -432,7 +432,7 @@ async fn a_clock_that_is_wrong_is_noticed() {
 
 /// A token for the site's MCP server, and a file with it.
 async fn token_of(site: &Site) -> (String, NamedTempFile) {
-    let http = Http::at(&site.url);
+    let http = Http::at(&site.url, &site.url);
     let client = http.register().await;
     let tokens = http.sign_in(&client).await;
     let mut file = NamedTempFile::new().unwrap();

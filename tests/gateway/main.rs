@@ -10,6 +10,7 @@ mod fault;
 mod killed;
 mod node;
 mod oidc_provider;
+mod operator;
 mod process;
 mod proxied;
 mod real_clients;

@@ -32,21 +32,29 @@ impl Site {
 
     /// Starts a process that keeps its records in this Redis.
     pub(crate) async fn node(&self, redis: &str) -> Node {
+        self.node_at(&format!("127.0.0.1:{}", free_port()), redis).await
+    }
+
+    /// Starts the process that is where the issuer says.
+    pub(crate) async fn node_at_issuer(&self, redis: &str) -> Node {
+        self.node_at(self.address(), redis).await
+    }
+
+    /// The host and the port of the issuer.
+    pub(crate) fn address(&self) -> &str {
+        self.issuer.trim_start_matches("http://")
+    }
+
+    async fn node_at(&self, address: &str, redis: &str) -> Node {
         let settings = [
             ("GATEWAY_PUBLIC_URL", self.issuer.as_str()),
             ("GATEWAY_KEY_SEALING_SECRET", SEALING_SECRET),
             ("REDIS_URL", redis),
         ];
-        let address = format!("127.0.0.1:{}", free_port());
-        let gateway = Gateway::start_with(&address, &settings, "").await;
+        let gateway = Gateway::start_with(address, &settings, "").await;
         Node {
             gateway,
-            http: Http {
-                url: format!("http://{address}"),
-                issuer: self.issuer.clone(),
-                client: Client::builder().redirect(redirect::Policy::none()).build().unwrap(),
-                scope: None,
-            },
+            http: Http::at(&format!("http://{address}"), &self.issuer),
         }
     }
 }
@@ -59,6 +67,10 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    pub(crate) fn process(&self) -> u32 {
+        self.gateway.process()
+    }
+
     pub(crate) async fn kill(self) {
         self.gateway.kill().await;
     }
@@ -81,6 +93,16 @@ pub(crate) struct Registered {
     verifier: String,
 }
 
+impl Registered {
+    /// A client that has this identifier already.
+    pub(crate) fn known(client_id: &str) -> Self {
+        Self {
+            client_id: client_id.to_owned(),
+            verifier: Secret::random().expose().to_owned(),
+        }
+    }
+}
+
 /// An answer of a protected resource, and when it was asked.
 #[derive(Debug)]
 pub(crate) struct Called {
@@ -91,12 +113,12 @@ pub(crate) struct Called {
 }
 
 impl Http {
-    /// The way to where the issuer is.
-    pub(crate) fn at(issuer: &str) -> Self {
-        Self::to(
-            issuer,
-            Client::builder().redirect(redirect::Policy::none()).build().unwrap(),
-        )
+    /// The way to the gateway at this address.
+    pub(crate) fn at(url: &str, issuer: &str) -> Self {
+        Self {
+            issuer: issuer.to_owned(),
+            ..Self::to(url, Client::builder().redirect(redirect::Policy::none()).build().unwrap())
+        }
     }
 
     /// The way to a gateway that is its own issuer.
@@ -160,10 +182,7 @@ impl Http {
     pub(crate) async fn register(&self) -> Registered {
         let answer = Self::send(self.client.post(self.here("/register")).json(&public_metadata())).await;
         assert_eq!(answer.status, 201, "{answer:?}");
-        Registered {
-            client_id: answer.json()["client_id"].as_str().unwrap().to_owned(),
-            verifier: Secret::random().expose().to_owned(),
-        }
+        Registered::known(answer.json()["client_id"].as_str().unwrap())
     }
 
     /// Gets a code, as a made-up person whose browser has nobody else's cookies.
@@ -183,35 +202,23 @@ impl Http {
             ("resource", resource),
         ];
         parameters.extend(self.scope.map(|scope| ("scope", scope)));
-        let parameters = encode(&parameters);
-        let mut cookies = Vec::new();
-        let keep = |cookies: &mut Vec<String>, answer: &Answer| {
-            let set = answer.headers.get_all("set-cookie").iter();
-            cookies.extend(set.map(|cookie| cookie.to_str().unwrap().split(';').next().unwrap().to_owned()));
-        };
-        let open = |location: String, cookies: String| {
-            let request = self.client.get(self.here(&location));
-            Self::send(request.header("accept", "text/html").header("cookie", cookies))
-        };
-        let submit = |path: &str, cookies: String, fields: String| {
-            let request = self.client.post(self.here(path)).header("cookie", cookies);
-            let request = request.header("content-type", "application/x-www-form-urlencoded");
-            Self::send(request.body(fields))
-        };
-        let consent = open(format!("/authorize?{parameters}"), String::new()).await;
-        keep(&mut cookies, &consent);
-        let transaction = hidden_field(&consent, "transaction");
-        let decision = encode(&[("transaction", &transaction), ("decision", "approve")]);
-        let approved = submit("/consent", cookies.join("; "), decision).await;
-        keep(&mut cookies, &approved);
-        let choice = open(approved.header("location").to_owned(), cookies.join("; ")).await;
-        let choice = encode(&[("state", &hidden_field(&choice, "state")), ("user", person)]);
-        let chosen = submit("/development/sign-in", cookies.join("; "), choice).await;
-        let returned = open(chosen.header("location").to_owned(), cookies.join("; ")).await;
+        let mut browser = Visitor::of(self);
+        let consent = browser.open(&format!("/authorize?{}", encode(&parameters))).await;
+        let returned = browser.approve_as(&consent, person).await;
         assert_eq!(returned.status, 303, "{returned:?}");
         let arrival: Url = returned.header("location").parse().unwrap();
         let code = arrival.query_pairs().find(|(name, _)| name == "code");
         code.expect("a code").1.into_owned()
+    }
+
+    /// Lets a device in by the code that it shows, as a made-up person.
+    pub(crate) async fn let_in(&self, user_code: &str) {
+        let mut browser = Visitor::of(self);
+        let entered = browser.submit("/device", &[("user_code", user_code)]).await;
+        assert_eq!(entered.status, 303, "{entered:?}");
+        let consent = browser.open(entered.header("location")).await;
+        let end = browser.approve(&consent).await;
+        assert!(end.status.is_success() || end.status == 303, "{end:?}");
     }
 
     pub(crate) async fn redeem(&self, client: &Registered, code: &str) -> Answer {
@@ -279,6 +286,61 @@ impl Http {
             assert!(answer.body.contains("\"tools\""), "{}", answer.body);
         }
         called
+    }
+}
+
+/// A browser that has nobody else's cookies.
+struct Visitor<'a> {
+    http: &'a Http,
+    cookies: Vec<String>,
+}
+
+impl<'a> Visitor<'a> {
+    fn of(http: &'a Http) -> Self {
+        Self {
+            http,
+            cookies: Vec::new(),
+        }
+    }
+
+    async fn send(&mut self, request: RequestBuilder) -> Answer {
+        let answer = Http::send(request.header("cookie", self.cookies.join("; "))).await;
+        let set = answer.headers.get_all("set-cookie").iter();
+        for cookie in set.map(|cookie| cookie.to_str().unwrap().split(';').next().unwrap()) {
+            let name = cookie.split_once('=').unwrap().0;
+            self.cookies.retain(|other| other.split_once('=').unwrap().0 != name);
+            self.cookies.push(cookie.to_owned());
+        }
+        answer
+    }
+
+    async fn open(&mut self, location: &str) -> Answer {
+        let request = self.http.client.get(self.http.here(location));
+        self.send(request.header("accept", "text/html")).await
+    }
+
+    async fn submit(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let request = self.http.client.post(self.http.here(path));
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        self.send(request.body(encode(fields))).await
+    }
+
+    /// Approves on the consent page, and signs in.
+    async fn approve(&mut self, consent: &Answer) -> Answer {
+        self.approve_as(consent, "ada").await
+    }
+
+    /// Approves on the consent page, and signs in as this made-up person.
+    async fn approve_as(&mut self, consent: &Answer, person: &str) -> Answer {
+        let transaction = hidden_field(consent, "transaction");
+        let decision = [("transaction", transaction.as_str()), ("decision", "approve")];
+        let approved = self.submit("/consent", &decision).await;
+        let choice = self.open(approved.header("location")).await;
+        let state = hidden_field(&choice, "state");
+        let chosen = self
+            .submit("/development/sign-in", &[("state", &state), ("user", person)])
+            .await;
+        self.open(chosen.header("location")).await
     }
 }
 

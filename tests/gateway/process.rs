@@ -64,7 +64,7 @@ async fn every_server_is_protected_and_every_document_is_public() {
 #[tokio::test]
 async fn both_spellings_of_a_server_are_one_server() {
     let gateway = Gateway::start("").await;
-    let http = Http::at(&gateway.url);
+    let http = Http::at(&gateway.url, &gateway.url);
     let token = http.sign_in(&http.register().await).await.access_token;
     let initialize = serde_json::json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
         "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"},

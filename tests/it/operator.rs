@@ -7,7 +7,7 @@ use mcp_oauth_core::audit::{Action, Command};
 use mcp_oauth_core::client::ClientId;
 use mcp_oauth_core::client::preregistered::PreregisteredClient;
 use mcp_oauth_core::client::registration::GrantType;
-use mcp_oauth_core::client::registration::policy::{RegistrationPolicy, Repeats};
+use mcp_oauth_core::client::registration::policy::{Admission, RegistrationPolicy, Repeats};
 use mcp_oauth_core::clock::{Clock as _, ManualClock};
 use mcp_oauth_core::grant::{EndReason, GrantId};
 use mcp_oauth_core::origin::Origin;
@@ -20,11 +20,12 @@ use mcp_oauth_core::store::{Key, Kind, Store as _, StoreError};
 use mcp_oauth_core::token::keys::{Algorithm, KeySet};
 use mcp_oauth_store::MemoryStore;
 use mcp_oauth_tests::application::{Application, NOTES};
-use mcp_oauth_tests::client::{Client, Tokens, public_metadata};
+use mcp_oauth_tests::client::{Client, REDIRECT_URI, Tokens, public_metadata};
 use mcp_oauth_tests::device::Device;
 use mcp_oauth_tests::events::Events;
 use mcp_oauth_tests::failing_store::{FailingStore, Loss};
 use mcp_oauth_tests::hesitant_store::HesitantStore;
+use serde_json::json;
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -538,6 +539,56 @@ async fn deleting_a_client_takes_all_it_was_granted_along() {
 }
 
 #[tokio::test]
+async fn a_client_that_the_operator_makes_signs_people_in_and_is_never_forgotten() {
+    let nodes = Nodes::new(|builder| {
+        let mut policy = RegistrationPolicy::default();
+        policy.admission = Admission::Nobody;
+        builder.registration(policy)
+    });
+    let metadata = json!({"client_name": "By hand", "redirect_uris": [REDIRECT_URI]}).to_string();
+    let made = nodes.operator().create_client(metadata.as_bytes()).await.unwrap();
+    let client = Client {
+        client_id: made.client_id.to_string(),
+        client_secret: made.client_secret().map(|secret| secret.expose().to_owned()),
+        verifier: Secret::random().expose().to_owned(),
+    };
+    assert!(
+        client.client_secret.is_some(),
+        "RFC 7591 says client_secret_basic, if nothing is said"
+    );
+    assert!(made.registration_access_token.is_none() && made.registration_client_uri.is_none());
+    nodes.clock.advance(DAY * 10_000);
+    let tokens = client.sign_in(&nodes.other, "ada").await;
+    assert_eq!(nodes.accepts(&tokens).await, [200, 200]);
+    let view = nodes.operator().client(&made.client_id).await.unwrap().unwrap();
+    assert_eq!((view.expires_at, view.manages_itself), (None, false));
+    assert_eq!(view.name.as_deref(), Some("By hand"));
+}
+
+#[tokio::test]
+async fn a_client_that_could_not_register_is_not_made_by_the_operator_either() {
+    let nodes = Nodes::new(|builder| builder);
+    for (metadata, code) in [
+        (json!([]), "invalid_client_metadata"),
+        (json!({"redirect_uris": []}), "invalid_client_metadata"),
+        (
+            json!({"redirect_uris": ["http://app.example/"]}),
+            "invalid_redirect_uri",
+        ),
+        (
+            json!({"redirect_uris": ["javascript:alert(1)"]}),
+            "invalid_redirect_uri",
+        ),
+    ] {
+        match nodes.operator().create_client(metadata.to_string().as_bytes()).await {
+            Err(OperatorError::Refused(error)) => assert_eq!(error.code().as_str(), code, "{metadata}"),
+            other => panic!("{metadata}: {other:?}"),
+        }
+    }
+    assert!(nodes.operator().clients(None, 10).await.unwrap().items.is_empty());
+}
+
+#[tokio::test]
 async fn a_client_that_comes_back_under_its_name_has_nothing_of_what_it_had() {
     let nodes = Nodes::new(|builder| {
         let mut policy = RegistrationPolicy::default();
@@ -758,6 +809,10 @@ async fn every_command_leaves_an_event() {
     let before = events.so_far().len();
     operator.clients(None, 10).await.unwrap();
     operator.client(&id(&client)).await.unwrap();
+    operator
+        .create_client(public_metadata().to_string().as_bytes())
+        .await
+        .unwrap();
     operator.grants(Whose::Everybody, None, 10).await.unwrap();
     operator.grant(&grant).await.unwrap();
     operator.users(None, 10).await.unwrap();
@@ -775,6 +830,7 @@ async fn every_command_leaves_an_event() {
     let expected = [
         Command::ListClients,
         Command::ShowClient,
+        Command::CreateClient,
         Command::ListGrants,
         Command::ShowGrant,
         Command::ListUsers,
@@ -788,8 +844,8 @@ async fn every_command_leaves_an_event() {
         Command::DeleteClient,
     ];
     let mut expected: Vec<_> = expected.map(Action::Operate).to_vec();
-    expected.insert(9, Action::EndGrant(EndReason::ByOperator));
+    expected.insert(10, Action::EndGrant(EndReason::ByOperator));
     assert_eq!(actions, expected);
-    assert_eq!(events[9].subject.as_deref(), Some("development:ada"));
-    assert_eq!(events[11].subject.as_deref(), Some("development:ada"));
+    assert_eq!(events[10].subject.as_deref(), Some("development:ada"));
+    assert_eq!(events[12].subject.as_deref(), Some("development:ada"));
 }

@@ -55,16 +55,22 @@ pub fn free_port() -> u16 {
 /// The gateway's program in an empty directory, with nothing of this process's configuration.
 fn command(directory: &TempDir, settings: &[(&str, &str)], toml: &str) -> Command {
     std::fs::write(directory.path().join("gateway.toml"), toml).expect("the directory can be written to");
+    command_in(directory.path(), settings)
+}
+
+/// The gateway's program in a directory, with nothing of this process's configuration.
+#[must_use]
+pub fn command_in(directory: &Path, settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(program());
     for (name, _) in std::env::vars() {
-        let ours = ["GATEWAY_", "GITHUB_", "REDIS_", "RUST_BACKTRACE"];
+        let ours = ["GATEWAY_", "GITHUB_", "PREDECESSOR_", "REDIS_", "RUST_BACKTRACE"];
         if ours.iter().any(|prefix| name.starts_with(prefix)) {
             command.env_remove(name);
         }
     }
     command
         .envs(settings.iter().copied())
-        .current_dir(directory.path())
+        .current_dir(directory)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

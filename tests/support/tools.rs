@@ -139,6 +139,18 @@ pub fn redis(test: &str) -> bool {
     false
 }
 
+/// Whether there is a program that gives others a terminal.
+#[must_use]
+pub fn terminal(test: &str) -> bool {
+    let mut command = std::process::Command::new("script");
+    let command = command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+    if command.status().is_ok_and(|status| status.success()) {
+        return true;
+    }
+    skip(test, "install script (Debian: bsdutils)");
+    false
+}
+
 /// A proxy of Debian's by this name.
 #[must_use]
 pub fn proxy(test: &str, name: &str, version: &str) -> Option<PathBuf> {

@@ -106,9 +106,22 @@ impl Sources {
 
 impl Configuration {
     /// Reads the settings, and checks whether they fit together.
-    #[allow(dead_code, reason = "for commands that serve nothing")]
     pub(crate) fn load() -> anyhow::Result<Self> {
         Loaded::load().map(|loaded| loaded.configuration)
+    }
+
+    /// What a `.env` file and a TOML file with these texts come to, with nothing of this process's own environment.
+    pub(crate) fn of_texts(dotenv: &str, toml: &str) -> anyhow::Result<Self> {
+        let read = dotenvy::from_read_iter(dotenv.as_bytes()).collect::<Result<_, _>>();
+        let dotenv: HashMap<String, String> = read.context("the .env file cannot be read")?;
+        let configuration: Self = Config::builder()
+            .add_source(File::from_str(toml, FileFormat::Toml))
+            .add_source(variables(&dotenv).0)
+            .build()
+            .and_then(Config::try_deserialize)
+            .context("the configuration cannot be read")?;
+        configuration.check()?;
+        Ok(configuration)
     }
 }
 

@@ -99,6 +99,12 @@ pub enum KeyRingError {
     /// This server was given its keys.
     #[error("the signing keys are not in the store: exchange them where they come from, or use stored_keys")]
     NotStored,
+    /// A key that does not sign yet is there already.
+    #[error(
+        "another signing key is announced already: wait until it signs, or withdraw it, and then bring in the one from \
+         elsewhere"
+    )]
+    AnotherAnnounced,
     /// There is no such key.
     #[error("there is no signing key {0} in the store: it was withdrawn or has expired, or its name is another")]
     UnknownKey(String),

@@ -7,6 +7,7 @@
 //! | to | call |
 //! |---|---|
 //! | see who asks for access | [`clients`](Operator::clients), [`client`](Operator::client) |
+//! | make a client for somebody who cannot register | [`create_client`](Operator::create_client) |
 //! | see what people let in | [`grants`](Operator::grants), [`grant`](Operator::grant), [`users`](Operator::users) |
 //! | end it | [`end_grant`](Operator::end_grant), [`end_grants_of_user`](Operator::end_grants_of_user), [`end_grants_of_client`](Operator::end_grants_of_client), [`delete_client`](Operator::delete_client) |
 //! | know how much there is | [`statistics`](Operator::statistics) |

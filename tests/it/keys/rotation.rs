@@ -6,7 +6,7 @@ use mcp_oauth_core::audit::{Action, Outcome};
 use mcp_oauth_core::secret::Secret;
 use mcp_oauth_core::server::builder::{ConfigurationError, Lifetimes};
 use mcp_oauth_core::server::keys::KeyRingError;
-use mcp_oauth_core::token::keys::{Algorithm, KeyRotation, KeySealing, KeyState};
+use mcp_oauth_core::token::keys::{Algorithm, KeyRotation, KeySealing, KeyState, SigningKey};
 use mcp_oauth_store::MemoryStore;
 use mcp_oauth_tests::application::{Application, ISSUER, NOTES};
 use mcp_oauth_tests::client::{Client, Tokens};
@@ -238,4 +238,46 @@ async fn whoever_keeps_events_learns_which_key_was_made_or_withdrawn() {
             (Action::WithdrawKey, "other", false),
         ]
     );
+}
+
+#[tokio::test]
+async fn a_key_from_elsewhere_becomes_the_next_one_and_signs_when_it_has_been_announced() {
+    let installation = Installation::new();
+    let (one, other) = (installation.node(), installation.node());
+    let (client, tokens) = sign_in(&one).await;
+    let pem = include_str!("../../../mcp-oauth-core/tests/keys/rsa2048.pkcs1.pem");
+    let key = SigningKey::from_pem(&pem.into()).unwrap();
+    let announced = one.server.import_key(&key).await.unwrap();
+    assert_eq!(
+        (announced.kid.as_str(), announced.algorithm),
+        (key.kid(), Algorithm::Rs256)
+    );
+    assert!(matches!(announced.state, KeyState::Announced { .. }), "{announced:?}");
+    assert_eq!(other.server.import_key(&key).await.unwrap(), announced, "twice is once");
+    assert_eq!(
+        published(&other).await,
+        [kid_of(&tokens.access_token), announced.kid.clone()]
+    );
+    installation.wait(HOUR - 1);
+    let last = Tokens::of(&client.refresh(&one, &tokens.refresh_token, &[]).await);
+    assert_eq!(kid_of(&last.access_token), kid_of(&tokens.access_token));
+    installation.wait(1);
+    let next = Tokens::of(&client.refresh(&other, &last.refresh_token, &[]).await);
+    assert_eq!(kid_of(&next.access_token), announced.kid);
+    for node in [&one, &other] {
+        assert_eq!(status(node, &last.access_token).await, 200);
+        assert_eq!(status(node, &next.access_token).await, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_key_from_elsewhere_does_not_push_aside_one_that_is_announced() {
+    let installation = Installation::new();
+    let node = installation.node();
+    let announced = node.server.rotate_keys().await.unwrap();
+    let key = SigningKey::generate(Algorithm::Es256).unwrap();
+    let refused = node.server.import_key(&key).await;
+    assert!(matches!(refused, Err(KeyRingError::AnotherAnnounced)), "{refused:?}");
+    node.server.withdraw_key(&announced.kid).await.unwrap();
+    assert_eq!(node.server.import_key(&key).await.unwrap().kid, key.kid());
 }

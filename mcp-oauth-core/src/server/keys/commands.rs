@@ -14,7 +14,7 @@ use crate::server::AuthorizationServer;
 use crate::token::claims::AccessTokenClaims;
 use crate::token::keys::record::SealedRing;
 use crate::token::keys::ring::Ring;
-use crate::token::keys::{KeySetDocument, KeyState, KeyStatus};
+use crate::token::keys::{KeySetDocument, KeyState, KeyStatus, SigningKey};
 use crate::token::verify::{TokenRefused, TokenVerifier};
 
 impl AuthorizationServer {
@@ -75,6 +75,37 @@ impl AuthorizationServer {
             result.as_ref().ok().map(|key| &*key.kid),
             result.as_ref().err(),
         );
+        result
+    }
+
+    /// Takes in a key that was made elsewhere, as the next one: it is announced now, and signs as soon as everybody can know it
+    /// ([`KeyRotation::announce_before`](crate::token::keys::KeyRotation::announce_before)). So an installation that had a
+    /// key of its own goes on with it in the store, and whoever has that key in their JWKS already need not read it again. The
+    /// schedule exchanges it later as any other. To give the command twice does no harm.
+    ///
+    /// Whoever else has the private key can sign tokens of this server, for as long as it is published.
+    ///
+    /// # Errors
+    ///
+    /// When the keys cannot be read or written, are not in the store, or are too many already; when another one is announced.
+    /// After an error of the store the key may have been taken in all the same.
+    pub async fn import_key(&self, key: &SigningKey) -> Result<KeyStatus, KeyRingError> {
+        let imported = self.change_keys(|stored, _, ring, now| {
+            let find = |ring: &Ring| ring.status(now).into_iter().find(|status| status.kid == key.kid());
+            if let Some(known) = find(ring) {
+                return Ok((None, known));
+            }
+            if ring.announces(now) {
+                return Err(KeyRingError::AnotherAnnounced);
+            }
+            let next = ring
+                .with_next(key.clone(), &stored.plan, now)
+                .ok_or(KeyRingError::NoRoom)?;
+            let status = find(&next).ok_or(KeyRingError::NoRoom)?;
+            Ok((Some(next), status))
+        });
+        let result = imported.await;
+        self.audit_keys(Action::ImportKey, Some(key.kid()), result.as_ref().err());
         result
     }
 

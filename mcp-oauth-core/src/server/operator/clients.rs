@@ -4,9 +4,13 @@ use futures_util::{StreamExt as _, stream};
 
 use super::{AT_ONCE, ClientSource, ClientView, Cursor, MAXIMUM_PAGE, Operator, OperatorError, Page, Unreadable};
 use crate::audit::Command;
+use crate::client::registration::RegistrationRequest;
 use crate::client::{Client, ClientId};
+use crate::error::OAuthError;
 use crate::revocation::Holder;
+use crate::secret::Secret;
 use crate::server::client_key;
+use crate::server::register::{ClientInformation, credential};
 use crate::store::{self, Key, Kind, Loaded, StoreError};
 
 impl Operator {
@@ -79,6 +83,50 @@ impl Operator {
         let mark = self.server.not_before(&Holder::Client(client_id.clone())).await?;
         view.ended_up_to = mark.map(|mark| mark.at);
         Ok(Some(view))
+    }
+
+    /// Makes a client, for software that cannot register itself or must not. `metadata` is what it would register: the JSON of
+    /// RFC 7591 §2, with redirect URIs that the [policy](crate::client::redirect_uri::policy) takes. Nobody has to be admitted,
+    /// no quota is spent, and a software statement is ignored, since it is the operator who vouches.
+    ///
+    /// The client has a record in the store as those have that register, and an identifier that is drawn at random. It never
+    /// expires, and nobody manages it over the network: there is no registration access token. Its secret, if it has one, is
+    /// in the answer, and is not kept: this is the only time it can be seen.
+    ///
+    /// # Errors
+    ///
+    /// One of the four errors of RFC 7591 §3.2.2, as [`Refused`](OperatorError::Refused); when the store does not answer, or is
+    /// full.
+    pub async fn create_client(&self, metadata: &[u8]) -> Result<ClientInformation, OperatorError> {
+        let outcome = self.creation(metadata).await;
+        let event = self.event(Command::CreateClient);
+        let event = match &outcome {
+            Ok(made) => event.with_client(&made.client_id),
+            Err(_) => event,
+        };
+        self.audited(event, outcome)
+    }
+
+    async fn creation(&self, metadata: &[u8]) -> Result<ClientInformation, OperatorError> {
+        let server = &self.server;
+        let request = RegistrationRequest::parse(metadata).map_err(OAuthError::from)?;
+        let accepted = request.accept(&server.0.registration.redirect_uris);
+        let limited = accepted.and_then(|metadata| metadata.limited_to(server.grant_types()));
+        let metadata = limited.map_err(OAuthError::from)?;
+        server.check_keys(metadata.keys.as_ref()).map_err(OAuthError::from)?;
+        let method = metadata.token_endpoint_auth_method;
+        let secret = method.needs_secret().then(|| Secret::drawn_from(server.randomness()));
+        let client = Client {
+            client_id: ClientId::drawn_from(server.randomness()),
+            client_id_issued_at: server.now(),
+            expires_at: None,
+            credential: credential(method, secret.as_ref()),
+            registration_access_token: None,
+            document_fresh_until: None,
+            metadata,
+        };
+        store::insert(server.store(), &client_key(&client.client_id), &client, None).await?;
+        Ok(server.client_information(client, secret, None))
     }
 
     /// Deletes a client, and ends all that it had been granted. Says whether there was one. A client with a document is back

@@ -180,12 +180,31 @@ impl Ring {
     /// The ring with a next key that signs as soon as it has been announced for long enough; `None` if one is
     /// announced already, or if there is no room.
     pub(crate) fn rotated(&self, plan: &KeyPlan, now: UnixTime) -> Result<Option<Self>, KeyError> {
-        let mut next = self.without_expired(now);
-        if !next.announced(now).is_empty() || next.keys.len() >= MAXIMUM_KEYS {
+        if self.announces(now) {
             return Ok(None);
         }
-        next.keys.push(plan.key(now, now + plan.rotation.announce_before)?);
-        Ok(Some(next))
+        Ok(self.with_next(SigningKey::generate(plan.algorithm)?, plan, now))
+    }
+
+    /// Whether there is a key that does not sign yet.
+    pub(crate) fn announces(&self, now: UnixTime) -> bool {
+        !self.announced(now).is_empty()
+    }
+
+    /// The ring with a key from elsewhere as the next one, which signs as soon as it has been announced for long enough;
+    /// `None` if one is announced already, or if there is no room.
+    pub(crate) fn with_next(&self, key: SigningKey, plan: &KeyPlan, now: UnixTime) -> Option<Self> {
+        let mut next = self.without_expired(now);
+        if next.announces(now) || next.keys.len() >= MAXIMUM_KEYS {
+            return None;
+        }
+        next.keys.push(RingKey {
+            key,
+            created_at: now,
+            signs_from: now + plan.rotation.announce_before,
+            token_lifetime: plan.token_lifetime,
+        });
+        Some(next)
     }
 
     /// The ring without one of its keys; `None` if it has no such key. If that one signed, the announced one takes

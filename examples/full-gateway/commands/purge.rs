@@ -1,0 +1,40 @@
+//! `purge`: what is stale goes, what is missing comes back.
+
+use clap::Args;
+
+use super::operating::Operating;
+use super::output;
+use super::progress;
+
+/// How.
+#[derive(Debug, Args)]
+pub(crate) struct Purge {
+    /// Change nothing, and say what would be done
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    operating: Operating,
+}
+
+pub(super) async fn run(purge: Purge) -> anyhow::Result<()> {
+    let operator = purge.operating.operator()?;
+    let spinner = progress::spinner("looking through the store");
+    let report = operator.purge(purge.dry_run).await?;
+    spinner.finish_and_clear();
+    let removed = if report.dry_run { "would be removed" } else { "removed" };
+    let rows = vec![
+        (
+            "clients",
+            format!("{} of {} {removed}", report.clients_removed, report.clients_examined),
+        ),
+        (
+            "hints",
+            format!("{} of {} {removed}", report.hints_removed, report.hints_examined),
+        ),
+        ("grants looked at", report.grants_examined.to_string()),
+        ("records that cannot be read", report.unreadable_count.to_string()),
+    ];
+    purge.operating.output.one(&report, rows)?;
+    report.unreadable.iter().for_each(output::unreadable);
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! The program at a terminal, as a person sees it.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use mcp_oauth_tests::gateway::command_in;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::Command;
+
+/// A program at a terminal, with somebody who reads and types.
+pub(super) struct Terminal {
+    child: tokio::process::Child,
+    seen: String,
+}
+
+impl Terminal {
+    pub(super) fn open(folder: &Path, arguments: &str) -> Self {
+        let program = command_in(folder, &[]);
+        let program = program.as_std().get_program().to_str().unwrap().to_owned();
+        let child = Command::new("script")
+            .args([
+                "--quiet",
+                "--return",
+                "--command",
+                &format!("{program} {arguments}"),
+                "/dev/null",
+            ])
+            .current_dir(folder)
+            .env("TERM", "xterm")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        Self {
+            child,
+            seen: String::new(),
+        }
+    }
+
+    /// Waits until something is asked, and types.
+    pub(super) async fn answer(&mut self, question: &str, typed: &str) {
+        let mut bytes = [0; 4096];
+        while !self.seen.contains(question) {
+            let count = self.child.stdout.as_mut().unwrap().read(&mut bytes).await.unwrap();
+            assert_ne!(count, 0, "it ended before it asked {question:?}: {}", self.seen);
+            self.seen.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        }
+        self.seen.clear();
+        let stdin = self.child.stdin.as_mut().unwrap();
+        stdin.write_all(typed.as_bytes()).await.unwrap();
+    }
+
+    /// Reads to the end, and gives the code.
+    pub(super) async fn end(mut self) -> (i32, String) {
+        let mut rest = Vec::new();
+        self.child.stdout.take().unwrap().read_to_end(&mut rest).await.unwrap();
+        self.seen.push_str(&String::from_utf8_lossy(&rest));
+        (self.child.wait().await.unwrap().code().unwrap(), self.seen)
+    }
+}
