@@ -376,9 +376,7 @@ impl Transaction {
     ) -> Result<(), TransactionRefused> {
         match &self.progress {
             Progress::AwaitingIdentity { sign_in: expected, .. } => sign_in
-                .filter(|sign_in| {
-                    expected.matches(&sign_in.0) && state.is_of(sign_in, provider)
-                })
+                .filter(|sign_in| expected.matches(&sign_in.0) && state.is_of(sign_in, provider))
                 .map(|_| ())
                 .ok_or(TransactionRefused::OtherBrowser),
             Progress::AwaitingConsent { .. } => Err(TransactionRefused::NotApproved),
