@@ -261,6 +261,9 @@ pub(crate) struct Transaction {
     /// is asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) expected: Option<String>,
+    /// Whether the person is to choose among their accounts at the identity provider.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) choose_account: bool,
 }
 
 /// Whether the browser is to remember a consent.
@@ -336,6 +339,7 @@ impl Transaction {
             progress,
             remembering: Remembering::Never,
             expected: None,
+            choose_account: false,
         }
     }
 

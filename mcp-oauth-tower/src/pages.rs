@@ -5,7 +5,20 @@
 //! follows a form, all the way through the identity provider to the client, whose addresses nobody can list
 //! beforehand. Forms cannot be injected, since the templates escape everything.
 //!
+//! # The account page
+//!
+//! At `/account`, below the issuer, people sign in for themselves and see what they have let in: which client, who is behind
+//! it, for what, since when, and when it was used last. A button ends each, another one all of it, everywhere within a
+//! second. It is there unless it is [left out](Pages::without_account). Link to it where people look for such a thing: from
+//! an application's settings, or in the [footer](Brand::footer_link) of the pages.
+//!
+//! # References
+//!
+//! Whoever sees an error page and asks for help can name the reference on it. The log has a line with the same `reference`,
+//! at the level `INFO`, with the status, the code and what the page said.
+//!
 //! # Making them one's own
+//!
 //!
 //! [`Pages`] says how they look and what they say: a [`Brand`] has a name, a logo, colours and a footer, and [`Texts`] are
 //! all the words, so that a translation is a file. Whoever wants other HTML implements [`Templates`], for some pages or for

@@ -6,7 +6,7 @@ use mcp_oauth_core::secret::Secret;
 use mcp_oauth_tests::application::{Answer, Application, FILES};
 use mcp_oauth_tests::browser::{Browser, arrival, hidden_field};
 use mcp_oauth_tests::client::{Client, Tokens, public_metadata};
-use mcp_oauth_tower::PreregisteredClient;
+use mcp_oauth_tower::{GitHub, PreregisteredClient};
 use serde_json::json;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -365,4 +365,21 @@ async fn a_client_that_the_operator_answers_for_is_remembered_at_exactly_one_add
     assert!(goes_to_sign_in(&browser.open(&application, &url).await));
     let elsewhere = client.authorization_url(&[("redirect_uri", "http://127.0.0.1:8888/callback")]);
     assert!(is_the_consent_page(&browser.open(&application, &elsewhere).await));
+}
+
+#[tokio::test]
+async fn whoever_says_that_it_is_not_them_chooses_an_account_at_the_provider_and_nobody_else_has_to() {
+    let application = Application::new(|builder| builder.identity(GitHub::new("app-id", "app-secret")));
+    let client = on_the_web(&application).await;
+    for (prompt, chooses) in [("", false), ("consent", false), ("consent select_account", true)] {
+        let mut browser = Browser::default();
+        let page = browser.open(&application, &url(&client, &[("prompt", prompt)])).await;
+        let away = browser.decide(&application, &page, "approve").await;
+        let location = away.header("location");
+        assert!(
+            location.starts_with("https://github.com/login/oauth/authorize?"),
+            "{location}"
+        );
+        assert_eq!(location.contains("prompt=select_account"), chooses, "{prompt}");
+    }
 }

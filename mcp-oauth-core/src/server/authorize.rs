@@ -24,6 +24,7 @@ use url::Url;
 
 use super::AuthorizationServer;
 use super::consent::ConsentOutcome;
+use super::remembered_consent::wants;
 use crate::audit::{Action, Event};
 use crate::client::redirect_uri::policy::RedirectUriPolicy;
 use crate::client::redirect_uri::{RedirectUri, shown};
@@ -324,6 +325,7 @@ impl AuthorizationServer {
         let mut transaction = self.new_transaction(request, &browser);
         let Some(recalled) = recalled else {
             transaction.expected.clone_from(&visitor.subject);
+            transaction.choose_account = wants(parameters, "select_account");
             if may_be_remembered.is_some() {
                 transaction.remembering = Remembering::Possible;
             }
@@ -349,7 +351,7 @@ impl AuthorizationServer {
         let provider = self.0.identities.find(&recalled.provider);
         let provider = provider.unwrap_or_else(|| self.0.identities.first());
         Ok(Authorization::Remembered {
-            outcome: self.sign_in(&transaction.id, sign_in, provider).await,
+            outcome: self.sign_in(&transaction, sign_in, provider).await,
             transaction: transaction.id,
             browser,
         })

@@ -159,7 +159,7 @@ impl AuthorizationServer {
                 identity.learnt_at = Some(self.now());
                 let expected = loaded.record.expected.as_ref();
                 if expected.is_some_and(|expected| *expected != identity.subject()) {
-                    let location = self.ask_again(request).ok_or(TransactionRefused::Unknown)?;
+                    let location = self.ask_again(request, "consent").ok_or(TransactionRefused::Unknown)?;
                     self.finish(&loaded).await?;
                     let reason = "the browser was taken for somebody else's, who had consented";
                     event.outcome = Outcome::Refused(OAuthError::new(ErrorCode::AccessDenied, reason));

@@ -187,7 +187,7 @@ impl AuthorizationServer {
             if stored {
                 return Ok(match (then, self.0.identities.only()) {
                     (Then::Return(outcome), _) => outcome,
-                    (Then::SignIn(sign_in), Some(only)) => self.sign_in(transaction, sign_in, only).await,
+                    (Then::SignIn(sign_in), Some(only)) => self.sign_in(&loaded.record, sign_in, only).await,
                     (Then::SignIn(_), None) => ConsentOutcome::ChooseProvider(transaction.clone()),
                 });
             }
@@ -230,21 +230,20 @@ impl AuthorizationServer {
             .identities
             .find(provider)
             .ok_or(TransactionRefused::UnknownProvider)?;
-        let sign_in = self.goes_to_sign_in(transaction, browser).await?;
-        Ok(self.sign_in(transaction, sign_in, provider).await)
+        let (transaction, sign_in) = self.goes_to_sign_in(transaction, browser).await?;
+        Ok(self.sign_in(&transaction, sign_in, provider).await)
     }
 
     async fn goes_to_sign_in(
         &self,
         transaction: &TransactionId,
         browser: Option<&BrowserSecret>,
-    ) -> Result<SignInSecret, TransactionError> {
+    ) -> Result<(Transaction, SignInSecret), TransactionError> {
         let browser = browser.ok_or(TransactionRefused::OtherBrowser)?;
         let loaded = self.load_transaction(transaction).await?;
-        Ok(loaded
-            .ok_or(TransactionRefused::Unknown)?
-            .record
-            .goes_to_sign_in(browser)?)
+        let transaction = loaded.ok_or(TransactionRefused::Unknown)?.record;
+        let sign_in = transaction.goes_to_sign_in(browser)?;
+        Ok((transaction, sign_in))
     }
 
     /// Where to ask the same again, in a page, of somebody who is not who the browser was taken for. `browser` is the value of
@@ -262,7 +261,7 @@ impl AuthorizationServer {
         let loaded = self.load_transaction(transaction).await?;
         let transaction = loaded.ok_or(TransactionRefused::Unknown)?.record;
         transaction.is_shown_to(browser)?;
-        Ok(self.ask_again(&transaction.request))
+        Ok(self.ask_again(&transaction.request, "consent select_account"))
     }
 
     /// Tells whoever asked that the person did not allow it.
@@ -279,17 +278,18 @@ impl AuthorizationServer {
 
     pub(super) async fn sign_in(
         &self,
-        transaction: &TransactionId,
+        transaction: &Transaction,
         sign_in: SignInSecret,
         to: &Provider,
     ) -> ConsentOutcome {
         let provider = to.identity.as_ref();
-        let state = SignInState::new(transaction, &sign_in, provider.id()).expose();
+        let state = SignInState::new(&transaction.id, &sign_in, provider.id()).expose();
         let code_verifier = sign_in.code_verifier(provider.id());
         let leaving = SignIn {
             state: &state,
             callback: &to.callback,
             code_verifier: &code_verifier,
+            choose_account: transaction.choose_account,
         };
         match provider.sign_in_url(&leaving).await {
             Ok(location) => ConsentOutcome::SignIn {
@@ -303,7 +303,7 @@ impl AuthorizationServer {
                     "nobody can be sent to an identity provider"
                 );
                 ConsentOutcome::Retry {
-                    transaction: transaction.clone(),
+                    transaction: transaction.id.clone(),
                     provider: provider.display_name().to_owned(),
                     error,
                 }

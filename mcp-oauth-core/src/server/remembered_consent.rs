@@ -18,7 +18,8 @@
 //!   or to a scheme of an app, comes to whichever program is there, and any program can say that it is the client;
 //! * for a code that a person carries, and for devices: there, the page is what protects them.
 //!
-//! A client that wants the page shown sends `prompt=consent`.
+//! A client that wants the page shown sends `prompt=consent`; with `prompt=select_account` the person is also asked at the
+//! identity provider who they are, where it can do so.
 
 use std::time::Duration;
 
@@ -152,7 +153,7 @@ impl AuthorizationServer {
     }
 
     /// The authorization request again, with a page in any case.
-    pub(super) fn ask_again(&self, request: &AuthorizationRequest) -> Option<String> {
+    pub(super) fn ask_again(&self, request: &AuthorizationRequest, prompt: &str) -> Option<String> {
         let Destination::Client {
             redirect_uri,
             state,
@@ -171,7 +172,7 @@ impl AuthorizationServer {
                 .append_pair("code_challenge", &code_challenge.to_string())
                 .append_pair("code_challenge_method", "S256")
                 .append_pair("scope", &request.scopes.to_string())
-                .append_pair("prompt", "consent");
+                .append_pair("prompt", prompt);
             for resource in &request.resources {
                 pairs.append_pair("resource", resource.as_str());
             }
@@ -185,8 +186,13 @@ impl AuthorizationServer {
 
 /// Whether the client wants the person to see something (OpenID Connect Core §3.1.2.1).
 fn asks_for_a_page(parameters: &Parameters) -> bool {
+    ["consent", "login", "select_account"]
+        .iter()
+        .any(|page| wants(parameters, page))
+}
+
+/// Whether this is one of the words of `prompt`.
+pub(super) fn wants(parameters: &Parameters, page: &str) -> bool {
     let wanted = parameters.get("prompt").ok().flatten().unwrap_or_default();
-    wanted
-        .split(' ')
-        .any(|word| matches!(word, "consent" | "login" | "select_account"))
+    wanted.split(' ').any(|word| word == page)
 }

@@ -182,6 +182,7 @@ impl AuthorizationServer {
             state: &state,
             callback: &provider.callback,
             code_verifier: &code_verifier,
+            choose_account: false,
         };
         let location = provider.identity.sign_in_url(&leaving).await;
         Ok(SessionSignIn {

@@ -251,6 +251,7 @@ macro_rules! texts {
 }
 
 texts! {
+    logo = "Logo";
     development_strong = "For development.";
     development = "People on this server are made up, and anybody can be any of them.";
     development_title = "Development sign-in";

@@ -263,7 +263,7 @@ impl Moment {
         })
     }
 
-    fn parts(&self) -> Option<(String, [u8; 3])> {
+    fn parts(self) -> Option<(String, [u8; 3])> {
         let seconds = i64::try_from(self.0.as_seconds()).ok()?;
         let time = cookie::time::OffsetDateTime::from_unix_timestamp(seconds).ok()?;
         let date = format!("{:04}-{:02}-{:02}", time.year(), u8::from(time.month()), time.day());
