@@ -77,6 +77,9 @@ pub(crate) fn on(
     if configuration.device_authorization {
         builder = builder.device_authorization();
     }
+    if let Some(at_most) = configuration.pages.remember_consent() {
+        builder = builder.remember_consent(at_most);
+    }
     builder = with_clients(builder, configuration, servers, &issuer)?;
     builder = with_resources(builder, configuration, servers, &issuer)?;
     let backends = configuration.backends.iter();

@@ -34,6 +34,7 @@ mod keys;
 mod lists;
 mod predecessor;
 mod redis;
+mod pages;
 mod registration;
 pub(crate) mod schema;
 mod servers;
@@ -55,6 +56,7 @@ use hidden::Hidden;
 use keys::{algorithm_name, some_algorithm};
 use lists::{Texts, allow_list, some_texts, texts};
 use redis::RedisSettings;
+use pages::PageSettings;
 use registration::{LimitSettings, RegistrationSettings};
 use tls::TlsSettings;
 
@@ -160,6 +162,8 @@ pub(crate) struct Configuration {
     pub(crate) backends: BTreeMap<String, BackendSettings>,
     /// What they are told.
     pub(crate) forward_auth: ForwardAuthSettings,
+    /// What people see.
+    pub(crate) pages: PageSettings,
 }
 
 impl Default for Configuration {
@@ -201,6 +205,7 @@ impl Default for Configuration {
             servers: BTreeMap::new(),
             backends: BTreeMap::new(),
             forward_auth: ForwardAuthSettings::default(),
+            pages: PageSettings::default(),
         }
     }
 }

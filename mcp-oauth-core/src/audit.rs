@@ -51,11 +51,15 @@ pub enum Action {
     Authorize,
     /// A person allowed what a client asked for.
     Approve,
+    /// A person was not asked, since they had allowed the same before and had it remembered.
+    RecallConsent,
     /// A person did not allow it.
     Deny,
     /// A person came back from the identity provider; if that succeeded, there is a new grant, or a device was let in, which
     /// gets its grant when it fetches the tokens.
     SignIn,
+    /// A person came back from the identity provider to see their own pages.
+    SignInToAccount,
     /// A client asked for tokens; `None` if it did not say how, or in a way that is not known here.
     IssueTokens(Option<GrantType>),
     /// A grant ended, with everything that had come of it.
@@ -160,8 +164,10 @@ impl Action {
             Self::DeleteClient => "delete_client",
             Self::Authorize => "authorize",
             Self::Approve => "approve",
+            Self::RecallConsent => "recall_consent",
             Self::Deny => "deny",
             Self::SignIn => "sign_in",
+            Self::SignInToAccount => "sign_in_to_account",
             Self::IssueTokens(_) => "issue_tokens",
             Self::EndGrant(_) => "end_grant",
             Self::Revoke => "revoke",

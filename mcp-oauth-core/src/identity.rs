@@ -135,6 +135,8 @@ pub struct SignIn<'a> {
     pub callback: &'a Url,
     /// The secret behind the PKCE challenge of this sign-in.
     pub code_verifier: &'a CodeVerifier,
+    /// Whether the person is to choose among their accounts there, since they are not whom the browser is signed in as.
+    pub choose_account: bool,
 }
 
 impl<'a> SignIn<'a> {
@@ -145,7 +147,15 @@ impl<'a> SignIn<'a> {
             state,
             callback,
             code_verifier,
+            choose_account: false,
         }
+    }
+
+    /// Has the person choose among their accounts.
+    #[must_use]
+    pub fn choosing_account(mut self) -> Self {
+        self.choose_account = true;
+        self
     }
 }
 

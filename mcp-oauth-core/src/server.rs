@@ -23,6 +23,8 @@
 //! | [`introspect`] | a client asks about a token | 2 |
 //! | [`metadata`] | what this server offers | none |
 //! | [`identity_token`] | a backend is told who calls | none |
+//! | [`remembered_consent`] | the person was asked before | 1 or 2 more at `authorize`, where the browser has such a cookie |
+//! | [`session`] | a person signs in to their own pages | none; 1 or 2 to count it |
 //!
 //! Whatever leads to tokens also asks whether all that its person or its client had been granted is over; no round trip is
 //! added by that. A [policy of one's own](crate::grant::policy::GrantPolicy) costs the callback one round trip more. [`builder`] puts a server
@@ -87,17 +89,21 @@ pub mod manage;
 pub mod metadata;
 mod not_before;
 pub mod operator;
+mod own_jwt;
 mod policy;
 mod providers;
 mod quotas;
 pub mod register;
+pub mod remembered_consent;
 pub mod revoke;
+pub mod session;
 pub mod token;
 pub mod vault;
 
 use builder::Lifetimes;
 use builder::clients::ConfiguredClients;
 pub(crate) use not_before::NotBefore;
+pub(crate) use own_jwt::OwnClaims;
 
 /// A client that is in use is given its whole life again when it was given it this long ago, or when half of it is over.
 const RENEWAL: Duration = Duration::from_secs(24 * 60 * 60);
@@ -120,6 +126,7 @@ struct Inner {
     lifetimes: Lifetimes,
     registration: RegistrationPolicy,
     devices: bool,
+    remember_consent: Option<Duration>,
     ended: Revocations,
     remembered: RememberedTokens,
     randomness: Arc<dyn Randomness>,
@@ -247,6 +254,12 @@ impl AuthorizationServer {
 
     async fn load_transaction(&self, id: &TransactionId) -> Result<Option<Loaded<Transaction>>, StoreError> {
         store::load(self.store(), &transaction_key(id)).await
+    }
+
+    /// For how long a person may have a consent remembered; `None` if not at all.
+    #[must_use]
+    pub fn remembers_consent(&self) -> Option<Duration> {
+        self.0.remember_consent
     }
 
     fn new_transaction(&self, request: AuthorizationRequest, browser: &BrowserSecret) -> Transaction {

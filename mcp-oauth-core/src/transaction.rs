@@ -44,7 +44,7 @@ pub struct TransactionId(String);
 pub struct InvalidTransactionId;
 
 impl TransactionId {
-    fn drawn_from(random: &dyn Randomness) -> Self {
+    pub(crate) fn drawn_from(random: &dyn Randomness) -> Self {
         Self(Secret::drawn_from(random).expose().to_owned())
     }
 
@@ -208,6 +208,11 @@ impl SignInState {
         }
     }
 
+    /// Whether it goes with this secret, at this provider.
+    pub(crate) fn is_of(&self, sign_in: &SignInSecret, provider: &str) -> bool {
+        sign_in.proof(provider).digest().matches(&self.proof)
+    }
+
     pub(crate) fn expose(&self) -> Secret {
         Secret::from(format!("{}.{}", self.transaction.as_str(), self.proof.expose()))
     }
@@ -249,6 +254,38 @@ pub(crate) struct Transaction {
     /// When its time is over. It begins anew when the person approves, and never after that.
     pub(crate) ends_at: UnixTime,
     progress: Progress,
+    /// What becomes of the consent when it was given.
+    #[serde(default, skip_serializing_if = "Remembering::is_never")]
+    pub(crate) remembering: Remembering,
+    /// The person whom the browser was taken for, the `sub` of their tokens. If it turns out to be somebody else, that person
+    /// is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) expected: Option<String>,
+    /// Whether the person is to choose among their accounts at the identity provider.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) choose_account: bool,
+}
+
+/// Whether the browser is to remember a consent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Remembering {
+    /// It may not.
+    #[default]
+    Never,
+    /// It may, if the person wants it to.
+    Possible,
+    /// The person wants it to.
+    Wanted,
+    /// It does already, until then.
+    Recalled(UnixTime),
+}
+
+impl Remembering {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes the field as it is")]
+    fn is_never(&self) -> bool {
+        *self == Self::Never
+    }
 }
 
 /// Why a transaction does not go on. The person sees these.
@@ -279,6 +316,8 @@ pub enum TransactionRefused {
 pub enum Decision {
     /// The client may have what it asked for.
     Approve,
+    /// It may, and the person does not want to be asked again. If this may not be remembered, it is the same as `Approve`.
+    ApproveAndRemember,
     /// It may not.
     Deny,
 }
@@ -298,6 +337,9 @@ impl Transaction {
             request,
             ends_at,
             progress,
+            remembering: Remembering::Never,
+            expected: None,
+            choose_account: false,
         }
     }
 
@@ -351,6 +393,15 @@ impl Transaction {
         }
     }
 
+    /// The person does not want to be asked again.
+    pub(crate) fn remembered(self) -> Self {
+        let remembering = match self.remembering {
+            Remembering::Possible => Remembering::Wanted,
+            other => other,
+        };
+        Self { remembering, ..self }
+    }
+
     /// The person goes to sign in, having approved before.
     pub(crate) fn goes_to_sign_in(&self, browser: &BrowserSecret) -> Result<SignInSecret, TransactionRefused> {
         self.seen_by(browser)?;
@@ -371,9 +422,7 @@ impl Transaction {
     ) -> Result<(), TransactionRefused> {
         match &self.progress {
             Progress::AwaitingIdentity { sign_in: expected, .. } => sign_in
-                .filter(|sign_in| {
-                    expected.matches(&sign_in.0) && sign_in.proof(provider).digest().matches(&state.proof)
-                })
+                .filter(|sign_in| expected.matches(&sign_in.0) && state.is_of(sign_in, provider))
                 .map(|_| ())
                 .ok_or(TransactionRefused::OtherBrowser),
             Progress::AwaitingConsent { .. } => Err(TransactionRefused::NotApproved),

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what does not hold here fails the test")]
 
+mod account;
 mod any_server;
 mod authorization;
 mod backups;
@@ -13,6 +14,7 @@ mod browser_binding;
 mod client_assertions;
 mod client_credentials;
 mod cors;
+mod customised_pages;
 mod deviations;
 mod device;
 mod device_outage;
@@ -43,6 +45,7 @@ mod redirect_policy;
 mod registration;
 mod registration_floods;
 mod registration_policy;
+mod remembered_consent;
 mod revocation;
 mod revocation_under_load;
 mod rmcp_server;

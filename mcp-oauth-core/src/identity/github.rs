@@ -443,14 +443,16 @@ impl IdentityProvider for GitHub {
         // `from_code_verifier_sha256` panics unless the verifier has 43 to 128 characters, which those of a sign-in
         // have.
         let verifier = PkceCodeVerifier::new(sign_in.code_verifier.expose().to_owned());
-        let (url, _) = self
-            .oauth_client()
+        let client = self.oauth_client();
+        let mut request = client
             .authorize_url(|| CsrfToken::new(sign_in.state.expose().to_owned()))
             .set_redirect_uri(Cow::Owned(RedirectUrl::from_url(sign_in.callback.clone())))
             .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier))
-            .add_scopes(self.scopes().map(|scope| Scope::new(scope.to_owned())))
-            .url();
-        Ok(url)
+            .add_scopes(self.scopes().map(|scope| Scope::new(scope.to_owned())));
+        if sign_in.choose_account {
+            request = request.add_extra_param("prompt", "select_account");
+        }
+        Ok(request.url().0)
     }
 
     /// Asks GitHub who came back.

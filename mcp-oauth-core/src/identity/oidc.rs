@@ -604,6 +604,11 @@ impl IdentityProvider for OpenIdConnect {
             .append_pair("code_challenge_method", "S256")
             .extend_pairs(refresh)
             .extend_pairs(&self.parameters);
+        // What the operator has set stands: a provider takes one prompt.
+        let has_prompt = url.query_pairs().any(|(name, _)| name == "prompt");
+        if sign_in.choose_account && !has_prompt {
+            url.query_pairs_mut().append_pair("prompt", "select_account");
+        }
         Ok(url)
     }
 

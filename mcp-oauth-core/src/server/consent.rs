@@ -24,7 +24,7 @@ use crate::error::{ErrorCode, OAuthError};
 use crate::identity::{IdentityError, IdentityProvider, SignIn};
 use crate::origin::Origin;
 use crate::transaction::{
-    AuthorizationRequest, BrowserSecret, Decision, Destination, SignInSecret, SignInState, TransactionId,
+    AuthorizationRequest, BrowserSecret, Decision, Destination, SignInSecret, SignInState, Transaction, TransactionId,
     TransactionRefused,
 };
 
@@ -68,7 +68,7 @@ pub struct ProviderChoice {
 
 /// The identity provider's page, with the state of this sign-in: `Debug` shows the address alone.
 #[derive(Clone, PartialEq, Eq)]
-pub struct SignInUrl(Url);
+pub struct SignInUrl(pub(super) Url);
 
 impl SignInUrl {
     /// The URL as it is written.
@@ -135,7 +135,7 @@ impl AuthorizationServer {
         origin: &Origin,
     ) -> Result<ConsentOutcome, TransactionError> {
         let action = match decision {
-            Decision::Approve => Action::Approve,
+            Decision::Approve | Decision::ApproveAndRemember => Action::Approve,
             Decision::Deny => Action::Deny,
         };
         let mut event = Event::new(action, origin);
@@ -160,8 +160,12 @@ impl AuthorizationServer {
             event.client_id = Some(loaded.record.request.client_id.clone());
             let request = &loaded.record.request;
             let (next, then) = match decision {
-                Decision::Approve => {
+                Decision::Approve | Decision::ApproveAndRemember => {
                     let (next, sign_in) = loaded.record.approve(browser, self.end_of_step())?;
+                    let next = match decision {
+                        Decision::ApproveAndRemember => next.map(Transaction::remembered),
+                        _ => next,
+                    };
                     (next, Then::SignIn(sign_in))
                 }
                 Decision::Deny => (loaded.record.deny(browser)?, Then::Return(self.denied(request).await?)),
@@ -169,8 +173,8 @@ impl AuthorizationServer {
             // That the device still waits is asked at the same time: if it does not, nothing comes of the approval.
             let waits = async {
                 match (decision, &request.destination) {
-                    (Decision::Approve, Destination::Device { device, .. }) => self.device_waits(device).await,
-                    _ => Ok(()),
+                    (Decision::Deny, _) | (_, Destination::Client { .. }) => Ok(()),
+                    (_, Destination::Device { device, .. }) => self.device_waits(device).await,
                 }
             };
             let stored = async {
@@ -183,7 +187,7 @@ impl AuthorizationServer {
             if stored {
                 return Ok(match (then, self.0.identities.only()) {
                     (Then::Return(outcome), _) => outcome,
-                    (Then::SignIn(sign_in), Some(only)) => self.sign_in(transaction, sign_in, only).await,
+                    (Then::SignIn(sign_in), Some(only)) => self.sign_in(&loaded.record, sign_in, only).await,
                     (Then::SignIn(_), None) => ConsentOutcome::ChooseProvider(transaction.clone()),
                 });
             }
@@ -226,21 +230,38 @@ impl AuthorizationServer {
             .identities
             .find(provider)
             .ok_or(TransactionRefused::UnknownProvider)?;
-        let sign_in = self.goes_to_sign_in(transaction, browser).await?;
-        Ok(self.sign_in(transaction, sign_in, provider).await)
+        let (transaction, sign_in) = self.goes_to_sign_in(transaction, browser).await?;
+        Ok(self.sign_in(&transaction, sign_in, provider).await)
     }
 
     async fn goes_to_sign_in(
         &self,
         transaction: &TransactionId,
         browser: Option<&BrowserSecret>,
-    ) -> Result<SignInSecret, TransactionError> {
+    ) -> Result<(Transaction, SignInSecret), TransactionError> {
         let browser = browser.ok_or(TransactionRefused::OtherBrowser)?;
         let loaded = self.load_transaction(transaction).await?;
-        Ok(loaded
-            .ok_or(TransactionRefused::Unknown)?
-            .record
-            .goes_to_sign_in(browser)?)
+        let transaction = loaded.ok_or(TransactionRefused::Unknown)?.record;
+        let sign_in = transaction.goes_to_sign_in(browser)?;
+        Ok((transaction, sign_in))
+    }
+
+    /// Where to ask the same again, in a page, of somebody who is not who the browser was taken for. `browser` is the value of
+    /// this transaction's cookie. `None` for a device, whose person is not taken for anybody.
+    ///
+    /// # Errors
+    ///
+    /// When the transaction is unknown, over, or was begun in another browser; when the store does not answer.
+    pub async fn begin_anew(
+        &self,
+        transaction: &TransactionId,
+        browser: Option<&BrowserSecret>,
+    ) -> Result<Option<String>, TransactionError> {
+        let browser = browser.ok_or(TransactionRefused::OtherBrowser)?;
+        let loaded = self.load_transaction(transaction).await?;
+        let transaction = loaded.ok_or(TransactionRefused::Unknown)?.record;
+        transaction.is_shown_to(browser)?;
+        Ok(self.ask_again(&transaction.request, "consent select_account"))
     }
 
     /// Tells whoever asked that the person did not allow it.
@@ -255,14 +276,20 @@ impl AuthorizationServer {
         })
     }
 
-    async fn sign_in(&self, transaction: &TransactionId, sign_in: SignInSecret, to: &Provider) -> ConsentOutcome {
+    pub(super) async fn sign_in(
+        &self,
+        transaction: &Transaction,
+        sign_in: SignInSecret,
+        to: &Provider,
+    ) -> ConsentOutcome {
         let provider = to.identity.as_ref();
-        let state = SignInState::new(transaction, &sign_in, provider.id()).expose();
+        let state = SignInState::new(&transaction.id, &sign_in, provider.id()).expose();
         let code_verifier = sign_in.code_verifier(provider.id());
         let leaving = SignIn {
             state: &state,
             callback: &to.callback,
             code_verifier: &code_verifier,
+            choose_account: transaction.choose_account,
         };
         match provider.sign_in_url(&leaving).await {
             Ok(location) => ConsentOutcome::SignIn {
@@ -276,7 +303,7 @@ impl AuthorizationServer {
                     "nobody can be sent to an identity provider"
                 );
                 ConsentOutcome::Retry {
-                    transaction: transaction.clone(),
+                    transaction: transaction.id.clone(),
                     provider: provider.display_name().to_owned(),
                     error,
                 }

@@ -7,10 +7,11 @@ use http::{HeaderMap, StatusCode, Uri};
 use mcp_oauth_core::error::{ErrorCode, OAuthError};
 use mcp_oauth_core::origin::Origin;
 use mcp_oauth_core::parameters::Parameters;
-use mcp_oauth_core::server::authorize::AuthorizeError;
+use mcp_oauth_core::server::authorize::{Authorization, AuthorizeError, Visitor};
+use mcp_oauth_core::transaction::TransactionRefused;
 
 use super::origin::RequestOrigin;
-use super::{Endpoints, answer, consent, form};
+use super::{Endpoints, account, answer, consent, cookies, form};
 use crate::pages::{Link, Problem, WayOut};
 
 pub(super) async fn show(
@@ -40,8 +41,22 @@ pub(super) async fn show_form(
 
 async fn ask(endpoints: &Endpoints, parameters: &Parameters, headers: &HeaderMap, origin: &Origin) -> Response {
     let server = &endpoints.server;
-    match server.authorize(parameters, origin).await {
-        Ok(prompt) => consent::show(endpoints, &prompt),
+    let person = if endpoints.account {
+        account::signed_in(endpoints, headers).await.ok().flatten()
+    } else {
+        None
+    };
+    let mut visitor = Visitor::default();
+    visitor.subject = person.as_ref().map(|person| person.session.subject.clone());
+    visitor.remembered = cookies::remembered(server, headers);
+    match server.authorize_visitor(parameters, &visitor, origin).await {
+        Ok(Authorization::Ask(prompt)) => consent::show(endpoints, &prompt, person.as_ref()),
+        Ok(Authorization::Remembered {
+            transaction,
+            browser,
+            outcome,
+        }) => consent::go_on(endpoints, &transaction, Some(&browser), outcome),
+        Ok(_) => consent::refuse(endpoints, &TransactionRefused::Unknown.into()),
         Err(AuthorizeError::Redirect { redirect, .. }) => consent::redirect(redirect.location()),
         Err(AuthorizeError::Page(error)) => refuse(endpoints, headers, &error),
         Err(AuthorizeError::Offer {
@@ -60,12 +75,12 @@ async fn ask(endpoints: &Endpoints, parameters: &Parameters, headers: &HeaderMap
 /// Tells the person, who may tell the client by following a link.
 fn offer(endpoints: &Endpoints, error: &OAuthError, location: &str, destination: &str) -> Response {
     let problem = Problem {
-        title: "This request cannot be answered",
+        title: endpoints.press.texts().error_request_title.to_string(),
         explanation: consent::sentence(error.description()),
         code: error.code().as_str(),
     };
     let link = Link { location, destination };
-    endpoints.frame.error(status(error), &problem, WayOut::Link(link))
+    endpoints.press.error(status(error), &problem, WayOut::Link(link))
 }
 
 /// Nobody has tried to authenticate here, so 401 would be wrong.
@@ -90,14 +105,15 @@ fn refuse(endpoints: &Endpoints, headers: &HeaderMap, error: &OAuthError) -> Res
     let is_temporary = error.code() == ErrorCode::TemporarilyUnavailable;
     let mut explanation = consent::sentence(error.description());
     if !is_temporary {
-        explanation.push_str(" If the app keeps failing, remove the connection there and add it again.");
+        explanation.push(' ');
+        explanation.push_str(endpoints.press.texts().error_request_advice.as_str());
     }
     let problem = Problem {
-        title: "This request cannot be answered",
+        title: endpoints.press.texts().error_request_title.to_string(),
         explanation,
         code: error.code().as_str(),
     };
-    let mut response = endpoints.frame.error(status, &problem, WayOut::None);
+    let mut response = endpoints.press.error(status, &problem, WayOut::None);
     if is_temporary {
         let wait = error.retry_after().map_or(1, |wait| wait.as_secs().max(1));
         response.headers_mut().insert(RETRY_AFTER, wait.into());
