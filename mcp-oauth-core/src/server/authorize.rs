@@ -19,6 +19,7 @@
 
 use std::fmt;
 
+use tracing::field::Empty;
 use url::Url;
 
 use super::AuthorizationServer;
@@ -218,6 +219,12 @@ impl AuthorizationServer {
     /// # Errors
     ///
     /// See [`AuthorizeError`].
+    #[tracing::instrument(
+        level = "debug",
+        target = "mcp_oauth::trace",
+        skip_all,
+        fields(oauth.outcome = Empty, oauth.detail = Empty)
+    )]
     pub async fn authorize(&self, parameters: &Parameters, origin: &Origin) -> Result<ConsentPrompt, AuthorizeError> {
         let result = self.begin_transaction(parameters, origin).await;
         let mut event = Event::new(Action::Authorize, origin).ended(result.as_ref().err().map(AuthorizeError::error));
@@ -226,6 +233,9 @@ impl AuthorizationServer {
             .ok()
             .flatten()
             .and_then(|id| id.parse().ok());
+        if let Ok(prompt) = &result {
+            event.resources = prompt.resources.iter().map(|(_, uri)| uri.clone()).collect();
+        }
         self.audit(event);
         result
     }
