@@ -6,22 +6,28 @@ use anyhow::Context as _;
 use mcp_oauth_core::jwt::keys::MAXIMUM_SIZE;
 use mcp_oauth_core::server::builder::AuthorizationServerBuilder;
 use mcp_oauth_core::store::Store;
+use mcp_oauth_core::store::observed::ObservedStore;
 use mcp_oauth_tower::{AuthorizationServer, Fetcher, KeySet, MemoryStore, RedisStore, Resource};
 
 use crate::clients;
 use crate::configuration::{Configuration, Keys};
 use crate::identities::Identities;
 use crate::servers::Server;
+use crate::telemetry::Telemetry;
 
 /// The scope of every server here.
 const SCOPE: &str = "mcp:tools";
 
 /// Puts the authorization server together for `servers` and for what proxies serve. Nothing is asked of the store yet.
-pub(crate) fn server(configuration: &Configuration, servers: &[Server]) -> anyhow::Result<AuthorizationServer> {
+pub(crate) fn server(
+    configuration: &Configuration,
+    servers: &[Server],
+    telemetry: &Telemetry,
+) -> anyhow::Result<AuthorizationServer> {
     let issuer = configuration.issuer();
     let identities = Identities::read(configuration)?;
     let mut builder = AuthorizationServer::builder(&issuer)
-        .shared_store(store(configuration)?)
+        .shared_store(Arc::new(ObservedStore::shared(store(configuration)?)))
         .lifetimes(configuration.lifetimes())
         .registration(
             configuration
@@ -42,6 +48,9 @@ pub(crate) fn server(configuration: &Configuration, servers: &[Server]) -> anyho
             builder.signing_algorithm(algorithm).stored_keys(sealing, rotation)
         }
     };
+    if let Some(audit) = telemetry.audit() {
+        builder = builder.audit(audit);
+    }
     if configuration.device_authorization {
         builder = builder.device_authorization();
     }

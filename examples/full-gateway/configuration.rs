@@ -24,9 +24,11 @@ use crate::identities::{Identities, IdentityProviderSettings};
 
 mod backends;
 mod registration;
+pub(crate) mod telemetry;
 
 use backends::{BackendSettings, ForwardAuthSettings};
 use registration::{LimitSettings, RegistrationSettings};
+use telemetry::{LogFormat, TelemetrySettings};
 
 /// Told by `--help`.
 pub(crate) const HELP: &str = "\
@@ -46,7 +48,7 @@ const DEFAULT_FILE: &str = "gateway.toml";
 const PREFIX: &str = "GATEWAY_";
 
 /// Names without the prefix that people know from elsewhere, and what they mean here.
-const WELL_KNOWN: [(&str, &str); 13] = [
+const WELL_KNOWN: [(&str, &str); 15] = [
     ("GITHUB_CLIENT_ID", "GATEWAY_GITHUB__CLIENT_ID"),
     ("GITHUB_CLIENT_SECRET", "GATEWAY_GITHUB__CLIENT_SECRET"),
     ("ALLOWED_GITHUB_USERS", "GATEWAY_ALLOWED_USERS"),
@@ -60,6 +62,8 @@ const WELL_KNOWN: [(&str, &str); 13] = [
     ("REDIS_PASSWORD", "GATEWAY_REDIS__PASSWORD"),
     ("REDIS_KEY_PREFIX", "GATEWAY_REDIS__KEY_PREFIX"),
     ("REDIS_CA_FILE", "GATEWAY_REDIS__CA_FILE"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "GATEWAY_TELEMETRY__OTLP_ENDPOINT"),
+    ("OTEL_SERVICE_NAME", "GATEWAY_TELEMETRY__SERVICE_NAME"),
 ];
 
 /// The settings of the gateway.
@@ -132,6 +136,10 @@ pub(crate) struct Configuration {
     pub(crate) enterprises: Vec<EnterpriseSettings>,
     /// What to log, as `tracing-subscriber`'s filter reads it.
     pub(crate) log: String,
+    /// In which form.
+    pub(crate) log_format: LogFormat,
+    /// What is told to those who watch.
+    pub(crate) telemetry: TelemetrySettings,
     /// Whether the servers that come with the example are served.
     pub(crate) built_in_servers: bool,
     /// The stdio servers to put behind the bridge, by the first segment of their path.
@@ -174,6 +182,8 @@ impl Default for Configuration {
             enterprises: Vec::new(),
             trusted_proxies: String::new(),
             log: "info".to_owned(),
+            log_format: LogFormat::default(),
+            telemetry: TelemetrySettings::default(),
             built_in_servers: true,
             servers: BTreeMap::new(),
             backends: BTreeMap::new(),
@@ -304,6 +314,7 @@ impl Configuration {
         self.redis()?;
         self.keys()?;
         self.vault_sealing()?;
+        self.telemetry.otlp()?;
         if Identities::read(self)?.are_made_up() && !self.listen.ip().is_loopback() {
             anyhow::bail!(
                 "without GitHub anybody can be anybody, so the gateway listens on loopback only, and not on {}: set \

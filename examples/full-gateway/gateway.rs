@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::middleware;
 use axum::routing::get;
 use http::StatusCode;
+use mcp_oauth_core::server::NotReady;
 use mcp_oauth_tower::{AuthorizationServer, ForwardAuth, OAuthLayer, Routes, allowed_hosts, cors};
 use mcp_stdio_bridge::{Bridge, Hosts, Origins};
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
@@ -20,6 +21,7 @@ use crate::echo::EchoServer;
 use crate::hosts::known_host;
 use crate::identities::Identities;
 use crate::servers::Kind;
+use crate::telemetry::Telemetry;
 use crate::{authorization, servers};
 
 /// After this time without a message an embedded server forgets a session.
@@ -37,11 +39,11 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     /// Puts the gateway together. Nothing runs yet.
-    pub(crate) fn build(configuration: &Configuration) -> anyhow::Result<Self> {
+    pub(crate) fn build(configuration: &Configuration, telemetry: &Telemetry) -> anyhow::Result<Self> {
         let servers = servers::of(configuration)?;
         let issuer = configuration.issuer();
         let made_up_people = Identities::read(configuration)?.are_made_up();
-        let auth = authorization::server(configuration, &servers)?;
+        let auth = authorization::server(configuration, &servers, telemetry)?;
         let hosts = allowed_hosts(&auth);
         let mut router = endpoints(&auth, configuration)?
             .route("/health", get(health))
@@ -55,6 +57,7 @@ impl Gateway {
                 Kind::Stdio(command) => {
                     // Origins are the layer's business: what has a good token may come from any page.
                     let bridge = Bridge::builder(*command)
+                        .name(&server.path)
                         .hosts(Hosts::loopback().and(auth.issuer().host()))
                         .origins(Origins::any())
                         .build()?;
@@ -69,6 +72,7 @@ impl Gateway {
             router = router.merge(protected);
         }
         let router = router.layer(middleware::from_fn_with_state(Arc::new(hosts), known_host));
+        let router = telemetry.observe(router);
         Ok(Self {
             auth,
             made_up_people,
@@ -136,13 +140,17 @@ fn embedded(hosts: &[String]) -> StreamableHttpService<EchoServer, LocalSessionM
     StreamableHttpService::new(|| Ok(EchoServer::new()), Arc::new(sessions), configuration)
 }
 
-/// Whether requests should be sent here: not while the store does not answer.
+/// Whether requests should be sent here: not while the store does not answer, nor without keys to sign with.
 async fn ready(State(auth): State<AuthorizationServer>) -> (StatusCode, &'static str) {
     match auth.ready().await {
         Ok(()) => (StatusCode::OK, "ready"),
         Err(error) => {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the gateway is not ready");
-            (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer")
+            let (told, error): (_, &dyn std::error::Error) = match &error {
+                NotReady::Store(error) => ("the store does not answer", error),
+                error => ("the signing keys cannot be read", error),
+            };
+            tracing::warn!(error, "the gateway is not ready");
+            (StatusCode::SERVICE_UNAVAILABLE, told)
         }
     }
 }

@@ -21,6 +21,7 @@ mod identities;
 mod notes;
 mod servers;
 mod signals;
+mod telemetry;
 
 use std::process::ExitCode;
 

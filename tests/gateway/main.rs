@@ -4,6 +4,7 @@
 
 mod conformance;
 mod node;
+mod observing;
 mod oidc_provider;
 mod process;
 mod real_clients;

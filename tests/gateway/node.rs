@@ -78,6 +78,12 @@ pub(crate) struct Registered {
     verifier: String,
 }
 
+impl Registered {
+    pub(crate) fn verifier(&self) -> &str {
+        &self.verifier
+    }
+}
+
 /// An answer of a protected resource, and when it was asked.
 #[derive(Debug)]
 pub(crate) struct Called {
@@ -88,6 +94,15 @@ pub(crate) struct Called {
 }
 
 impl Http {
+    /// The way to a gateway that is where its issuer says.
+    pub(crate) fn of(gateway: &Gateway) -> Self {
+        Self {
+            url: gateway.url.clone(),
+            issuer: gateway.url.clone(),
+            client: Client::builder().redirect(redirect::Policy::none()).build().unwrap(),
+        }
+    }
+
     fn here(&self, location: &str) -> String {
         let path = location.strip_prefix(&self.issuer).unwrap_or(location);
         format!("{}{path}", self.url)
@@ -121,8 +136,13 @@ impl Http {
         self.try_form(path, fields).await.expect("the gateway answers")
     }
 
+    /// Registers, if that is let.
+    pub(crate) async fn try_register(&self) -> Answer {
+        Self::send(self.client.post(self.here("/register")).json(&public_metadata())).await
+    }
+
     pub(crate) async fn register(&self) -> Registered {
-        let answer = Self::send(self.client.post(self.here("/register")).json(&public_metadata())).await;
+        let answer = self.try_register().await;
         assert_eq!(answer.status, 201, "{answer:?}");
         Registered {
             client_id: answer.json()["client_id"].as_str().unwrap().to_owned(),
@@ -132,6 +152,10 @@ impl Http {
 
     /// Gets a code, as a made-up person whose browser has nobody else's cookies.
     pub(crate) async fn code(&self, client: &Registered) -> String {
+        self.code_for(client, &self.resource()).await
+    }
+
+    async fn code_for(&self, client: &Registered, resource: &str) -> String {
         let verifier: CodeVerifier = client.verifier.parse().unwrap();
         let parameters = encode(&[
             ("response_type", "code"),
@@ -139,7 +163,7 @@ impl Http {
             ("redirect_uri", REDIRECT_URI),
             ("code_challenge", &CodeChallenge::of(&verifier).to_string()),
             ("code_challenge_method", "S256"),
-            ("resource", &self.resource()),
+            ("resource", resource),
         ]);
         let mut cookies = Vec::new();
         let keep = |cookies: &mut Vec<String>, answer: &Answer| {
@@ -180,6 +204,12 @@ impl Http {
             ("code_verifier", &client.verifier),
         ];
         self.form("/token", &fields).await
+    }
+
+    /// Signs in to the server of this name.
+    pub(crate) async fn sign_in_to(&self, client: &Registered, server: &str) -> Tokens {
+        let code = self.code_for(client, &format!("{}/{server}/mcp", self.issuer)).await;
+        Tokens::of(&self.redeem(client, &code).await)
     }
 
     pub(crate) async fn sign_in(&self, client: &Registered) -> Tokens {

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 
 use crate::example;
 
@@ -18,6 +19,7 @@ pub struct Gateway {
     pub url: String,
     /// What it printed before it was ready.
     pub announcement: String,
+    log: JoinHandle<String>,
     child: Child,
     _directory: TempDir,
 }
@@ -104,6 +106,7 @@ impl Gateway {
         Self {
             url: format!("http://{address}"),
             announcement,
+            log,
             child,
             _directory: directory,
         }
@@ -134,6 +137,16 @@ impl Gateway {
     /// Ends the gateway as a crash does (`SIGKILL`).
     pub async fn kill(mut self) {
         self.child.kill().await.expect("the gateway runs");
+    }
+
+    /// Asks the gateway to stop, waits for it, and says what it has logged.
+    pub async fn stop_and_read(self) -> String {
+        let process = self.process().to_string();
+        let Self { log, mut child, .. } = self;
+        let asked = Command::new("kill").arg(process).status().await.expect("kill runs");
+        assert!(asked.success());
+        assert_eq!(child.wait().await.expect("the gateway ends").code(), Some(0));
+        log.await.expect("the log is read")
     }
 
     /// Asks the gateway to stop, as `kill` does, and waits for it.

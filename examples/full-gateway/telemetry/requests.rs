@@ -1,0 +1,124 @@
+//! Each request to the gateway: how many there are, how long they take, how they end, and a span that the others are in.
+//!
+//! An endpoint is the route that took the request, as the gateway has it (`/token`, `/register/{client_id}`, `/time/mcp`), and
+//! never the path of the request. The time is that until the headers of the answer: an event stream may go on for hours.
+
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::{HeaderMap, Method};
+use metrics::{Unit, describe_gauge, describe_histogram};
+use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
+use opentelemetry::trace::{FutureExt as _, SpanKind, Status, TraceContextExt as _, Tracer as _};
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::SdkTracer;
+
+const DURATION: &str = "mcp_gateway_http_request_duration_seconds";
+const IN_FLIGHT: &str = "mcp_gateway_http_requests_in_flight";
+
+/// What no route took.
+const UNMATCHED: &str = "unmatched";
+
+pub(super) fn describe() {
+    describe_histogram!(DURATION, Unit::Seconds, "Time until the headers of the answer");
+    describe_gauge!(IN_FLIGHT, Unit::Count, "Requests whose answer has not begun");
+}
+
+/// One request more for as long as this is kept, whatever becomes of it.
+struct InFlight;
+
+impl InFlight {
+    fn begin() -> Self {
+        metrics::gauge!(IN_FLIGHT).increment(1.0);
+        Self
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        metrics::gauge!(IN_FLIGHT).decrement(1.0);
+    }
+}
+
+/// Measures the request, and traces it if there is somebody to tell.
+pub(super) async fn observe(State(tracer): State<Option<SdkTracer>>, request: Request, next: Next) -> Response {
+    let _in_flight = InFlight::begin();
+    let began = Instant::now();
+    let endpoint = endpoint(&request);
+    let method = method(request.method());
+    let response = match tracer {
+        None => next.run(request).await,
+        Some(tracer) => traced(&tracer, &endpoint, method, request, next).await,
+    };
+    metrics::histogram!(
+        DURATION,
+        "endpoint" => endpoint,
+        "method" => method,
+        "status" => response.status().as_u16().to_string(),
+    )
+    .record(began.elapsed());
+    response
+}
+
+/// The span is OpenTelemetry's own: it ends with the answer, whatever tasks the request may have begun.
+async fn traced(tracer: &SdkTracer, endpoint: &str, method: &'static str, request: Request, next: Next) -> Response {
+    let caller = TraceContextPropagator::new().extract(&Headers(request.headers()));
+    let span = tracer
+        .span_builder(format!("{method} {endpoint}"))
+        .with_kind(SpanKind::Server)
+        .with_attributes([
+            KeyValue::new("http.request.method", method),
+            KeyValue::new("http.route", endpoint.to_owned()),
+        ])
+        .start_with_context(tracer, &caller);
+    let context = Context::current_with_span(span);
+    let response = next.run(request).with_context(context.clone()).await;
+    let status = response.status();
+    let span = context.span();
+    span.set_attribute(KeyValue::new("http.response.status_code", i64::from(status.as_u16())));
+    if status.is_server_error() {
+        span.set_status(Status::error(status.as_str().to_owned()));
+    }
+    span.end();
+    response
+}
+
+/// The route that took the request.
+fn endpoint(request: &Request) -> String {
+    let Some(path) = request.extensions().get::<MatchedPath>() else {
+        return UNMATCHED.to_owned();
+    };
+    // What is nested is served below its path too.
+    let path = path.as_str();
+    path.split_once("/{*").map_or(path, |(path, _)| path).to_owned()
+}
+
+/// Methods that anybody can make up are all the same here.
+fn method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        Method::PATCH => "PATCH",
+        _ => "other",
+    }
+}
+
+/// Where the caller's place in a trace stands (W3C Trace Context).
+struct Headers<'a>(&'a HeaderMap);
+
+impl Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(http::HeaderName::as_str).collect()
+    }
+}
