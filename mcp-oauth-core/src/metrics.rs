@@ -13,8 +13,8 @@
 //! | [`OUTBOUND_REQUEST_DURATION`] | histogram, seconds | `by`, `outcome` |
 //!
 //! The values of labels are from lists in this crate, or names that the operator has given (`provider`). None comes from a
-//! request: no client, no person, no address, no URL. `outcome` is `success` or a short name of what went wrong, where
-//! OAuth has one that one: `invalid_grant`.
+//! request: no client, no person, no address, no URL. `outcome` is `success`, or what went wrong in a word; where OAuth has
+//! one, it is that (`invalid_grant`).
 //!
 //! Calls to the store are seen by [`ObservedStore`](crate::store::observed::ObservedStore), which stands in front of one.
 //!

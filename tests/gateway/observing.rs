@@ -235,7 +235,7 @@ fn exposed(text: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
 
 /// The same as the document has it.
 fn documented() -> BTreeMap<String, (String, BTreeSet<String>)> {
-    let row = Regex::new(r"(?m)^\| `(mcp_[a-z_]+)` \| (\w+) \| ([^|]*) \|").unwrap();
+    let row = Regex::new(r"(?m)^\| `(mcp_[a-z_]+)` \| (\w+) \|([^|]*)\|").unwrap();
     let name = Regex::new("`([a-z_]+)`").unwrap();
     let text = read("OBSERVING.md");
     row.captures_iter(&text)
@@ -323,7 +323,7 @@ async fn nobody_who_watches_sees_a_secret_or_who_somebody_is() {
         }
     }
     for (name, text) in [("the metrics", &metrics), ("the traces", &traces)] {
-        for personal in ["dev:ada", "\"ada\"", "client_", "distinctive"] {
+        for personal in ["development:ada", "\"ada\"", "client_", "distinctive"] {
             let found: Vec<_> = text.lines().filter(|line| line.contains(personal)).collect();
             assert!(found.is_empty(), "{name} have {personal}: {found:?}");
         }
@@ -362,6 +362,31 @@ async fn a_request_goes_on_in_the_trace_of_its_caller_and_the_last_span_is_sent_
     assert_eq!(hex(&request.parent_span_id), parent);
     assert_eq!(named("token").parent_span_id, request.span_id);
     assert_eq!(named("store").parent_span_id, named("token").span_id);
+}
+
+#[tokio::test]
+async fn a_server_behind_is_told_the_trace_with_the_gateway_as_its_caller() {
+    let watched = Watched::start().await;
+    let client = watched.http.register().await;
+    let tokens = watched.http.sign_in(&client).await;
+    let (trace, parent) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
+    let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {
+    "name": "printHeader", "arguments": {}, "_meta": {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }}});
+    let called = reqwest::Client::new()
+        .post(format!("{}/echo/mcp", watched.gateway.url))
+        .header("accept", "application/json, text/event-stream")
+        .header("mcp-protocol-version", "2026-07-28")
+        .header("mcp-method", "tools/call")
+        .header("mcp-name", "printHeader")
+        .header("traceparent", format!("00-{trace}-{parent}-01"))
+        .bearer_auth(&tokens.access_token)
+        .json(&call);
+    let told = called.send().await.unwrap().text().await.unwrap();
+    assert!(told.contains(trace) && !told.contains(parent), "{told}");
 }
 
 #[tokio::test]

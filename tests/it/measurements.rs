@@ -57,7 +57,7 @@ async fn each_step_is_counted_by_what_came_of_it() {
     let application = Application::default();
     let client = Client::public(&application).await;
     let tokens = sign_in(&application, &client).await;
-    Tokens::of(&client.refresh(&application, &tokens.refresh_token, &[]).await);
+    let _ = Tokens::of(&client.refresh(&application, &tokens.refresh_token, &[]).await);
     assert_eq!(client.redeem(&application, "made.up", &[]).await.status, 400);
 
     let events = "mcp_oauth_events_total";
@@ -78,7 +78,7 @@ async fn each_step_is_counted_by_what_came_of_it() {
     ] {
         assert_counted(&measured, &format!("{events}{{{labels}}}"), times);
     }
-    let identified = r#"provider="dev",operation="identify",outcome="success""#;
+    let identified = r#"provider="development",operation="identify",outcome="success""#;
     assert_counted(
         &measured,
         &format!("mcp_oauth_upstream_call_duration_seconds_count{{{identified}}}"),
@@ -93,7 +93,7 @@ async fn a_refresh_token_that_is_used_after_its_time_is_counted_as_that() {
     let application = Application::default();
     let client = Client::public(&application).await;
     let tokens = sign_in(&application, &client).await;
-    Tokens::of(&client.refresh(&application, &tokens.refresh_token, &[]).await);
+    let _ = Tokens::of(&client.refresh(&application, &tokens.refresh_token, &[]).await);
     application.clock.advance(Duration::from_secs(61));
     assert_eq!(
         client.refresh(&application, &tokens.refresh_token, &[]).await.status,
@@ -223,6 +223,8 @@ impl<S: tracing::Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Spans {
 
 #[tokio::test]
 async fn each_step_is_a_span_with_the_calls_that_it_makes_in_it() {
+    // While there is but one subscriber, what another test's thread sees first would be nobody's interest for good.
+    let _another = tracing::Dispatch::new(Registry::default());
     let spans = Spans::default();
     let _listening = tracing::subscriber::set_default(Registry::default().with(spans.clone()));
     let application = observed();
@@ -239,7 +241,7 @@ async fn each_step_is_a_span_with_the_calls_that_it_makes_in_it() {
     for said in [
         r#"/register oauth.outcome="success""#,
         r#"/consent oauth.outcome="success""#,
-        r#"callback/upstream provider="dev" operation="identify""#,
+        r#"callback/upstream provider="development" operation="identify""#,
         r#"/token oauth.outcome="success" oauth.detail="authorization_code""#,
         r#"/token oauth.outcome="invalid_grant""#,
         r#"token/store otel.kind="client" db.operation.name="get" db.collection.name="grant""#,
@@ -301,7 +303,7 @@ async fn an_event_as_json_says_who_did_what_from_where_and_what_came_of_it() {
         *issued,
         serde_json::json!({
             "at": issued["at"], "action": "issue_tokens", "detail": "authorization_code", "outcome": "success",
-            "client_id": client.client_id, "subject": "dev:ada", "grant": grant, "resources": [NOTES],
+            "client_id": client.client_id, "subject": "development:ada", "grant": grant, "resources": [NOTES],
             "network": "2001:db8:1:2::/64",
         })
     );

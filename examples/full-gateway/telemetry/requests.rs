@@ -8,9 +8,9 @@ use std::time::Instant;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use metrics::{Unit, describe_gauge, describe_histogram};
-use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
+use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator as _};
 use opentelemetry::trace::{FutureExt as _, SpanKind, Status, TraceContextExt as _, Tracer as _};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
@@ -64,8 +64,18 @@ pub(super) async fn observe(State(tracer): State<Option<SdkTracer>>, request: Re
 }
 
 /// The span is OpenTelemetry's own: it ends with the answer, whatever tasks the request may have begun.
-async fn traced(tracer: &SdkTracer, endpoint: &str, method: &'static str, request: Request, next: Next) -> Response {
-    let caller = TraceContextPropagator::new().extract(&Headers(request.headers()));
+///
+/// The request is handed on with this span as its caller's, so that whatever passes it on to a server behind takes the trace
+/// along.
+async fn traced(
+    tracer: &SdkTracer,
+    endpoint: &str,
+    method: &'static str,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let propagator = TraceContextPropagator::new();
+    let caller = propagator.extract(&Place(request.headers()));
     let span = tracer
         .span_builder(format!("{method} {endpoint}"))
         .with_kind(SpanKind::Server)
@@ -75,6 +85,7 @@ async fn traced(tracer: &SdkTracer, endpoint: &str, method: &'static str, reques
         ])
         .start_with_context(tracer, &caller);
     let context = Context::current_with_span(span);
+    propagator.inject_context(&context, &mut NewPlace(request.headers_mut()));
     let response = next.run(request).with_context(context.clone()).await;
     let status = response.status();
     let span = context.span();
@@ -111,14 +122,25 @@ fn method(method: &Method) -> &'static str {
 }
 
 /// Where the caller's place in a trace stands (W3C Trace Context).
-struct Headers<'a>(&'a HeaderMap);
+struct Place<'a>(&'a HeaderMap);
 
-impl Extractor for Headers<'_> {
+impl Extractor for Place<'_> {
     fn get(&self, key: &str) -> Option<&str> {
         self.0.get(key)?.to_str().ok()
     }
 
     fn keys(&self) -> Vec<&str> {
-        self.0.keys().map(http::HeaderName::as_str).collect()
+        self.0.keys().map(HeaderName::as_str).collect()
+    }
+}
+
+/// Where the gateway's own place stands from here on.
+struct NewPlace<'a>(&'a mut HeaderMap);
+
+impl Injector for NewPlace<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(key), HeaderValue::try_from(value)) {
+            self.0.insert(name, value);
+        }
     }
 }
