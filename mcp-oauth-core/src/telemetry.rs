@@ -2,7 +2,7 @@
 //!
 //! Spans have the target `mcp_oauth::trace` and the level DEBUG, so that a log at INFO does not see them and what exports
 //! traces can ask for them alone. What they hold is from short lists: the name of an operation, how it ended. Metrics are
-//! [those of `metrics`](crate::metrics), if the crate has that feature; without it nothing is measured.
+//! those of the module `metrics`, if the crate has that feature; without it nothing is measured.
 
 use std::future::Future;
 

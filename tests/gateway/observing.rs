@@ -41,11 +41,13 @@ impl Receiver {
         format!("http://{address}")
     }
 
+    #[allow(clippy::unused_async, reason = "handlers are")]
     async fn trace(State(receiver): State<Self>, body: Bytes) {
         let request = ExportTraceServiceRequest::decode(body).expect("traces in protobuf");
         receiver.traces.lock().unwrap().push(request);
     }
 
+    #[allow(clippy::unused_async, reason = "handlers are")]
     async fn log(State(receiver): State<Self>, body: Bytes) {
         let request = ExportLogsServiceRequest::decode(body).expect("logs in protobuf");
         receiver.logs.lock().unwrap().push(request);
@@ -349,9 +351,10 @@ async fn a_request_goes_on_in_the_trace_of_its_caller_and_the_last_span_is_sent_
     let (receiver, _kept) = (watched.receiver.clone(), watched.directory);
     watched.gateway.stop_and_read().await;
 
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let trace = u128::from_str_radix(trace, 16).unwrap().to_be_bytes();
+    let parent = u64::from_str_radix(parent, 16).unwrap().to_be_bytes();
     let spans = receiver.spans();
-    let of_trace: Vec<_> = spans.iter().filter(|span| hex(&span.trace_id) == trace).collect();
+    let of_trace: Vec<_> = spans.iter().filter(|span| span.trace_id == trace).collect();
     let named = |name: &str| {
         *of_trace
             .iter()
@@ -359,7 +362,7 @@ async fn a_request_goes_on_in_the_trace_of_its_caller_and_the_last_span_is_sent_
             .unwrap_or_else(|| panic!("no span {name} in {spans:#?}"))
     };
     let request = named("POST /token");
-    assert_eq!(hex(&request.parent_span_id), parent);
+    assert_eq!(request.parent_span_id, parent);
     assert_eq!(named("token").parent_span_id, request.span_id);
     assert_eq!(named("store").parent_span_id, named("token").span_id);
 }

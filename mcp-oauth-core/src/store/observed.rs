@@ -3,7 +3,7 @@
 //! The span is called `store`, has the target `mcp_oauth::trace` and the level DEBUG, and says which operation it is and on
 //! which [`Kind`] of record, by the names that OpenTelemetry has for that (`db.operation.name`, `db.collection.name`); keys and
 //! records stay out. With the feature `metrics` the time that the call took goes to
-//! [`STORE_CALL_DURATION`](crate::metrics::STORE_CALL_DURATION). A call that somebody gives up is not measured.
+//! `metrics::STORE_CALL_DURATION`. A call that somebody gives up is not measured.
 //!
 //! ```
 //! use mcp_oauth_core::store::Store;
