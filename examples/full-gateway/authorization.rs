@@ -6,24 +6,27 @@ use anyhow::Context as _;
 use mcp_oauth_core::jwt::keys::MAXIMUM_SIZE;
 use mcp_oauth_core::server::builder::AuthorizationServerBuilder;
 use mcp_oauth_core::store::Store;
+use mcp_oauth_core::store::observed::ObservedStore;
 use mcp_oauth_tower::{AuthorizationServer, Fetcher, KeySet, MemoryStore, RedisStore};
 
 use crate::clients;
 use crate::configuration::{Configuration, Keys};
 use crate::identities::Identities;
 use crate::servers::Server;
+use crate::telemetry::audit::AuditLog;
 
 /// What outlives a reload: the records, and the keys that were made when the gateway started.
 #[derive(Clone)]
 pub(crate) struct Foundation {
     store: Arc<dyn Store>,
     made: Option<KeySet>,
+    audit: Option<AuditLog>,
 }
 
 impl Foundation {
     /// Lays it. Nothing is asked of the store yet: Redis need not be there, and until it is, the gateway is not ready.
-    pub(crate) fn lay(configuration: &Configuration) -> anyhow::Result<Self> {
-        let store: Arc<dyn Store> = match configuration.redis()? {
+    pub(crate) fn lay(configuration: &Configuration, audit: Option<AuditLog>) -> anyhow::Result<Self> {
+        let records: Arc<dyn Store> = match configuration.redis()? {
             Some(redis) => Arc::new(RedisStore::new(&redis).context("Redis cannot be used")?),
             None => Arc::new(MemoryStore::default()),
         };
@@ -31,14 +34,18 @@ impl Foundation {
             Keys::Made(algorithm) => Some(KeySet::generate(algorithm)?),
             Keys::Own(_) | Keys::Stored(..) => None,
         };
-        Ok(Self { store, made })
+        let store: Arc<dyn Store> = Arc::new(ObservedStore::shared(records));
+        Ok(Self { store, made, audit })
     }
 }
 
 /// Puts the authorization server together for `servers` and for what proxies serve. Nothing is asked of the store yet.
-#[allow(dead_code, reason = "for commands that serve nothing")]
 pub(crate) fn server(configuration: &Configuration, servers: &[Server]) -> anyhow::Result<AuthorizationServer> {
-    on(&Foundation::lay(configuration)?, configuration, servers)
+    on(
+        &Foundation::lay(configuration, AuditLog::of_file(configuration)?)?,
+        configuration,
+        servers,
+    )
 }
 
 /// The same on what was there before.
@@ -74,6 +81,9 @@ pub(crate) fn on(
             builder.signing_algorithm(algorithm).stored_keys(sealing, rotation)
         }
     };
+    if let Some(audit) = foundation.audit.clone() {
+        builder = builder.audit(audit);
+    }
     if configuration.device_authorization {
         builder = builder.device_authorization();
     }

@@ -32,9 +32,9 @@ mod github;
 pub(crate) mod hidden;
 mod keys;
 mod lists;
+mod pages;
 mod predecessor;
 mod redis;
-mod pages;
 mod registration;
 pub(crate) mod schema;
 mod servers;
@@ -49,15 +49,17 @@ pub(crate) use keys::Keys;
 pub(crate) use servers::{Embedded, ProcessSettings, ServedBy, ServerSettings, Sharing, UpstreamSettings};
 pub(crate) use sources::Loaded;
 pub(crate) use tls::TlsFiles;
+pub(crate) mod telemetry;
 
 use backends::{BackendSettings, ForwardAuthSettings};
 use github::GitHubSettings;
 use hidden::Hidden;
 use keys::{algorithm_name, some_algorithm};
 use lists::{Texts, allow_list, some_texts, texts};
-use redis::RedisSettings;
 use pages::PageSettings;
+use redis::RedisSettings;
 use registration::{LimitSettings, RegistrationSettings};
+use telemetry::{LogFormat, TelemetrySettings};
 use tls::TlsSettings;
 
 /// Told by `--help`.
@@ -154,6 +156,10 @@ pub(crate) struct Configuration {
     pub(crate) enterprises: Vec<EnterpriseSettings>,
     /// What to log, as `tracing-subscriber`'s filter reads it.
     pub(crate) log: String,
+    /// In which form.
+    pub(crate) log_format: LogFormat,
+    /// What is told to those who watch.
+    pub(crate) telemetry: TelemetrySettings,
     /// Whether the servers that come with the example are served.
     pub(crate) built_in_servers: bool,
     /// The servers, by the first segment of their path unless they say otherwise.
@@ -201,6 +207,8 @@ impl Default for Configuration {
             enterprises: Vec::new(),
             trusted_proxies: String::new(),
             log: "info".to_owned(),
+            log_format: LogFormat::default(),
+            telemetry: TelemetrySettings::default(),
             built_in_servers: true,
             servers: BTreeMap::new(),
             backends: BTreeMap::new(),
@@ -229,6 +237,7 @@ impl Configuration {
         self.redis()?;
         self.keys()?;
         self.vault_sealing()?;
+        self.telemetry.otlp()?;
         if Identities::read(self)?.are_made_up() && !self.listen.ip().is_loopback() {
             anyhow::bail!(
                 "without GitHub anybody can be anybody, so the gateway listens on loopback only, and not on {}: set \

@@ -14,6 +14,7 @@ use axum::routing::get;
 use http::{HeaderValue, StatusCode, Uri};
 use mcp_oauth_core::clock::{Clock as _, SystemClock};
 use mcp_oauth_core::secret::Secret;
+use mcp_oauth_core::server::NotReady;
 use mcp_oauth_tower::upstream::UpstreamTokenLayer;
 use mcp_oauth_tower::{
     AuthorizationServer, Caller, ForwardAuth, OAuthLayer, Routes, TrustedProxies, allowed_hosts, cors,
@@ -31,6 +32,7 @@ use crate::proxied::{Presented, Proxied};
 use crate::servers::{self, Kind, Program, Server, Upstream};
 use crate::sites::Sites;
 use crate::streams::unbuffered;
+use crate::telemetry::{Observer, Telemetry};
 use crate::tls::{self, Certificate};
 
 /// After this time without a message an embedded server forgets a session.
@@ -39,6 +41,7 @@ const IDLE_SESSION: Duration = Duration::from_secs(60 * 60);
 /// What outlives every reload, and what counts at the moment.
 pub(crate) struct Gateway {
     foundation: Foundation,
+    observer: Observer,
     /// Binds sessions to their callers, before and after a reload.
     session_secret: Secret,
     echo_sessions: Arc<LocalSessionManager>,
@@ -83,25 +86,28 @@ pub(crate) struct Reloaded {
 
 impl Gateway {
     /// Puts the gateway together. Nothing runs yet.
-    pub(crate) fn build(configuration: Configuration) -> anyhow::Result<Self> {
-        let foundation = Foundation::lay(&configuration)?;
+    pub(crate) fn build(configuration: Configuration, telemetry: &Telemetry) -> anyhow::Result<Self> {
+        let foundation = Foundation::lay(&configuration, telemetry.audit())?;
         let mut sessions = LocalSessionManager::default();
         // A session without messages ends after this time, and a tool that is still running with it.
         sessions.session_config.keep_alive = Some(IDLE_SESSION);
         let parts = Parts {
             foundation: &foundation,
+            observer: &telemetry.observer(),
             session_secret: &Secret::random(),
             echo_sessions: &Arc::new(sessions),
             ended: &CancellationToken::new(),
         };
         let generation = parts.generation(&configuration, &BTreeMap::new())?;
-        let (session_secret, echo_sessions, ended) = (
+        let (observer, session_secret, echo_sessions, ended) = (
+            parts.observer.clone(),
             parts.session_secret.clone(),
             Arc::clone(parts.echo_sessions),
             parts.ended.clone(),
         );
         Ok(Self {
             foundation,
+            observer,
             session_secret,
             echo_sessions,
             ended,
@@ -136,6 +142,7 @@ impl Gateway {
         let before = self.current();
         let parts = Parts {
             foundation: &self.foundation,
+            observer: &self.observer,
             session_secret: &self.session_secret,
             echo_sessions: &self.echo_sessions,
             ended: &self.ended,
@@ -208,6 +215,7 @@ struct Rules {
 /// What a generation is made of, beside its configuration.
 struct Parts<'a> {
     foundation: &'a Foundation,
+    observer: &'a Observer,
     session_secret: &'a Secret,
     echo_sessions: &'a Arc<LocalSessionManager>,
     ended: &'a CancellationToken,
@@ -225,7 +233,7 @@ impl Parts<'_> {
             .route("/health", get(health))
             .route("/ready", get(ready).with_state(auth.clone()))
             .with_state(());
-        let mut sites = Sites::new(main, auth.issuer().path(), allowed_hosts(&auth));
+        let mut sites = Sites::new(self.observer.observe(main), auth.issuer().path(), allowed_hosts(&auth));
         let rules = Rules {
             origins: configuration.cors_origins()?,
             trusted: configuration.trusted_proxies()?,
@@ -235,6 +243,7 @@ impl Parts<'_> {
             let wrong = || format!("[servers.{}] cannot be served", server.key);
             let runs = self.run(server, &auth, before).with_context(wrong)?;
             let protected = self.protect(server, &runs, &auth, &rules).with_context(wrong)?;
+            let protected = self.observer.observe_as(&server.endpoint(), protected);
             let uri: http::Uri = server.uri(auth.issuer().as_str()).parse().with_context(wrong)?;
             sites.add(server.host.as_deref(), uri.path(), protected);
             running.insert(server.key.clone(), runs);
@@ -384,13 +393,17 @@ fn endpoints(auth: &AuthorizationServer, configuration: &Configuration) -> anyho
     Ok(routes.into_router())
 }
 
-/// Whether requests should be sent here: not while the store does not answer.
+/// Whether requests should be sent here: not while the store does not answer, nor without keys to sign with.
 async fn ready(State(auth): State<AuthorizationServer>) -> (StatusCode, &'static str) {
     match auth.ready().await {
         Ok(()) => (StatusCode::OK, "ready"),
         Err(error) => {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the gateway is not ready");
-            (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer")
+            let (told, error): (_, &dyn std::error::Error) = match &error {
+                NotReady::Store(error) => ("the store does not answer", error),
+                error => ("the signing keys cannot be read", error),
+            };
+            tracing::warn!(error, "the gateway is not ready");
+            (StatusCode::SERVICE_UNAVAILABLE, told)
         }
     }
 }

@@ -26,6 +26,7 @@ mod signals;
 mod sites;
 mod streams;
 mod systemd;
+mod telemetry;
 mod tls;
 
 use std::process::ExitCode;

@@ -75,6 +75,11 @@ impl Server {
         format!("{}{}", at_its_own.as_deref().unwrap_or(issuer), self.path)
     }
 
+    /// What it is called where requests are counted: its host if it has one of its own, and its path.
+    pub(crate) fn endpoint(&self) -> String {
+        format!("{}{}", self.host.as_deref().unwrap_or_default(), self.path)
+    }
+
     /// The protected resource that it is.
     pub(crate) fn resource(&self, issuer: &str) -> anyhow::Result<Resource> {
         let mut resource = Resource::new(&self.uri(issuer))?.name(&self.name);

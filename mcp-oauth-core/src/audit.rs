@@ -25,8 +25,28 @@
 //! }
 //! # let _ = Outcome::Success;
 //! ```
+//!
+//! # As JSON
+//!
+//! An event can be serialised: an object with these members. What is not known is not there.
+//!
+//! | member | |
+//! |---|---|
+//! | `at` | when: seconds since 1970 (RFC 7519's NumericDate) |
+//! | `action` | [what was tried](Action::as_str) |
+//! | `detail` | [by which way](Action::detail): the grant type, why a grant ended, the operator's command |
+//! | `outcome` | `success` or `refused` |
+//! | `error`, `reason` | if it was refused: the code and the sentence that the client, or the person, was told |
+//! | `client_id` | the client; until it has proven itself it is what it claims to be |
+//! | `subject` | the person: the `sub` of tokens |
+//! | `grant` | the grant |
+//! | `resources` | the URIs of the protected resources that it is about |
+//! | `key` | the signing key: its `kid` |
+//! | `network` | from where: an IPv4 address, or the /64 of an IPv6 address |
 
 use std::fmt::Debug;
+
+use serde::{Serialize, Serializer};
 
 use crate::client::ClientId;
 use crate::client::registration::GrantType;
@@ -34,6 +54,8 @@ use crate::clock::UnixTime;
 use crate::error::OAuthError;
 use crate::grant::{EndReason, GrantId};
 use crate::origin::Origin;
+use crate::resource::ResourceUri;
+use crate::telemetry;
 
 /// What was tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,6 +203,17 @@ impl Action {
             Self::Operate(_) => "operate",
         }
     }
+
+    /// By which way it was tried, in a word: the grant type, why a grant ended, or the operator's command.
+    #[must_use]
+    pub fn detail(self) -> Option<&'static str> {
+        match self {
+            Self::IssueTokens(grant_type) => grant_type.map(GrantType::as_str),
+            Self::EndGrant(reason) => Some(reason.as_str()),
+            Self::Operate(command) => Some(command.as_str()),
+            _ => None,
+        }
+    }
 }
 
 /// How it ended.
@@ -211,8 +244,60 @@ pub struct Event {
     pub subject: Option<String>,
     /// The grant.
     pub grant: Option<GrantId>,
+    /// The protected resources that it is about, where that is known.
+    pub resources: Vec<ResourceUri>,
     /// The signing key: its `kid`.
     pub key: Option<String>,
+}
+
+/// An event as it is written.
+#[derive(Serialize)]
+struct Written<'a> {
+    at: u64,
+    action: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'static str>,
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grant: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    resources: &'a [ResourceUri],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network: Option<String>,
+}
+
+impl Serialize for Event {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let error = match &self.outcome {
+            Outcome::Success => None,
+            Outcome::Refused(error) => Some(error),
+        };
+        let written = Written {
+            at: self.at.as_seconds(),
+            action: self.action.as_str(),
+            detail: self.action.detail(),
+            outcome: if error.is_some() { "refused" } else { "success" },
+            error: error.map(|error| error.code().as_str()),
+            reason: error.map(OAuthError::description),
+            client_id: self.client_id.as_ref().map(ClientId::as_str),
+            subject: self.subject.as_deref(),
+            grant: self.grant.as_ref().map(GrantId::as_str),
+            resources: &self.resources,
+            key: self.key.as_deref(),
+            network: self.origin.network(),
+        };
+        written.serialize(serializer)
+    }
 }
 
 impl Event {
@@ -226,6 +311,7 @@ impl Event {
             client_id: None,
             subject: None,
             grant: None,
+            resources: Vec::new(),
             key: None,
         }
     }
@@ -263,15 +349,18 @@ impl Event {
         }
     }
 
+    /// `success`, or the code of the error.
+    pub(crate) fn outcome_name(&self) -> &'static str {
+        match &self.outcome {
+            Outcome::Success => telemetry::SUCCESS,
+            Outcome::Refused(error) => error.code().as_str(),
+        }
+    }
+
     /// Writes it to the log.
     pub(crate) fn trace(&self) {
         let action = self.action.as_str();
-        let detail = match self.action {
-            Action::IssueTokens(grant_type) => grant_type.map(GrantType::as_str),
-            Action::EndGrant(reason) => Some(reason.as_str()),
-            Action::Operate(command) => Some(command.as_str()),
-            _ => None,
-        };
+        let detail = self.action.detail();
         let client_id = self.client_id.as_ref().map(ClientId::as_str);
         let subject = self.subject.as_deref();
         let grant = self.grant.as_ref().map(GrantId::as_str);

@@ -71,6 +71,7 @@ use url::{Host, Url};
 
 use crate::clock::{Clock, SystemClock};
 use crate::issuer::is_loopback;
+use crate::telemetry;
 
 pub mod address;
 pub(crate) mod bounded;
@@ -230,6 +231,11 @@ impl Fetcher {
     /// an answer too.
     #[cfg(feature = "oidc")]
     pub(crate) async fn exchange(&self, request: reqwest::RequestBuilder) -> Result<http::Response<Bytes>, FetchError> {
+        telemetry::outbound_request("fetcher", self.exchanged(request), FetchError::name).await
+    }
+
+    #[cfg(feature = "oidc")]
+    async fn exchanged(&self, request: reqwest::RequestBuilder) -> Result<http::Response<Bytes>, FetchError> {
         let _in_flight = self.in_flight.try_acquire().map_err(|_| FetchError::Busy)?;
         let response = request.send().await.map_err(FetchError::request)?;
         if is_encoded(response.headers()) {
@@ -288,6 +294,10 @@ impl Fetcher {
     }
 
     async fn answer(&self, request: RequestBuilder) -> Result<Fetched, FetchError> {
+        telemetry::outbound_request("fetcher", self.fetched(request), FetchError::name).await
+    }
+
+    async fn fetched(&self, request: RequestBuilder) -> Result<Fetched, FetchError> {
         let _in_flight = self.in_flight.try_acquire().map_err(|_| FetchError::Busy)?;
         let request = request
             .header(ACCEPT, HeaderValue::from_static("application/json"))

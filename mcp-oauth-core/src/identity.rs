@@ -204,6 +204,17 @@ pub enum IdentityError {
     Unusable(String),
 }
 
+impl IdentityError {
+    /// A short name, for what is measured.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Denied => "denied",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Unusable(_) => "unusable",
+        }
+    }
+}
+
 /// How a person stands with the provider who once said who they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

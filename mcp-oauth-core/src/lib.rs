@@ -69,6 +69,7 @@
 //! | `remote-jwks` | keys that clients and identity providers publish at an address, and `fetch`, which gets them within bounds |
 //! | `oidc` | `identity::oidc`: sign in with any OpenID Connect provider, and `remote-jwks` |
 //! | `github` | `identity::github`: sign in with GitHub or GitHub Enterprise Server |
+//! | `metrics` | `metrics`: what happens, counted and timed, for whatever recorder the program installs |
 //! | `test-util` | `clock::ManualClock`, a clock that tests turn by hand; `store::contract`, what every store has to pass |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -88,6 +89,8 @@ pub mod issuer;
 pub mod jwt;
 pub mod limits;
 mod members;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 pub mod origin;
 pub mod parameters;
 pub mod pkce;
@@ -100,6 +103,7 @@ pub mod scope;
 pub mod secret;
 pub mod server;
 pub mod store;
+mod telemetry;
 pub mod token;
 pub mod transaction;
 

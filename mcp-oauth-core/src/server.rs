@@ -68,6 +68,7 @@ use crate::randomness::Randomness;
 use crate::resource::{Resource, ResourceUri};
 use crate::revocation::{self, Ended, Revocations};
 use crate::store::{self, Key, Kind, Loaded, Store, StoreError};
+use crate::telemetry;
 use crate::transaction::{AuthorizationRequest, BrowserSecret, Transaction, TransactionId};
 
 pub mod access;
@@ -137,6 +138,18 @@ struct Inner {
     documents: Option<documents::Documents>,
 }
 
+/// Why a server cannot answer requests at the moment.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotReady {
+    /// The store.
+    #[error("the store cannot be used")]
+    Store(#[from] StoreError),
+    /// The signing keys.
+    #[error("the signing keys cannot be used")]
+    Keys(#[from] keys::KeyRingError),
+}
+
 /// An authorization server. Clones are the same server.
 #[derive(Clone)]
 pub struct AuthorizationServer(Arc<Inner>);
@@ -175,13 +188,15 @@ impl AuthorizationServer {
         self.0.lifetimes.transaction
     }
 
-    /// Asks whether the store answers.
+    /// Asks whether requests can be answered: whether the store answers, and the keys to sign with are known. Keys that
+    /// are in the store are read again when that was too long ago, and not otherwise.
     ///
     /// # Errors
     ///
-    /// When it does not.
-    pub async fn ready(&self) -> Result<(), StoreError> {
-        self.0.store.ping().await
+    /// When one of the two is not so.
+    pub async fn ready(&self) -> Result<(), NotReady> {
+        self.0.store.ping().await?;
+        Ok(self.prepare_keys().await?)
     }
 
     /// Whether devices may ask to be let in (RFC 8628).
@@ -210,6 +225,7 @@ impl AuthorizationServer {
     pub(crate) fn audit(&self, mut event: Event) {
         event.at = self.now();
         event.trace();
+        telemetry::event(&event);
         if let Some(sink) = &self.0.audit_sink {
             sink.record(&event);
         }
@@ -311,10 +327,11 @@ impl AuthorizationServer {
     /// takes the other step again, and what may still come of the record is refused.
     async fn end_grant(&self, grant: Loaded<Grant>, reason: EndReason, origin: &Origin) -> Result<(), OAuthError> {
         let id = grant.record.id.clone();
-        let event = Event::new(Action::EndGrant(reason), origin)
+        let mut event = Event::new(Action::EndGrant(reason), origin)
             .with_client(&grant.record.client_id)
             .with_subject(grant.record.identity.subject())
             .with_grant(&id);
+        event.resources.clone_from(&grant.record.resources);
         let mut loaded = Some(grant);
         let mut announced = false;
         for _ in 0..MAXIMUM_ROUNDS {

@@ -34,6 +34,7 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "test-util")]
 pub mod contract;
 mod listing;
+pub mod observed;
 
 pub use listing::{Counts, Kept, KeyPage, ListPosition, MAXIMUM_MEMBERS, Member, MemberPage};
 

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use mcp_oauth_core::clock::{Clock as _, ManualClock};
 use mcp_oauth_core::store::Store;
 use mcp_oauth_core::store::contract::Database;
+use mcp_oauth_core::store::observed::ObservedStore;
 use mcp_oauth_core::store_contract;
 use mcp_oauth_store::MemoryStore;
 
@@ -41,3 +42,28 @@ impl Database for Memory {
 }
 
 store_contract!(Memory::default());
+
+/// The same, watched.
+#[derive(Default)]
+struct Observed(Memory);
+
+#[async_trait]
+impl Database for Observed {
+    async fn open(&self) -> Arc<dyn Store> {
+        Arc::new(ObservedStore::shared(self.0.open().await))
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    async fn pass(&self, time: Duration) {
+        self.0.pass(time).await;
+    }
+}
+
+mod observed {
+    use super::*;
+
+    store_contract!(Observed::default());
+}

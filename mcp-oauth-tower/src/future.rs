@@ -63,7 +63,7 @@ impl<S, B, P> Waiting<S, B, P> {
         P: RequestBodies<Q>,
     {
         State::Refused {
-            response: Some(self.protection.challenges.respond(denied, &self.body)),
+            response: Some(self.protection.refuse(denied, &self.body)),
         }
     }
 

@@ -94,6 +94,7 @@
 //! | `cimd` | clients whose identifier is the URL of their metadata document |
 //! | `remote-jwks` | keys that others publish at an address, of clients, identity providers and authorization servers: `ProtectedResource`; `cimd` brings it along |
 //! | `rmcp` | `Caller` as an argument of rmcp's tools; follows rmcp's major versions |
+//! | `metrics` | `metrics`: what happens, counted and timed, for whatever recorder the program installs |
 //! | `github` | sign in with GitHub |
 //! | `oidc` | sign in with any OpenID Connect provider |
 //! | `redis` | `RedisStore`: records that several processes share, in Redis or Valkey |
@@ -123,11 +124,14 @@ pub mod bodies;
 pub mod caller;
 #[cfg(feature = "axum")]
 pub mod cors;
+mod decisions;
 mod extension;
 #[cfg(feature = "axum")]
 pub mod forward_auth;
 pub mod future;
 pub mod layer;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 #[cfg(feature = "axum")]
 pub mod pages;
 #[cfg(feature = "remote-jwks")]

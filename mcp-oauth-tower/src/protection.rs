@@ -1,6 +1,6 @@
 //! What a layer protects, and what it decides about a request.
 
-use http::{HeaderMap, HeaderName, Method, Request, Uri, header};
+use http::{HeaderMap, HeaderName, Method, Request, Response, Uri, header};
 use mcp_oauth_core::resource::Resource;
 use mcp_oauth_core::scope::ScopeSet;
 use mcp_oauth_core::scope::operation::{Operation, has_checked_headers, operations};
@@ -11,7 +11,8 @@ use crate::authenticator::{Authenticator, Decision};
 use crate::bearer::{self, Bearer};
 use crate::bodies::BodyRefused;
 use crate::caller::Caller;
-use crate::refusal::{Challenges, Denied, Refusal};
+use crate::decisions::Decisions;
+use crate::refusal::{Challenges, Denied, Refusal, RefusalBody};
 use crate::session;
 
 const MCP_PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
@@ -25,6 +26,7 @@ pub(crate) struct Protection {
     rules: AccessRules,
     pub(crate) challenges: Challenges,
     session_key: MarkingKey,
+    pub(crate) decisions: Decisions,
 }
 
 /// What is known of who calls, before it is known what for.
@@ -50,6 +52,7 @@ impl Protection {
         Ok(Self {
             authenticator,
             challenges: Challenges::new(resource, &rules)?,
+            decisions: Decisions::about(resource.uri().as_str()),
             rules,
             session_key: MarkingKey::random(),
         })
@@ -138,14 +141,24 @@ impl Protection {
             (None, Requirement::Scopes(_)) => return Err(Refusal::Unauthenticated.into()),
             (Some(caller), Requirement::Scopes(needed)) => self.check_scopes(caller, needed)?,
         }
-        Ok(self.hand_over(request, standing)?)
+        self.hand_over(request, standing)?;
+        self.decisions.admitted();
+        Ok(())
     }
 
     /// The same where everything needs the same.
     pub(crate) fn admit_plainly<B>(&self, request: &mut Request<B>, caller: &Caller) -> Result<(), Denied> {
         self.check_scopes(caller, self.rules.baseline())?;
         let caller = Standing::Caller(caller.clone());
-        Ok(self.hand_over(request, &caller)?)
+        self.hand_over(request, &caller)?;
+        self.decisions.admitted();
+        Ok(())
+    }
+
+    /// The answer to a request that is refused.
+    pub(crate) fn refuse<R>(&self, denied: &Denied, body: &impl RefusalBody<R>) -> Response<R> {
+        self.decisions.refused(denied.refusal());
+        self.challenges.respond(denied, body)
     }
 
     /// Whether the request of whoever this is may go on, for somebody else who passes it on. `None` is nobody, who may.

@@ -59,6 +59,22 @@ impl Refusal {
         }
     }
 
+    /// A short name, as metrics have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unauthenticated => "unauthenticated",
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidToken => "invalid_token",
+            Self::InsufficientScope => "insufficient_scope",
+            Self::InvalidMessage => "invalid_message",
+            Self::HeaderMismatch => "header_mismatch",
+            Self::TooLarge => "too_large",
+            Self::UnknownSession => "unknown_session",
+            Self::Unavailable => "unavailable",
+        }
+    }
+
     /// The error code of RFC 6750 §3.1, where there is one.
     #[must_use]
     pub fn code(self) -> Option<&'static str> {
@@ -152,7 +168,6 @@ impl From<Refusal> for Denied {
 
 impl Denied {
     /// What is refused, but for what only this request lacks.
-    #[cfg(feature = "axum")]
     pub(crate) fn refusal(&self) -> Refusal {
         self.refusal
     }

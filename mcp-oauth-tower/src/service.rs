@@ -66,11 +66,11 @@ where
                     let standing = Standing::Caller(caller);
                     OAuthFuture::admitted(self.inner.call(request), Arc::clone(protection), standing)
                 }
-                Err(denied) => OAuthFuture::refused(protection.challenges.respond(&denied, &self.body)),
+                Err(denied) => OAuthFuture::refused(protection.refuse(&denied, &self.body)),
             };
         }
         match protection.standing(answer) {
-            Err(refusal) => OAuthFuture::refused(protection.challenges.respond(&refusal.into(), &self.body)),
+            Err(refusal) => OAuthFuture::refused(protection.refuse(&refusal.into(), &self.body)),
             Ok(standing) => {
                 let (protection, body) = (Arc::clone(protection), self.body.clone());
                 OAuthFuture::judging(self.take_ready(), request, standing, protection, body, self.bodies)

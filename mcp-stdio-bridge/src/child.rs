@@ -36,6 +36,7 @@ pub(crate) use self::route::subscription_of;
 use crate::back::{Pipe, Started, Tail};
 use crate::config::Limits;
 use crate::message::{self, Id, Key, Message, reply};
+use crate::meter::Meter;
 use crate::stream::{Frame, Pressure, Put, Stream};
 
 /// Why a message could not be handed to the server.
@@ -101,6 +102,7 @@ pub(crate) type Label = Arc<str>;
 /// A server process in use.
 pub(crate) struct Child {
     label: Label,
+    meter: Meter,
     limits: Arc<Limits>,
     pipe: Arc<Pipe>,
     next: AtomicU64,
@@ -125,6 +127,7 @@ struct State {
 /// What a process is put to use with.
 pub(crate) struct Setting<'a> {
     pub(crate) label: Label,
+    pub(crate) meter: Meter,
     pub(crate) limits: Arc<Limits>,
     pub(crate) alone: bool,
     pub(crate) tasks: &'a TaskTracker,
@@ -141,6 +144,7 @@ impl Child {
         let (pipe, flush) = Pipe::new(started.stdin)?;
         let child = Arc::new(Self {
             label: setting.label,
+            meter: setting.meter,
             pipe,
             next: AtomicU64::new(1),
             state: Mutex::new(State {
@@ -156,17 +160,21 @@ impl Child {
             closing: CancellationToken::new(),
             ended: CancellationToken::new(),
         });
-        let span = tracing::info_span!("server", of = &*child.label);
+        // Within nothing: a request that has a process started would be under way for as long as the process is.
+        let span = tracing::info_span!(parent: None, "server", of = &*child.label);
         let parts = supervise::Parts {
             process: started.process,
             stdout: started.stdout,
             stderr: started.stderr,
             stop: setting.stop,
         };
+        let (alive, over) = (child.meter.started(), Arc::clone(&child));
         let supervised = supervise::supervise(Arc::clone(&child), parts, flush);
         setting.tasks.spawn(
             async move {
                 supervised.await;
+                alive.ended(over.end().as_ref());
+                drop(over);
                 drop(until_gone);
             }
             .instrument(span),
@@ -239,6 +247,7 @@ impl Child {
             stream,
             session: wants.session,
             level: wants.level,
+            in_flight: self.meter.call(method),
         };
         {
             let mut state = self.lock();
@@ -249,7 +258,7 @@ impl Child {
                 return Err(Refusal::Busy);
             }
         }
-        self.pipe.put(line);
+        self.write(line);
         Ok(Answers {
             source: answers::Source::Child(Arc::clone(self), number),
             id: id.clone(),
@@ -264,7 +273,7 @@ impl Child {
     pub(crate) async fn send(&self, line: String) -> Result<(), Refusal> {
         self.pipe.room().await.map_err(|_| Refusal::Gone)?;
         self.lock().last_used = Instant::now();
-        self.pipe.put(line);
+        self.write(line);
         Ok(())
     }
 
@@ -278,7 +287,7 @@ impl Child {
         self.pipe.room().await.map_err(|_| Refusal::Gone)?;
         let cancelled = self.lock().calls.cancel(session, id.key());
         if let Some((number, call)) = cancelled {
-            self.pipe.put(notification.line(&[(&at, &number.to_string())]));
+            self.write(notification.line(&[(&at, &number.to_string())]));
             call.fail(&Failure::Cancelled);
             self.release(number);
         }
@@ -292,7 +301,7 @@ impl Child {
         };
         self.pipe.room().await.map_err(|_| Refusal::Gone)?;
         let asked = self.lock().asked.answered(id.key(), session).ok_or(Refusal::Unasked)?;
-        self.pipe.put(response.line(&[(&at, asked.raw())]));
+        self.write(response.line(&[(&at, asked.raw())]));
         Ok(())
     }
 
@@ -451,12 +460,20 @@ impl Child {
     /// Sends the server a message of the bridge's own, if the pipe has room: the task that reads from a server must
     /// not wait for that server to read.
     pub(crate) fn tell(&self, line: String) {
-        if self.pipe.try_put(line).is_err() && self.is_open() {
+        let length = line.len() + 1;
+        if self.pipe.try_put(line).is_ok() {
+            self.meter.sent(length);
+        } else if self.is_open() {
             tracing::warn!(
                 of = self.label(),
                 "a message to the server was dropped: it does not read its stdin"
             );
         }
+    }
+
+    fn write(&self, line: String) {
+        self.meter.sent(line.len() + 1);
+        self.pipe.put(line);
     }
 
     /// A call is over: what the server asked in it is not waited for any more.

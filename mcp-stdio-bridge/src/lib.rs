@@ -72,6 +72,7 @@
 //! # Features
 //!
 //! - `cli` (default): the program `mcp-stdio-bridge`. A library goes without: `default-features = false`.
+//! - `metrics`: what happens, counted and timed, for whatever recorder the program installs; see the module of that name.
 //! - `test-util`: what the fuzzer calls. Not part of the interface.
 
 mod back;
@@ -85,6 +86,9 @@ mod events;
 mod front;
 pub mod helper;
 mod message;
+mod meter;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod modern;
 mod placeholder;
 mod server;

@@ -95,7 +95,7 @@ impl Server {
             share: configuration.share,
             caller_meta: configuration.caller_meta,
             store: configuration.store,
-            sessions: Arc::default(),
+            sessions: Arc::new(Table::new(starter.meter().clone())),
             modern: Modern::new(Arc::clone(&starter), Arc::clone(&eras)),
             translated: ModernToLegacy::new(Arc::clone(&starter), Arc::clone(&eras)),
             shared: Mutex::default(),

@@ -23,6 +23,7 @@ use crate::caller::Caller;
 use crate::child::{Child, End, Label, Setting};
 use crate::command::Command;
 use crate::config::Limits;
+use crate::meter::Meter;
 use crate::session::table::Full;
 
 /// How long starts are refused after the first failure, and after many.
@@ -64,6 +65,7 @@ pub(crate) enum OpenError {
 #[derive(Debug)]
 pub(crate) struct Starter {
     name: Label,
+    meter: Meter,
     command: Command,
     limits: Arc<Limits>,
     slots: Arc<Semaphore>,
@@ -84,6 +86,7 @@ struct Failures {
 impl Starter {
     pub(crate) fn new(name: Label, command: Command, limits: Arc<Limits>) -> Self {
         Self {
+            meter: Meter::of(Arc::clone(&name)),
             name,
             command,
             slots: Arc::new(Semaphore::new(limits.max_sessions.min(Semaphore::MAX_PERMITS))),
@@ -94,6 +97,10 @@ impl Starter {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }
+    }
+
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -182,10 +189,14 @@ impl Starter {
         let label: Label = format!("{}#{number}", self.name).into();
         let started = match self.spare() {
             Some(spare) => Ok(spare),
-            None => Process::start(self.command.prepare(caller), &label),
+            None => self
+                .meter
+                .start()
+                .in_scope(|| Process::start(self.command.prepare(caller), &label)),
         };
         let setting = Setting {
             label,
+            meter: self.meter.clone(),
             limits: Arc::clone(&self.limits),
             alone,
             tasks: &self.tasks,
@@ -218,6 +229,7 @@ impl Starter {
     }
 
     fn failed(&self, stderr: &str) {
+        self.meter.start_failed();
         let mut failures = self.lock();
         let now = Instant::now();
         if failures.last.is_some_and(|last| last + FORGOTTEN < now) {

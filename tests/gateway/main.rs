@@ -9,6 +9,7 @@ mod doctor;
 mod fault;
 mod killed;
 mod node;
+mod observing;
 mod oidc_provider;
 mod operator;
 mod process;

@@ -101,6 +101,10 @@ impl Registered {
             verifier: Secret::random().expose().to_owned(),
         }
     }
+
+    pub(crate) fn verifier(&self) -> &str {
+        &self.verifier
+    }
 }
 
 /// An answer of a protected resource, and when it was asked.
@@ -117,7 +121,10 @@ impl Http {
     pub(crate) fn at(url: &str, issuer: &str) -> Self {
         Self {
             issuer: issuer.to_owned(),
-            ..Self::to(url, Client::builder().redirect(redirect::Policy::none()).build().unwrap())
+            ..Self::to(
+                url,
+                Client::builder().redirect(redirect::Policy::none()).build().unwrap(),
+            )
         }
     }
 
@@ -144,6 +151,11 @@ impl Http {
         let client = self.register().await;
         let code = self.code_for(&client, resource, person).await;
         Tokens::of(&self.redeem(&client, &code).await)
+    }
+
+    /// The way to a gateway that is where its issuer says.
+    pub(crate) fn of(gateway: &Gateway) -> Self {
+        Self::at(&gateway.url, &gateway.url)
     }
 
     fn here(&self, location: &str) -> String {
@@ -179,8 +191,13 @@ impl Http {
         self.try_form(path, fields).await.expect("the gateway answers")
     }
 
+    /// Registers, if that is let.
+    pub(crate) async fn try_register(&self) -> Answer {
+        Self::send(self.client.post(self.here("/register")).json(&public_metadata())).await
+    }
+
     pub(crate) async fn register(&self) -> Registered {
-        let answer = Self::send(self.client.post(self.here("/register")).json(&public_metadata())).await;
+        let answer = self.try_register().await;
         assert_eq!(answer.status, 201, "{answer:?}");
         Registered::known(answer.json()["client_id"].as_str().unwrap())
     }
@@ -230,6 +247,13 @@ impl Http {
             ("code_verifier", &client.verifier),
         ];
         self.form("/token", &fields).await
+    }
+
+    /// Signs in to the server of this name.
+    pub(crate) async fn sign_in_to_server(&self, client: &Registered, server: &str) -> Tokens {
+        let resource = format!("{}/{server}/mcp", self.issuer);
+        let code = self.code_for(client, &resource, "ada").await;
+        Tokens::of(&self.redeem(client, &code).await)
     }
 
     pub(crate) async fn sign_in(&self, client: &Registered) -> Tokens {

@@ -31,6 +31,7 @@ mod keys;
 mod limited_answers;
 mod limits;
 mod management;
+mod measurements;
 mod metadata;
 mod model;
 mod operations;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 
 use crate::example;
 
@@ -25,6 +26,8 @@ pub struct Gateway {
     child: Child,
     directory: TempDir,
     log: Arc<Mutex<String>>,
+    /// Ends with the log.
+    reading: JoinHandle<()>,
 }
 
 /// A gateway that did not start.
@@ -137,6 +140,7 @@ impl Gateway {
             child,
             directory,
             log,
+            reading,
         }
     }
 
@@ -219,6 +223,22 @@ impl Gateway {
     /// Ends the gateway as a crash does (`SIGKILL`).
     pub async fn kill(mut self) {
         self.child.kill().await.expect("the gateway runs");
+    }
+
+    /// Asks the gateway to stop, waits for it, and says what it has logged.
+    pub async fn stop_and_read(self) -> String {
+        let process = self.process().to_string();
+        let Self {
+            log,
+            reading,
+            mut child,
+            ..
+        } = self;
+        let asked = Command::new("kill").arg(process).status().await.expect("kill runs");
+        assert!(asked.success());
+        assert_eq!(child.wait().await.expect("the gateway ends").code(), Some(0));
+        reading.await.expect("the log is read");
+        log.lock().expect("nobody panics with it").clone()
     }
 
     /// Asks the gateway to stop, as `kill` does, and waits for it.

@@ -6,6 +6,7 @@ use serde_json::json;
 use crate::configuration::effective::{self, Setting};
 use crate::configuration::{Configuration, Loaded, schema};
 use crate::gateway::Gateway;
+use crate::telemetry::Telemetry;
 
 /// What is printed.
 #[derive(Debug, Args)]
@@ -61,7 +62,7 @@ impl Check {
 
 /// Puts the gateway together on a thread without a runtime, where a bridge has nothing to start its spare processes with.
 fn build(configuration: Configuration) -> anyhow::Result<Gateway> {
-    let built = std::thread::spawn(|| Gateway::build(configuration)).join();
+    let built = std::thread::spawn(|| Gateway::build(configuration, &Telemetry::none())).join();
     built.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 

@@ -1,13 +1,11 @@
 //! `serve`: the gateway itself.
 
-use anyhow::Context as _;
-use tracing_subscriber::EnvFilter;
-
 use crate::announcement;
 use crate::configuration::Loaded;
 use crate::gateway::Gateway;
 use crate::serving::{self, Ports};
 use crate::signals::Signals;
+use crate::telemetry::Telemetry;
 
 pub(super) async fn run() -> anyhow::Result<()> {
     let Loaded {
@@ -15,17 +13,17 @@ pub(super) async fn run() -> anyhow::Result<()> {
         warnings,
         ..
     } = Loaded::load()?;
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(&configuration.log).context("the setting log is no filter, such as info")?)
-        .with_writer(std::io::stderr)
-        .init();
+    let telemetry = Telemetry::install(&configuration)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    let gateway = Gateway::build(configuration)?;
+    let gateway = Gateway::build(configuration, &telemetry)?;
     gateway.prepare().await?;
     let ports = Ports::open(&gateway).await?;
+    telemetry.serve().await?;
     let signals = Signals::listen()?;
     announcement::print(&gateway);
-    serving::serve(gateway, ports, signals).await
+    let served = serving::serve(gateway, ports, signals).await;
+    telemetry.finish().await;
+    served
 }

@@ -35,6 +35,8 @@ impl Configuration {
         );
         keep("key_lifetime", self.key_lifetime != running.key_lifetime);
         keep("log", self.log != running.log);
+        keep("log_format", self.log_format != running.log_format);
+        keep("telemetry", self.telemetry != running.telemetry);
         if tls_differs {
             self.tls = running.tls.clone();
         }
@@ -48,6 +50,8 @@ impl Configuration {
             .clone_from(&running.previous_key_sealing_secrets);
         self.key_lifetime = running.key_lifetime;
         self.log.clone_from(&running.log);
+        self.log_format = running.log_format;
+        self.telemetry = running.telemetry.clone();
         kept
     }
 }

@@ -171,7 +171,7 @@ mod tests {
             "##,
         )
         .unwrap();
-        settings.pages().unwrap();
+        let _ = settings.pages().unwrap();
         assert_eq!(
             settings.remember_consent(),
             Some(Duration::from_secs(30 * 24 * 60 * 60))
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn nothing_has_to_be_set_and_then_no_consent_is_remembered() {
         let settings = read("").unwrap();
-        settings.pages().unwrap();
+        let _ = settings.pages().unwrap();
         assert!(settings.account);
         assert_eq!(settings.remember_consent(), None);
     }

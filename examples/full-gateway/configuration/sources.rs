@@ -19,7 +19,7 @@ const PREFIX: &str = "GATEWAY_";
 const FILE: &str = "GATEWAY_CONFIG";
 
 /// Names without the prefix that people know from elsewhere, and what they mean here.
-const WELL_KNOWN: [(&str, &str); 16] = [
+const WELL_KNOWN: [(&str, &str); 18] = [
     ("GITHUB_CLIENT_ID", "GATEWAY_GITHUB__CLIENT_ID"),
     ("GITHUB_CLIENT_SECRET", "GATEWAY_GITHUB__CLIENT_SECRET"),
     ("ALLOWED_GITHUB_USERS", "GATEWAY_ALLOWED_USERS"),
@@ -36,6 +36,8 @@ const WELL_KNOWN: [(&str, &str); 16] = [
     ("BASE_DOMAIN", "GATEWAY_PUBLIC_URL"),
     ("LOG_LEVEL", "GATEWAY_LOG"),
     ("MCP_CORS_ORIGINS", "GATEWAY_CORS_ORIGINS"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "GATEWAY_TELEMETRY__OTLP_ENDPOINT"),
+    ("OTEL_SERVICE_NAME", "GATEWAY_TELEMETRY__SERVICE_NAME"),
 ];
 
 /// The settings with what is known of where they come from.

@@ -88,6 +88,24 @@ impl FetchError {
         }
     }
 
+    /// A short name, for what is measured.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::NotHttps => "not_https",
+            Self::Superfluous => "superfluous",
+            Self::SpecialUse => "special_use",
+            Self::Status(_) => "status",
+            Self::ContentType => "content_type",
+            Self::ContentEncoding => "content_encoding",
+            Self::TooLong { .. } => "too_long",
+            Self::Unresolved { .. } => "unresolved",
+            Self::Timeout => "timeout",
+            Self::Transport { .. } => "transport",
+            Self::Busy => "busy",
+            Self::NoClient { .. } => "no_client",
+        }
+    }
+
     pub(super) fn status(status: StatusCode) -> Self {
         Self::Status(status.as_u16())
     }

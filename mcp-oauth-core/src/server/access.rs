@@ -32,6 +32,8 @@ use std::sync::Arc;
 
 use super::AuthorizationServer;
 use super::keys::{KeyRingError, Reading, Verdict};
+use tracing::field::Empty;
+
 use crate::access::remembered::Fingerprint;
 use crate::access::{AccessToken, Proof};
 use crate::clock::UnixTime;
@@ -119,6 +121,12 @@ impl AuthorizationServer {
     /// # Errors
     ///
     /// When the token is refused by what was read, or when the store cannot be read.
+    #[tracing::instrument(
+        level = "debug",
+        target = "mcp_oauth::trace",
+        skip_all,
+        fields(oauth.outcome = Empty, oauth.detail = Empty)
+    )]
     pub async fn confirm_access_token(&self, token: UnconfirmedToken) -> Result<Arc<AccessToken>, ConfirmError> {
         let verified = match token.0 {
             Unconfirmed::Grant(verified) => verified,

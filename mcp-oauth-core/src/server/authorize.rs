@@ -20,6 +20,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use tracing::field::Empty;
 use url::Url;
 
 use super::AuthorizationServer;
@@ -251,6 +252,12 @@ impl AuthorizationServer {
     /// # Errors
     ///
     /// See [`AuthorizeError`].
+    #[tracing::instrument(
+        level = "debug",
+        target = "mcp_oauth::trace",
+        skip_all,
+        fields(oauth.outcome = Empty, oauth.detail = Empty)
+    )]
     pub async fn authorize(&self, parameters: &Parameters, origin: &Origin) -> Result<ConsentPrompt, AuthorizeError> {
         match self.authorize_visitor(parameters, &Visitor::default(), origin).await? {
             Authorization::Ask(prompt) => Ok(prompt),
@@ -279,6 +286,9 @@ impl AuthorizationServer {
             .ok()
             .flatten()
             .and_then(|id| id.parse().ok());
+        if let Ok(Authorization::Ask(prompt)) = &result {
+            event.resources = prompt.resources.iter().map(|(_, uri)| uri.clone()).collect();
+        }
         self.audit(event);
         result
     }
@@ -347,6 +357,7 @@ impl AuthorizationServer {
             .map_err(|error| AuthorizeError::at_client(self, &to, error.into()))?;
         let mut event = Event::new(Action::RecallConsent, origin).with_client(&client.client_id);
         event.subject = Some(recalled.subject);
+        event.resources.clone_from(&transaction.request.resources);
         self.audit(event);
         let provider = self.0.identities.find(&recalled.provider);
         let provider = provider.unwrap_or_else(|| self.0.identities.first());

@@ -11,6 +11,7 @@
 //! ```
 
 use futures_util::future::join3;
+use tracing::field::Empty;
 
 use super::authorize::ClientRedirect;
 use super::consent::TransactionError;
@@ -27,6 +28,7 @@ use crate::origin::Origin;
 use crate::parameters::Parameters;
 use crate::scope::ScopeSet;
 use crate::store::{self, Loaded};
+use crate::telemetry::upstream_call;
 use crate::transaction::{
     Destination, Remembering, SignInSecret, SignInState, Transaction, TransactionId, TransactionRefused,
 };
@@ -112,6 +114,13 @@ impl AuthorizationServer {
         self.back_from(provider, state, parameters, sign_in, origin).await
     }
 
+    #[tracing::instrument(
+        level = "debug",
+        name = "callback",
+        target = "mcp_oauth::trace",
+        skip_all,
+        fields(oauth.outcome = Empty, oauth.detail = Empty)
+    )]
     async fn back_from(
         &self,
         provider: &Provider,
@@ -142,6 +151,7 @@ impl AuthorizationServer {
             .await?
             .ok_or(TransactionRefused::Unknown)?;
         event.client_id = Some(loaded.record.request.client_id.clone());
+        event.resources.clone_from(&loaded.record.request.resources);
         let identity = provider.identity.as_ref();
         loaded.record.returned(state, sign_in, identity.id())?;
         let sign_in = sign_in.ok_or(TransactionRefused::OtherBrowser)?;
@@ -224,9 +234,12 @@ impl AuthorizationServer {
             return Err(error);
         }
         if self.0.vault.is_some() {
-            provider.identify_with_tokens(returned).await
+            let identified = provider.identify_with_tokens(returned);
+            upstream_call(provider.id(), "identify", identified, IdentityError::name).await
         } else {
-            Ok(SignedIn::new(provider.identify(returned).await?))
+            let identified = provider.identify(returned);
+            let identity = upstream_call(provider.id(), "identify", identified, IdentityError::name).await?;
+            Ok(SignedIn::new(identity))
         }
     }
 

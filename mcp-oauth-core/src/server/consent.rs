@@ -13,6 +13,7 @@
 use std::fmt;
 
 use futures_util::future::try_join;
+use tracing::field::Empty;
 use url::Url;
 
 use super::authorize::ClientRedirect;
@@ -23,6 +24,7 @@ use crate::device::DeviceClosed;
 use crate::error::{ErrorCode, OAuthError};
 use crate::identity::{IdentityError, IdentityProvider, SignIn};
 use crate::origin::Origin;
+use crate::telemetry::upstream_call;
 use crate::transaction::{
     AuthorizationRequest, BrowserSecret, Decision, Destination, SignInSecret, SignInState, Transaction, TransactionId,
     TransactionRefused,
@@ -127,6 +129,12 @@ impl AuthorizationServer {
     /// # Errors
     ///
     /// When the transaction is unknown, over, or was begun in another browser; when the store does not answer.
+    #[tracing::instrument(
+        level = "debug",
+        target = "mcp_oauth::trace",
+        skip_all,
+        fields(oauth.outcome = Empty, oauth.detail = Empty)
+    )]
     pub async fn consent(
         &self,
         transaction: &TransactionId,
@@ -158,6 +166,7 @@ impl AuthorizationServer {
                 .await?
                 .ok_or(TransactionRefused::Unknown)?;
             event.client_id = Some(loaded.record.request.client_id.clone());
+            event.resources.clone_from(&loaded.record.request.resources);
             let request = &loaded.record.request;
             let (next, then) = match decision {
                 Decision::Approve | Decision::ApproveAndRemember => {
@@ -219,6 +228,12 @@ impl AuthorizationServer {
     /// # Errors
     ///
     /// Those of [`provider_choice`](Self::provider_choice), and when there is no such provider.
+    #[tracing::instrument(
+        level = "debug",
+        target = "mcp_oauth::trace",
+        skip_all,
+        fields(oauth.outcome = Empty, oauth.detail = Empty)
+    )]
     pub async fn choose_provider(
         &self,
         transaction: &TransactionId,
@@ -291,7 +306,14 @@ impl AuthorizationServer {
             code_verifier: &code_verifier,
             choose_account: transaction.choose_account,
         };
-        match provider.sign_in_url(&leaving).await {
+        match upstream_call(
+            provider.id(),
+            "sign_in_url",
+            provider.sign_in_url(&leaving),
+            IdentityError::name,
+        )
+        .await
+        {
             Ok(location) => ConsentOutcome::SignIn {
                 location: SignInUrl(location),
                 sign_in,

@@ -13,6 +13,7 @@
 //! ```
 
 use serde::{Serialize, Serializer};
+use tracing::field::Empty;
 
 use super::AuthorizationServer;
 use super::revoke::KnownToken;
@@ -93,6 +94,12 @@ impl AuthorizationServer {
     ///
     /// `invalid_client` when the client does not prove itself, or has nothing to do that with; `invalid_request` without a token;
     /// `temporarily_unavailable` when the store does not answer.
+    #[tracing::instrument(
+        level = "debug",
+        target = "mcp_oauth::trace",
+        skip_all,
+        fields(oauth.outcome = Empty, oauth.detail = Empty)
+    )]
     pub async fn introspect(
         &self,
         form: &Parameters,

@@ -18,6 +18,7 @@
 use futures_util::future::try_join;
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use tracing::field::Empty;
 
 use super::register::{ClientInformation, credential};
 use super::{AuthorizationServer, MAXIMUM_ROUNDS, client_key, contended};
@@ -83,6 +84,12 @@ impl AuthorizationServer {
     /// # Errors
     ///
     /// See [`ManagementError`].
+    #[tracing::instrument(
+        level = "debug",
+        target = "mcp_oauth::trace",
+        skip_all,
+        fields(oauth.outcome = Empty, oauth.detail = Empty)
+    )]
     pub async fn read_client(
         &self,
         client_id: &str,
@@ -134,6 +141,12 @@ impl AuthorizationServer {
     /// # Errors
     ///
     /// See [`ManagementError`].
+    #[tracing::instrument(
+        level = "debug",
+        target = "mcp_oauth::trace",
+        skip_all,
+        fields(oauth.outcome = Empty, oauth.detail = Empty)
+    )]
     pub async fn replace_client(
         &self,
         client_id: &str,
@@ -195,6 +208,12 @@ impl AuthorizationServer {
     /// # Errors
     ///
     /// See [`ManagementError`].
+    #[tracing::instrument(
+        level = "debug",
+        target = "mcp_oauth::trace",
+        skip_all,
+        fields(oauth.outcome = Empty, oauth.detail = Empty)
+    )]
     pub async fn delete_client(
         &self,
         client_id: &str,

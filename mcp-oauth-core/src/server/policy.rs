@@ -15,12 +15,13 @@ use crate::grant::policy::{GrantPolicy, GrantRequest, Occasion, Verdict};
 use crate::grant::{EndReason, Grant, RefreshToken, Transition};
 use crate::identity::enterprise::Enterprise;
 use crate::identity::tokens::UpstreamTokens;
-use crate::identity::{Identity, IdentityProvider, Standing};
+use crate::identity::{Identity, IdentityError, IdentityProvider, Standing};
 use crate::origin::Origin;
 use crate::policy::Ground;
 use crate::resource::ResourceUri;
 use crate::scope::ScopeSet;
 use crate::store::Loaded;
+use crate::telemetry::upstream_call;
 
 /// Why somebody gets nothing.
 enum Denied {
@@ -222,9 +223,10 @@ impl AuthorizationServer {
         tokens: Option<&UpstreamTokens>,
     ) -> Option<Standing> {
         let standing = match tokens {
-            Some(tokens) => provider.standing_with_tokens(identity, tokens).await,
-            None => provider.standing(identity).await,
+            Some(tokens) => provider.standing_with_tokens(identity, tokens),
+            None => provider.standing(identity),
         };
+        let standing = upstream_call(provider.id(), "standing", standing, IdentityError::name).await;
         match standing {
             Ok(Standing::Changed(other)) if other.subject() != identity.subject() => {
                 tracing::error!(

@@ -25,6 +25,7 @@ use crate::origin::{Network, Origin};
 use crate::parameters::Parameters;
 use crate::secret::digest_name;
 use crate::store::{Key, Kind, StoreError};
+use crate::telemetry;
 
 /// Clients share this many counters of what is shown for them that is wrong, known ones and unknown ones alike: so
 /// nobody fills the store with made-up names, and nobody learns which ones there are.
@@ -92,6 +93,7 @@ impl Counter {
     }
 
     fn used_up(&self) -> OAuthError {
+        telemetry::quota_used_up(self.work.name());
         OAuthError::new(
             ErrorCode::TemporarilyUnavailable,
             format!(

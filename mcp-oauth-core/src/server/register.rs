@@ -23,6 +23,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use tracing::field::Empty;
 
 use super::{AuthorizationServer, MAXIMUM_ROUNDS, client_key, contended};
 use crate::audit::{Action, Event};
@@ -173,6 +174,12 @@ impl AuthorizationServer {
     ///
     /// One of the four errors of RFC 7591 §3.2.2; `temporarily_unavailable` when the store does not answer or is full, or
     /// when a quota is used up.
+    #[tracing::instrument(
+        level = "debug",
+        target = "mcp_oauth::trace",
+        skip_all,
+        fields(oauth.outcome = Empty, oauth.detail = Empty)
+    )]
     pub async fn register(
         &self,
         body: &[u8],

@@ -16,6 +16,7 @@
 //! ```
 
 use futures_util::future::try_join;
+use tracing::field::Empty;
 
 use super::AuthorizationServer;
 use super::token::TokenError;
@@ -48,6 +49,12 @@ impl AuthorizationServer {
     ///
     /// `invalid_request` without a token; `invalid_client` when the client does not prove itself;
     /// `temporarily_unavailable` when the store does not answer, in which case the token may still be good.
+    #[tracing::instrument(
+        level = "debug",
+        target = "mcp_oauth::trace",
+        skip_all,
+        fields(oauth.outcome = Empty, oauth.detail = Empty)
+    )]
     pub async fn revoke(
         &self,
         form: &Parameters,

@@ -18,6 +18,7 @@ use std::time::Duration;
 use futures_util::TryFutureExt as _;
 use futures_util::future::{join, try_join4};
 use serde::Serialize;
+use tracing::field::Empty;
 
 use super::not_before::{NotBefore, Stored};
 use super::{AuthorizationServer, MAXIMUM_ROUNDS, contended, grant_key};
@@ -160,6 +161,12 @@ impl AuthorizationServer {
     /// # Errors
     ///
     /// The error codes of RFC 6749 §5.2 and RFC 8707 §2; `temporarily_unavailable` when the store does not answer.
+    #[tracing::instrument(
+        level = "debug",
+        target = "mcp_oauth::trace",
+        skip_all,
+        fields(oauth.outcome = Empty, oauth.detail = Empty)
+    )]
     pub async fn token(
         &self,
         form: &Parameters,
@@ -225,6 +232,7 @@ impl AuthorizationServer {
         }
         for _ in 0..MAXIMUM_ROUNDS {
             let grant = loaded.ok_or_else(gone)?;
+            event.resources.clone_from(&grant.record.resources);
             event.subject = Some(grant.record.identity.subject());
             let of_client = grant.record.client_id == client.client_id;
             if of_client && mark.is_some_and(|mark| mark.ends(&grant.record)) {
@@ -350,6 +358,7 @@ impl AuthorizationServer {
         let (grant, _) = Grant::without_code(approval, false, self.now(), self.randomness());
         event.subject = Some(grant.identity.subject());
         event.grant = Some(grant.id.clone());
+        event.resources.clone_from(&grant.resources);
         // Before anything is stored, so that nothing is left behind if it fails.
         let tokens = self.issue(None, None, &grant, None, self.now())?;
         let (key, time_to_live) = (grant_key(&grant.id), self.grant_time_to_live(&grant));

@@ -56,6 +56,7 @@ use crate::randomness::random_id;
 use crate::resource::{Resource, ResourceUri};
 use crate::secret::{Secret, SecretDigest};
 use crate::store::{Loaded, StoreError};
+use crate::telemetry::upstream_call;
 use crate::token::keys::KeySealing;
 
 mod keys;
@@ -433,7 +434,14 @@ impl AuthorizationServer {
         let provider = self
             .identity_provider(&grant.identity.provider)
             .ok_or(VaultError::NoTokens)?;
-        let (new, identity) = match provider.refresh_tokens(tokens).await {
+        let (new, identity) = match upstream_call(
+            &grant.identity.provider,
+            "refresh",
+            provider.refresh_tokens(tokens),
+            IdentityError::name,
+        )
+        .await
+        {
             Ok(TokensRefreshed::Tokens(new, identity)) => (*new, identity),
             Ok(TokensRefreshed::Refused) => {
                 if let Some(loaded) = self.load_grant(&grant.id).await? {

@@ -98,10 +98,22 @@ impl Verify {
     async fn answer(&self, parts: &Parts, forwarded: Result<Forwarded<'_>, Unclear>) -> Response {
         match self.decide(parts, forwarded).await {
             Ok((protection, caller)) => match self.admit(caller.as_ref(), &parts.headers).await {
-                Ok(response) => response,
-                Err(refusal) => self.refusal(protection, &refusal.into(), &parts.headers),
+                Ok(response) => {
+                    protection.decisions.admitted();
+                    response
+                }
+                Err(refusal) => {
+                    protection.decisions.refused(refusal);
+                    self.refusal(protection, &refusal.into(), &parts.headers)
+                }
             },
-            Err(refused) => self.refuse(refused, &parts.headers),
+            Err(refused) => {
+                // Where nginx asks for the same answer again, it is not another decision.
+                if let Refused::Denied(protection, denied) = &refused {
+                    protection.decisions.refused(denied.refusal());
+                }
+                self.refuse(refused, &parts.headers)
+            }
         }
     }
 

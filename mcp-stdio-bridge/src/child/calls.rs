@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::end::Failure;
 use crate::message::{Id, Key};
+use crate::meter::InFlight;
 use crate::stream::Stream;
 
 /// How many progress tokens of answered requests are remembered for tasks that go on.
@@ -24,6 +25,7 @@ pub(crate) struct Call {
     pub(super) session: u64,
     /// How much the client wants to hear of what the server logs, if it is said with the request.
     pub(super) level: Option<Level>,
+    pub(super) in_flight: InFlight,
 }
 
 /// What kind of request it is.
@@ -81,7 +83,8 @@ impl Level {
 
 impl Call {
     /// Answers in the server's place. A call fails once only: failing consumes it.
-    pub(super) fn fail(self, failure: &Failure) {
+    pub(super) fn fail(mut self, failure: &Failure) {
+        self.in_flight.failed(failure);
         self.stream.put(failure.answer(&self.id));
     }
 }

@@ -30,6 +30,22 @@ pub(crate) enum End {
 }
 
 impl End {
+    /// A short name, for what is measured.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Exited(_) => "exited",
+            Self::PipeClosed => "pipe_closed",
+            Self::HandshakeTimeout(..) => "handshake_timeout",
+            Self::HandshakeRefused => "handshake_refused",
+            Self::HandshakeAbandoned => "handshake_abandoned",
+            Self::Deleted => "deleted",
+            Self::Idle => "idle",
+            Self::Evicted => "evicted",
+            Self::Shutdown => "shutdown",
+        }
+    }
+
     /// Whether the process ended when nobody had asked it to.
     pub(crate) fn is_crash(&self) -> bool {
         matches!(self, Self::Exited(_) | Self::PipeClosed | Self::HandshakeTimeout(..))
@@ -50,6 +66,16 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// A short name, for what is measured.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Ended(_) => "ended",
+            Self::Cancelled => "cancelled",
+            Self::Stalled => "stalled",
+            Self::TimedOut => "timed_out",
+        }
+    }
+
     pub(crate) fn code(&self) -> i32 {
         match self {
             Self::Cancelled => reply::CANCELLED,

@@ -57,9 +57,10 @@ impl Child {
             return;
         }
         let number = id.trim_matches('"').parse().ok();
-        let Some(call) = number.and_then(|number| self.lock().calls.answered(number)) else {
+        let Some(mut call) = number.and_then(|number| self.lock().calls.answered(number)) else {
             return;
         };
+        call.in_flight.answered(true);
         let message = format!("the server's answer is longer than the {bound} bytes that the bridge lets through");
         let line = reply::error(Some(call.id.raw()), reply::INTERNAL_ERROR, &message);
         call.stream.put(Frame::Answer {
@@ -85,10 +86,11 @@ impl Child {
             }
             call
         };
-        let Some(call) = call else {
+        let Some(mut call) = call else {
             tracing::debug!(of = self.label(), "an answer that nobody waits for was dropped");
             return None;
         };
+        call.in_flight.answered(failed);
         let subscription = match call.kind {
             calls::Kind::Listen => subscription_of(message, message.outcome()),
             _ => None,

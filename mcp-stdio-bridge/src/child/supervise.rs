@@ -97,10 +97,12 @@ async fn read(child: Arc<Child>, stdout: ChildStdout) {
         let text = match line {
             Line::Whole(text) => text,
             Line::Long(long) => {
+                child.meter.received(long.length + 1);
                 child.receive_long(&long);
                 continue;
             }
         };
+        child.meter.received(text.len() + 1);
         if text.iter().all(u8::is_ascii_whitespace) {
             continue;
         }

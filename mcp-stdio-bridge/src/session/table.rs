@@ -9,13 +9,17 @@ use tokio::time::Instant;
 use super::Session;
 use crate::caller::CallerKey;
 use crate::child::{Child, End};
+use crate::meter::Meter;
 
 /// A session that has been idle for so long makes room for another.
 const EVICTED_AFTER: Duration = Duration::from_secs(5 * 60);
 
 /// The sessions that are open, by id.
-#[derive(Debug, Default)]
-pub(crate) struct Table(Mutex<HashMap<Arc<str>, Arc<Session>>>);
+#[derive(Debug)]
+pub(crate) struct Table {
+    sessions: Mutex<HashMap<Arc<str>, Arc<Session>>>,
+    meter: Meter,
+}
 
 /// How many sessions there may be.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +38,14 @@ pub(crate) enum Full {
 }
 
 impl Table {
+    /// No session yet; how many there are is told to this.
+    pub(crate) fn new(meter: Meter) -> Self {
+        Self {
+            sessions: Mutex::default(),
+            meter,
+        }
+    }
+
     /// The session of this id, if it is open and the caller's own. A stranger's does not exist.
     pub(crate) fn get(&self, id: &str, caller: &CallerKey) -> Option<Arc<Session>> {
         let session = self.lock().get(id).cloned();
@@ -46,14 +58,18 @@ impl Table {
 
     pub(crate) fn insert(&self, session: &Arc<Session>) {
         self.lock().insert(Arc::clone(session.id()), Arc::clone(session));
+        self.meter.session_opened();
         if !session.is_open() {
             // Ended meanwhile: nobody would take it out again.
-            self.lock().remove(session.id());
+            self.remove(session.id());
         }
     }
 
     pub(crate) fn remove(&self, id: &str) {
-        self.lock().remove(id);
+        let removed = self.lock().remove(id);
+        if removed.is_some() {
+            self.meter.session_over();
+        }
     }
 
     /// Whether there is room for another; one that has long been idle makes room.
@@ -128,6 +144,6 @@ impl Table {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Session>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

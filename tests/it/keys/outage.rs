@@ -9,6 +9,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::Method;
 use mcp_oauth_core::clock::{Clock, ManualClock, UnixTime};
 use mcp_oauth_core::secret::Secret;
+use mcp_oauth_core::server::NotReady;
 use mcp_oauth_core::server::keys::KeyRingError;
 use mcp_oauth_tests::application::{NOTES, encode, request};
 use mcp_oauth_tests::client::Client;
@@ -218,4 +219,15 @@ async fn a_clock_that_is_set_back_to_where_it_was_makes_no_knowledge_of_keys_you
     clock.advance(Duration::from_secs(10));
     clock.set(began);
     unavailable(&node.get("/jwks").await);
+}
+
+#[tokio::test]
+async fn a_node_is_not_ready_while_it_cannot_read_its_keys() {
+    let installation = Installation::new();
+    let node = installation.node();
+    node.server.ready().await.unwrap();
+    installation.overwrite(b"damaged").await;
+    installation.wait(60 * 60);
+    let error = node.server.ready().await.unwrap_err();
+    assert!(matches!(error, NotReady::Keys(_)), "{error:?}");
 }

@@ -14,6 +14,7 @@ use reqwest::{Client, Request};
 use crate::clock::{Clock, SystemClock, UnixTime};
 use crate::fetch::bounded::{self, ReadError};
 use crate::identity::IdentityError;
+use crate::telemetry;
 
 /// The longest answer that is read, in bytes.
 const MAXIMUM_BODY: usize = 1024 * 1024;
@@ -75,7 +76,11 @@ impl Upstream {
     }
 
     /// Sends a request and reads its answer, whatever the status unless it means that GitHub cannot answer now.
-    pub(super) async fn exchange(&self, mut request: Request) -> Result<HttpResponse, IdentityError> {
+    pub(super) async fn exchange(&self, request: Request) -> Result<HttpResponse, IdentityError> {
+        telemetry::outbound_request("github", Box::pin(self.exchanged(request)), IdentityError::name).await
+    }
+
+    async fn exchanged(&self, mut request: Request) -> Result<HttpResponse, IdentityError> {
         *request.timeout_mut() = Some(self.timeout);
         let response = self.client()?.execute(request).await.map_err(transport)?;
         let status = response.status();

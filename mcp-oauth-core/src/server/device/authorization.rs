@@ -13,6 +13,7 @@
 
 use futures_util::future::try_join;
 use serde::Serialize;
+use tracing::field::Empty;
 
 use super::{DevicePointer, device_key, user_code_key};
 use crate::audit::{Action, Event};
@@ -59,6 +60,12 @@ impl AuthorizationServer {
     /// `invalid_client` when the client does not prove itself; `unauthorized_client` when it has not registered the grant
     /// type, or when nobody may use it here; `invalid_scope` and `invalid_target` as at the authorization endpoint;
     /// `temporarily_unavailable` when the store does not answer or is full, or when a quota is used up.
+    #[tracing::instrument(
+        level = "debug",
+        target = "mcp_oauth::trace",
+        skip_all,
+        fields(oauth.outcome = Empty, oauth.detail = Empty)
+    )]
     pub async fn authorize_device(
         &self,
         form: &Parameters,
@@ -82,6 +89,7 @@ impl AuthorizationServer {
         let client = self.paid_for(Work::DeviceAuthorization, &origin, form, client).await?;
         self.may_use_devices(&client)?;
         let (resources, scopes) = self.wanted_access(form)?;
+        event.resources.clone_from(&resources);
         let request = DeviceRequest {
             client_id: client.client_id,
             resources,

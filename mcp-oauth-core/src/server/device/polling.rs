@@ -99,6 +99,7 @@ impl AuthorizationServer {
     ) -> Result<Option<TokenResponse>, TokenError> {
         event.subject = Some(approval.identity.subject());
         let approved = &device.record.request.resources;
+        event.resources.clone_from(approved);
         // RFC 8707 §2.2: fewer resources than were approved, never others.
         if !request
             .resources

@@ -19,6 +19,7 @@
 //! ```
 
 use futures_util::future::{try_join, try_join3};
+use tracing::field::Empty;
 
 use super::{DevicePointer, user_code_key};
 use crate::audit::{Action, Event};
@@ -85,6 +86,12 @@ impl AuthorizationServer {
     /// # Errors
     ///
     /// See [`UserCodeError`].
+    #[tracing::instrument(
+        level = "debug",
+        target = "mcp_oauth::trace",
+        skip_all,
+        fields(oauth.outcome = Empty, oauth.detail = Empty)
+    )]
     pub async fn enter_user_code(&self, entered: &str, origin: &Origin) -> Result<UserCodeEntry, UserCodeError> {
         let mut event = Event::new(Action::EnterUserCode, origin);
         let result = self.begin_verification(entered, &mut event).await;
@@ -139,6 +146,7 @@ impl AuthorizationServer {
             return Ok(None);
         };
         event.client_id = Some(device.request.client_id.clone());
+        event.resources.clone_from(&device.request.resources);
         Ok(Some(device).filter(|device| device.is_open(self.now())))
     }
 
