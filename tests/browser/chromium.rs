@@ -60,12 +60,17 @@ impl Driver {
     }
 
     async fn ask(&self, command: &str, on: u64, with: Value) -> Result<Value, String> {
+        let answered = self.send(command, on, &with);
+        answered.await.expect("the driver runs")
+    }
+
+    fn send(&self, command: &str, on: u64, with: &Value) -> oneshot::Receiver<Result<Value, String>> {
         let id = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         let (answer, answered) = oneshot::channel();
         self.waiting.lock().unwrap().insert(id, answer);
         let line = json!({"id": id, "do": command, "on": on, "with": with});
         writeln!(self.stdin.lock().unwrap(), "{line}").unwrap();
-        answered.await.expect("the driver runs")
+        answered
     }
 }
 
@@ -109,10 +114,10 @@ impl Chromium {
             .collect();
         let with = json!({"scripts": settings.scripts, "cookies": settings.cookies, "headers": headers});
         let handle = self.0.ask("profile", 0, with).await.unwrap();
-        Profile {
+        Profile(Arc::new(Opened {
             driver: self.0,
             handle: handle.as_u64().unwrap(),
-        }
+        }))
     }
 
     /// A profile as it is when nobody has set anything.
@@ -121,23 +126,36 @@ impl Chromium {
     }
 }
 
-/// A browser of one person's.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Profile {
+/// A profile that the driver has opened, until nobody and no tab needs it any more.
+#[derive(Debug)]
+struct Opened {
     driver: &'static Driver,
     handle: u64,
 }
 
+impl Drop for Opened {
+    fn drop(&mut self) {
+        // After a test that has failed the driver may be gone as well.
+        if !std::thread::panicking() {
+            drop(self.driver.send("close", self.handle, &Value::Null));
+        }
+    }
+}
+
+/// A browser of one person's.
+#[derive(Clone, Debug)]
+pub(crate) struct Profile(Arc<Opened>);
+
 impl Profile {
     async fn ask(&self, command: &str, with: Value) -> Value {
-        let answer = self.driver.ask(command, self.handle, with).await;
+        let answer = self.0.driver.ask(command, self.0.handle, with).await;
         answer.unwrap_or_else(|failed| panic!("{failed}"))
     }
 
     /// A new tab with this address.
     pub(crate) async fn open(&self, url: &str) -> Tab {
         let tab = Tab {
-            driver: self.driver,
+            profile: self.clone(),
             handle: self.ask("tab", Value::Null).await.as_u64().unwrap(),
         };
         tab.open(url).await;
@@ -177,10 +195,6 @@ impl Profile {
     pub(crate) async fn asked(&self) -> Vec<String> {
         serde_json::from_value(self.ask("asked", Value::Null).await).unwrap()
     }
-
-    pub(crate) async fn close(self) {
-        self.ask("close", Value::Null).await;
-    }
 }
 
 /// What has the focus.
@@ -193,15 +207,15 @@ pub(crate) struct Focused {
 }
 
 /// A tab.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Tab {
-    driver: &'static Driver,
+    profile: Profile,
     handle: u64,
 }
 
 impl Tab {
     async fn ask(&self, command: &str, with: Value) -> Value {
-        let answer = self.driver.ask(command, self.handle, with).await;
+        let answer = self.profile.0.driver.ask(command, self.handle, with).await;
         answer.unwrap_or_else(|failed| panic!("{failed}"))
     }
 
@@ -295,7 +309,7 @@ impl Tab {
         let opened = self.ask("opens", json!(url)).await;
         Self {
             handle: opened.as_u64().unwrap(),
-            ..*self
+            profile: self.profile.clone(),
         }
     }
 

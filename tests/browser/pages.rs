@@ -97,7 +97,7 @@ async fn the_pages_of_a_device_can_be_read_by_everybody() {
     tab.shows("You are signed in").await;
     tab.inspect("device-let-in").await;
     let late = person.open("about:blank").await;
-    for tab in [tab, late] {
+    for tab in [&tab, &late] {
         tab.open(&format!("{address}?user_code={}", other.user_code)).await;
         tab.press("Continue").await;
         tab.shows(devices::CONSENT).await;

@@ -195,7 +195,7 @@ async fn two_tabs_that_are_used_by_turns_lead_to_a_sign_in_each() {
     };
     let person = scene.chromium.fresh().await;
     let (first, second) = (scene.asked(&person).await, scene.asked(&person).await);
-    for tab in [second, first] {
+    for tab in [&second, &first] {
         tab.press("Allow").await;
         tab.shows(MADE_UP).await;
     }
@@ -237,7 +237,6 @@ async fn a_browser_without_cookies_is_told_that_it_needs_them() {
     tab.press("Allow").await;
     let text = tab.reads(STOPPED).await;
     assert!(text.contains("allow cookies"), "{text}");
-    person.close().await;
 }
 
 #[tokio::test]
