@@ -56,6 +56,8 @@ pub enum Action {
     /// A person came back from the identity provider; if that succeeded, there is a new grant, or a device was let in, which
     /// gets its grant when it fetches the tokens.
     SignIn,
+    /// A person came back from the identity provider to see their own pages.
+    SignInToAccount,
     /// A client asked for tokens; `None` if it did not say how, or in a way that is not known here.
     IssueTokens(Option<GrantType>),
     /// A grant ended, with everything that had come of it.
@@ -157,6 +159,7 @@ impl Action {
             Self::Approve => "approve",
             Self::Deny => "deny",
             Self::SignIn => "sign_in",
+            Self::SignInToAccount => "sign_in_to_account",
             Self::IssueTokens(_) => "issue_tokens",
             Self::EndGrant(_) => "end_grant",
             Self::Revoke => "revoke",

@@ -145,6 +145,32 @@ impl ClientCredential {
     }
 }
 
+/// What is known of who is behind a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClientIdentity {
+    /// The operator of this server has configured it.
+    Configured,
+    /// Its identifier is the URL of a document at this host, which answers for it.
+    Published {
+        /// The host.
+        host: String,
+    },
+    /// It has registered itself, and nobody has checked what it says.
+    SelfAsserted {
+        /// The host of its home page, if it named one.
+        home: Option<String>,
+    },
+}
+
+impl ClientIdentity {
+    /// Whether somebody answers for it.
+    #[must_use]
+    pub fn is_verified(&self) -> bool {
+        !matches!(self, Self::SelfAsserted { .. })
+    }
+}
+
 /// A client that this server knows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]

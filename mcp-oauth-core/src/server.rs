@@ -23,6 +23,7 @@
 //! | [`introspect`] | a client asks about a token | 2 |
 //! | [`metadata`] | what this server offers | none |
 //! | [`identity_token`] | a backend is told who calls | none |
+//! | [`session`] | a person signs in to their own pages | none |
 //!
 //! Whatever leads to tokens also asks whether all that its person or its client had been granted is over; no round trip is
 //! added by that. A [policy of one's own](crate::grant::policy::GrantPolicy) costs the callback one round trip more. [`builder`] puts a server
@@ -87,17 +88,20 @@ pub mod manage;
 pub mod metadata;
 mod not_before;
 pub mod operator;
+mod own_jwt;
 mod policy;
 mod providers;
 mod quotas;
 pub mod register;
 pub mod revoke;
+pub mod session;
 pub mod token;
 pub mod vault;
 
 use builder::Lifetimes;
 use builder::clients::ConfiguredClients;
 pub(crate) use not_before::NotBefore;
+pub(crate) use own_jwt::OwnClaims;
 
 /// A client that is in use is given its whole life again when it was given it this long ago, or when half of it is over.
 const RENEWAL: Duration = Duration::from_secs(24 * 60 * 60);

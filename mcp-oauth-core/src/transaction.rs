@@ -44,7 +44,7 @@ pub struct TransactionId(String);
 pub struct InvalidTransactionId;
 
 impl TransactionId {
-    fn drawn_from(random: &dyn Randomness) -> Self {
+    pub(crate) fn drawn_from(random: &dyn Randomness) -> Self {
         Self(Secret::drawn_from(random).expose().to_owned())
     }
 
@@ -206,6 +206,11 @@ impl SignInState {
             transaction: transaction.clone(),
             proof: sign_in.proof(provider),
         }
+    }
+
+    /// Whether it goes with this secret, at this provider.
+    pub(crate) fn is_of(&self, sign_in: &SignInSecret, provider: &str) -> bool {
+        sign_in.proof(provider).digest().matches(&self.proof)
     }
 
     pub(crate) fn expose(&self) -> Secret {
@@ -371,9 +376,7 @@ impl Transaction {
     ) -> Result<(), TransactionRefused> {
         match &self.progress {
             Progress::AwaitingIdentity { sign_in: expected, .. } => sign_in
-                .filter(|sign_in| {
-                    expected.matches(&sign_in.0) && sign_in.proof(provider).digest().matches(&state.proof)
-                })
+                .filter(|sign_in| expected.matches(&sign_in.0) && state.is_of(sign_in, provider))
                 .map(|_| ())
                 .ok_or(TransactionRefused::OtherBrowser),
             Progress::AwaitingConsent { .. } => Err(TransactionRefused::NotApproved),

@@ -117,7 +117,7 @@ pub mod forward_auth;
 pub mod future;
 pub mod layer;
 #[cfg(feature = "axum")]
-mod pages;
+pub mod pages;
 #[cfg(feature = "remote-jwks")]
 pub mod protected_resource;
 mod protection;
@@ -161,6 +161,8 @@ pub use mcp_oauth_core::token::keys::{Algorithm, KeyRotation, KeySealing, KeySet
 pub use mcp_oauth_store::MemoryStore;
 #[cfg(feature = "redis")]
 pub use mcp_oauth_store::redis::{RedisConfiguration, RedisStore};
+#[cfg(feature = "axum")]
+pub use pages::Pages;
 #[cfg(feature = "remote-jwks")]
 pub use protected_resource::{InvalidProtectedResource, ProtectedResource};
 #[cfg(feature = "axum")]

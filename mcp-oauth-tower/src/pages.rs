@@ -1,245 +1,268 @@
 //! What a person sees.
 //!
-//! Pages are made on the server, run no script, load nothing, cannot be framed, and write every value that comes
-//! from somebody else as text. They have no `form-action` directive: browsers apply it to every redirect that
+//! Pages are made on the server, run no script, load nothing from elsewhere, cannot be framed, and write every value that
+//! comes from somebody else as text. They have no `form-action` directive: browsers apply it to every redirect that
 //! follows a form, all the way through the identity provider to the client, whose addresses nobody can list
 //! beforehand. Forms cannot be injected, since the templates escape everything.
+//!
+//! # Making them one's own
+//!
+//! [`Pages`] says how they look and what they say: a [`Brand`] has a name, a logo, colours and a footer, and [`Texts`] are
+//! all the words, so that a translation is a file. Whoever wants other HTML implements [`Templates`], for some pages or for
+//! all: each [`Page`] comes as a type with its values, to be rendered by askama, maud, minijinja or whatever one likes, and
+//! what is not rendered is left to [`DefaultTemplates`]. Whatever a template does, the page goes out with the same headers:
+//! its scripts do not run, and what it names elsewhere is not loaded.
+//!
+//! ```
+//! use mcp_oauth_tower::pages::{Brand, DefaultTemplates, Frame, Page, Pages, RenderError, Templates};
+//! use mcp_oauth_tower::{AuthorizationServer, Routes};
+//!
+//! /// Our own page for the end of a sign-in, and the others as they are.
+//! #[derive(Debug)]
+//! struct OurPages;
+//!
+//! impl Templates for OurPages {
+//!     fn render(&self, page: &Page<'_>, frame: &Frame<'_>) -> Result<String, RenderError> {
+//!         match page {
+//!             Page::DeviceEnd(_) => Ok("<!doctype html><title>Done</title><p>You can close this page.".to_owned()),
+//!             page => DefaultTemplates.render(page, frame),
+//!         }
+//!     }
+//! }
+//!
+//! fn routes(auth: &AuthorizationServer) -> axum::Router {
+//!     let pages = Pages::default().brand(Brand::new("Acme").footer("Acme Inc.")).templates(OurPages);
+//!     Routes::new(auth).pages(pages).into_router()
+//! }
+//! ```
 
-use askama::Template;
+use std::error::Error;
+use std::fmt::Debug;
+use std::sync::Arc;
+
 use axum::response::{Html, IntoResponse, Response};
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
-use http::{HeaderValue, StatusCode};
-use mcp_oauth_core::identity::Identity;
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use mcp_oauth_core::issuer::Issuer;
 use mcp_oauth_core::secret::Secret;
-use mcp_oauth_core::server::authorize::{ConsentPrompt, PromptDestination};
-use mcp_oauth_core::server::consent::ProviderChoice;
 
-/// What every page needs.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Frame {
-    /// Whether made-up people can sign in, which every page has to say.
-    pub(crate) development: bool,
+mod brand;
+mod templates;
+mod texts;
+mod views;
+
+use brand::Logo;
+pub use brand::{Brand, Colour, FooterLink, InvalidBrand, InvalidColour, Palette};
+pub use templates::{DefaultTemplates, RenderError, Templates};
+pub use texts::{Direction, Filled, InvalidTexts, Text, Texts, shown};
+pub use views::{
+    Access, AccountActions, AccountNotice, AccountPage, AccountSignInPage, CodePage, ConsentPage,
+    DevelopmentSignInPage, DeviceCodePage, DeviceEnd, ErrorPage, Frame, Link, Moment, Page, Retry, SignInPage,
+    SignedInPerson, WayOut,
+};
+
+/// Where the logo is served that was handed in, below the issuer.
+pub(crate) const LOGO: &str = "/pages/logo";
+
+/// How pages look, what they say, and which there are.
+#[must_use]
+#[derive(Clone, Debug)]
+pub struct Pages {
+    brand: Brand,
+    texts: Texts,
+    templates: Arc<dyn Templates>,
+    account: bool,
 }
 
-#[derive(Template)]
-#[template(path = "consent.html")]
-struct ConsentPage<'a> {
-    nonce: &'a str,
+impl Default for Pages {
+    /// In English, without a name, with an account page.
+    fn default() -> Self {
+        Self {
+            brand: Brand::default(),
+            texts: Texts::default(),
+            templates: Arc::new(DefaultTemplates),
+            account: true,
+        }
+    }
+}
+
+impl Pages {
+    /// How they look.
+    pub fn brand(mut self, brand: Brand) -> Self {
+        self.brand = brand;
+        self
+    }
+
+    /// What they say.
+    ///
+    /// # Errors
+    ///
+    /// When a text lacks a value that it has to show.
+    pub fn texts(mut self, texts: Texts) -> Result<Self, InvalidTexts> {
+        texts.check()?;
+        self.texts = texts;
+        Ok(self)
+    }
+
+    /// How they are made of that.
+    pub fn templates(mut self, templates: impl Templates) -> Self {
+        self.templates = Arc::new(templates);
+        self
+    }
+
+    /// Leaves the account page out. Without it, people have no way of their own to see and end what they have let in.
+    pub fn without_account(mut self) -> Self {
+        self.account = false;
+        self
+    }
+
+    /// Whether there is an account page.
+    pub(crate) fn has_account(&self) -> bool {
+        self.account
+    }
+}
+
+/// What makes pages, as the handlers share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Press(Arc<Plates>);
+
+#[derive(Debug)]
+struct Plates {
+    pages: Pages,
     development: bool,
-    action: &'a str,
-    prompt: &'a ConsentPrompt,
+    /// Where the logo is, and the source that a policy has to allow for it.
+    logo: Option<(String, String)>,
 }
 
-#[derive(Template)]
-#[template(path = "development_sign_in.html")]
-struct DevelopmentSignInPage<'a> {
-    nonce: &'a str,
-    development: bool,
-    action: &'a str,
-    state: &'a str,
-    people: &'a [Identity],
-}
-
-#[derive(Template)]
-#[template(path = "sign_in.html")]
-struct SignInPage<'a> {
-    nonce: &'a str,
-    development: bool,
-    action: &'a str,
-    choice: &'a ProviderChoice,
-}
-
-/// What an error page says.
+/// An error, before it is on a page.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
-    pub(crate) title: &'static str,
+    pub(crate) title: String,
     pub(crate) explanation: String,
     /// The code, for the client's developer.
     pub(crate) code: &'static str,
 }
 
-#[derive(Template)]
-#[template(path = "error.html")]
-struct ErrorPage<'a> {
-    nonce: &'a str,
-    development: bool,
-    problem: &'a Problem,
-    way_out: WayOut<'a>,
-}
-
-/// What a person can do on an error page.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum WayOut<'a> {
-    /// Nothing but go back.
-    None,
-    /// Try again.
-    Retry(Retry<'a>),
-    /// Tell the client.
-    Link(Link<'a>),
-}
-
-/// A link to the client, at a redirect URI that it has registered.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Link<'a> {
-    pub(crate) location: &'a str,
-    pub(crate) destination: &'a str,
-}
-
-/// A way to try again: the form that approves the transaction once more.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Retry<'a> {
-    pub(crate) action: &'a str,
-    pub(crate) transaction: &'a str,
-}
-
-#[derive(Template)]
-#[template(path = "success.html")]
-struct SuccessPage<'a> {
-    nonce: &'a str,
-    development: bool,
-    code: &'a str,
-}
-
-/// The page on which a person enters the code of a device.
-#[derive(Template)]
-#[template(path = "device.html")]
-struct DevicePage<'a> {
-    nonce: &'a str,
-    development: bool,
-    entry: &'a CodeEntry<'a>,
-}
-
-/// What the form for the code of a device says.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct CodeEntry<'a> {
-    pub(crate) action: &'a str,
-    /// What stands in the field already.
-    pub(crate) user_code: &'a str,
-    /// Whether the code was tried and is of no use.
-    pub(crate) unusable: bool,
-}
-
-/// How it ended for a device.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum DeviceEnd {
-    LetIn,
-    TurnedAway,
-}
-
-#[derive(Template)]
-#[template(path = "device_end.html")]
-struct DeviceEndPage<'a> {
-    nonce: &'a str,
-    development: bool,
-    end: DeviceEnd,
-}
-
-impl Frame {
-    pub(crate) fn device(self, status: StatusCode, entry: &CodeEntry<'_>) -> Response {
-        page(status, |nonce| {
-            DevicePage {
-                nonce,
-                development: self.development,
-                entry,
-            }
-            .render()
-        })
+impl Press {
+    pub(crate) fn new(pages: Pages, issuer: &Issuer, development: bool) -> Self {
+        let path = match &pages.brand.logo {
+            None => None,
+            Some(Logo::Path(path)) => Some(path.clone()),
+            Some(Logo::Data { .. }) => Some(format!("{}{LOGO}", issuer.path())),
+        };
+        let logo = path.map(|path| {
+            let source = format!("{}{path}", issuer.origin());
+            (path, source)
+        });
+        Self(Arc::new(Plates {
+            pages,
+            development,
+            logo,
+        }))
     }
 
-    pub(crate) fn device_end(self, end: DeviceEnd) -> Response {
-        page(StatusCode::OK, |nonce| {
-            DeviceEndPage {
-                nonce,
-                development: self.development,
-                end,
-            }
-            .render()
-        })
+    pub(crate) fn development(&self) -> bool {
+        self.0.development
     }
 
-    pub(crate) fn consent(self, action: &str, prompt: &ConsentPrompt) -> Response {
-        page(StatusCode::OK, |nonce| {
-            ConsentPage {
-                nonce,
-                development: self.development,
-                action,
-                prompt,
-            }
-            .render()
-        })
+    pub(crate) fn texts(&self) -> &Texts {
+        &self.0.pages.texts
     }
 
-    pub(crate) fn development_sign_in(self, action: &str, state: &str, people: &[Identity]) -> Response {
-        page(StatusCode::OK, |nonce| {
-            DevelopmentSignInPage {
-                nonce,
-                development: self.development,
-                action,
-                state,
-                people,
+    /// A page, and the headers that every page has.
+    pub(crate) fn page(&self, status: StatusCode, page: &Page<'_>) -> Response {
+        let plates = &self.0;
+        let nonce = Secret::random();
+        let logo = plates.logo.as_ref();
+        let frame = Frame {
+            nonce: nonce.expose(),
+            development: plates.development,
+            texts: &plates.pages.texts,
+            brand: &plates.pages.brand,
+            logo: logo.map(|(path, _)| path.as_str()),
+        };
+        let html = match plates.pages.templates.render(page, &frame) {
+            Ok(html) => html,
+            Err(error) => {
+                tracing::error!(error = error.as_ref() as &dyn Error, "a page could not be rendered");
+                return StatusCode::SERVICE_UNAVAILABLE.into_response();
             }
-            .render()
-        })
+        };
+        let images = logo.map_or_else(String::new, |(_, source)| format!(" img-src {source};"));
+        let policy = format!(
+            "default-src 'none'; style-src 'nonce-{}';{images} base-uri 'none'; frame-ancestors 'none'",
+            nonce.expose()
+        );
+        let mut response = (status, Html(html)).into_response();
+        protect(response.headers_mut(), &policy);
+        response
+            .headers_mut()
+            .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
     }
 
-    pub(crate) fn sign_in(self, action: &str, choice: &ProviderChoice) -> Response {
-        page(StatusCode::OK, |nonce| {
-            SignInPage {
-                nonce,
-                development: self.development,
-                action,
-                choice,
-            }
-            .render()
-        })
+    /// The page for something that went wrong. What it says stands in the log under the same reference.
+    pub(crate) fn error(&self, status: StatusCode, problem: &Problem, way_out: WayOut<'_>) -> Response {
+        let reference = reference();
+        tracing::info!(
+            reference,
+            status = status.as_u16(),
+            code = problem.code,
+            title = problem.title,
+            explanation = problem.explanation,
+            "a page says that something went wrong"
+        );
+        let error = ErrorPage {
+            title: &problem.title,
+            explanation: &problem.explanation,
+            code: problem.code,
+            reference: &reference,
+            way_out,
+        };
+        self.page(status, &Page::Error(error))
     }
 
-    pub(crate) fn error(self, status: StatusCode, problem: &Problem, way_out: WayOut<'_>) -> Response {
-        page(status, |nonce| {
-            ErrorPage {
-                nonce,
-                development: self.development,
-                problem,
-                way_out,
-            }
-            .render()
-        })
-    }
-
-    pub(crate) fn success(self, code: &str) -> Response {
-        page(StatusCode::OK, |nonce| {
-            SuccessPage {
-                nonce,
-                development: self.development,
-                code,
-            }
-            .render()
-        })
+    /// The logo that was handed in. It is a picture and nothing else: what an SVG could do by itself is forbidden too.
+    pub(crate) fn logo(&self) -> Option<Response> {
+        let Some(Logo::Data { media_type, bytes }) = &self.0.pages.brand.logo else {
+            return None;
+        };
+        let mut response = bytes.clone().into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+        protect(
+            headers,
+            "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'none'",
+        );
+        Some(response)
     }
 }
 
-fn page(status: StatusCode, render: impl FnOnce(&str) -> askama::Result<String>) -> Response {
-    let nonce = Secret::random();
-    let html = match render(nonce.expose()) {
-        Ok(html) => html,
-        Err(error) => {
-            // Rendering into a String fails only if a value's own formatting does, and none of ours can.
-            tracing::error!(%error, "a page could not be rendered");
-            return StatusCode::SERVICE_UNAVAILABLE.into_response();
-        }
-    };
-    let policy = format!(
-        "default-src 'none'; style-src 'nonce-{}'; base-uri 'none'; frame-ancestors 'none'",
-        nonce.expose()
-    );
-    let mut response = (status, Html(html)).into_response();
-    let headers = response.headers_mut();
+fn protect(headers: &mut HeaderMap, policy: &str) {
+    // Paths and nonces are visible ASCII, without a semicolon.
     if let Ok(policy) = HeaderValue::try_from(policy) {
         headers.insert(CONTENT_SECURITY_POLICY, policy);
     }
     headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+}
+
+/// Short enough to read out, long enough that no two in a log are the same: 40 random bits, without letters that are taken
+/// for digits.
+fn reference() -> String {
+    const LETTERS: &[u8; 32] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZ";
+    let random = Secret::random();
+    let letters = random.expose().bytes().zip(0..8_usize).map(|(byte, position)| {
+        let letter = char::from(LETTERS[usize::from(byte) % LETTERS.len()]);
+        if position == 4 {
+            format!("-{letter}")
+        } else {
+            letter.to_string()
+        }
+    });
+    letters.collect()
 }

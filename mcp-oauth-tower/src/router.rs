@@ -10,6 +10,9 @@
 //! | `/success` | GET | shows the code to clients without a redirect URI of their own |
 //! | `/device` | GET, POST | the code of a device is entered; only where devices are let in |
 //! | `/device/consent` | GET | the consent page of a device; likewise |
+//! | `/account` | GET | what a person has let in; unless it is [left out](crate::pages::Pages::without_account) |
+//! | `/account/sign-in`, `/sign-out`, `/end`, `/end-all` | POST | its forms; likewise |
+//! | `/pages/logo` | GET | the operator's logo; only where [one was handed in](crate::pages::Brand::logo) |
 //! | `/device_authorization` | POST | a device asks to be let in; likewise |
 //! | `/token` | POST | tokens |
 //! | `/revoke` | POST | a client gives a token back |
@@ -26,8 +29,9 @@
 use std::sync::{Arc, Once};
 
 use axum::Router;
+use axum::extract::State;
 use axum::middleware;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get, post};
 use http::{Method, StatusCode};
 use mcp_oauth_core::error::{ErrorCode, OAuthError};
@@ -36,9 +40,10 @@ use mcp_oauth_core::server::AuthorizationServer;
 
 use crate::cors;
 use crate::forward_auth::ForwardAuth;
-use crate::pages::Frame;
+use crate::pages::{LOGO, Pages, Press};
 use crate::proxies::TrustedProxies;
 
+mod account;
 mod answer;
 mod authorize;
 mod callback;
@@ -59,7 +64,9 @@ mod verify;
 #[derive(Clone, Debug)]
 struct Endpoints {
     server: AuthorizationServer,
-    frame: Frame,
+    press: Press,
+    /// Whether there is an account page.
+    account: bool,
     proxies: TrustedProxies,
     /// Of proxies that are not believed the log says so once.
     unbelieved: Arc<Once>,
@@ -101,6 +108,7 @@ pub struct Routes {
     server: AuthorizationServer,
     proxies: TrustedProxies,
     forward_auth: Option<ForwardAuth>,
+    pages: Pages,
 }
 
 impl Routes {
@@ -110,6 +118,7 @@ impl Routes {
             server: server.clone(),
             proxies: TrustedProxies::default(),
             forward_auth: None,
+            pages: Pages::default(),
         }
     }
 
@@ -125,12 +134,22 @@ impl Routes {
         self
     }
 
+    /// How the pages look that people see, and which there are. See [`pages`](crate::pages).
+    pub fn pages(mut self, pages: Pages) -> Self {
+        self.pages = pages;
+        self
+    }
+
     /// The router, to be merged into an application at its root.
     pub fn into_router(self) -> Router {
+        let account = self.pages.has_account();
         let endpoints = Endpoints {
-            frame: Frame {
-                development: self.server.development_users().is_some(),
-            },
+            press: Press::new(
+                self.pages,
+                self.server.issuer(),
+                self.server.development_users().is_some(),
+            ),
+            account,
             server: self.server,
             proxies: self.proxies,
             unbelieved: Arc::new(Once::new()),
@@ -158,8 +177,19 @@ fn routes(endpoints: Endpoints, forward_auth: Option<ForwardAuth>) -> Router {
             .route(&path("/device"), get(device::show).post(device::enter))
             .route(&path(device::CONSENT), get(device::show_consent));
     }
+    if endpoints.account {
+        pages = pages
+            .route(&path(account::PATH), get(account::show))
+            .route(&path(account::SIGN_IN), post(account::sign_in))
+            .route(&path(account::SIGN_OUT), post(account::sign_out))
+            .route(&path(account::END), post(account::end))
+            .route(&path(account::END_ALL), post(account::end_all));
+    }
+    if endpoints.press.logo().is_some() {
+        pages = pages.route(&path(LOGO), get(logo));
+    }
     // Whatever a provider says of itself: made-up people are for one's own machine.
-    if endpoints.frame.development && server.issuer().is_loopback() {
+    if endpoints.press.development() && server.issuer().is_loopback() {
         pages = pages
             .route(&path(SIGN_IN_PATH), get(development::show).post(development::choose))
             .route_layer(middleware::from_fn_with_state(endpoints.clone(), host::only_loopback));
@@ -194,6 +224,14 @@ fn routes(endpoints: Endpoints, forward_auth: Option<ForwardAuth>) -> Router {
         all = all.merge(verify::routes(&endpoints, forward_auth));
     }
     all.with_state(endpoints)
+}
+
+/// The operator's logo, where it was handed in.
+async fn logo(State(endpoints): State<Endpoints>) -> Response {
+    endpoints
+        .press
+        .logo()
+        .unwrap_or_else(|| StatusCode::NOT_FOUND.into_response())
 }
 
 async fn wrong_method(method: Method) -> Response {

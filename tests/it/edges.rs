@@ -125,7 +125,7 @@ async fn nobody_answers_for_a_client_that_has_registered_itself() {
         .authorize(&request_for(&client, 1, "x"), &Origin::unknown())
         .await
         .unwrap();
-    assert_eq!(prompt.verified_host, None);
+    assert!(!prompt.client_identity.is_verified());
 }
 
 #[tokio::test]

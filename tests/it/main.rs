@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what does not hold here fails the test")]
 
+mod account;
 mod any_server;
 mod authorization;
 mod backups;

@@ -63,7 +63,15 @@ impl Browser {
         self.cookies.values().cloned().collect()
     }
 
-    fn cookie_header(&self) -> String {
+    /// The value of one cookie.
+    #[must_use]
+    pub fn cookie_value(&self, name: &str) -> Option<String> {
+        self.cookies.get(name).cloned()
+    }
+
+    /// All cookies, as they are sent along.
+    #[must_use]
+    pub fn cookie_header(&self) -> String {
         self.cookies
             .iter()
             .map(|(name, value)| format!("{name}={value}"))

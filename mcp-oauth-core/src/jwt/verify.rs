@@ -90,6 +90,18 @@ impl ExpectedType {
         or_plain: true,
     };
 
+    /// What a browser shows that was sent to sign in for itself, see [`session`](crate::server::session).
+    pub(crate) const SESSION_TICKET: Self = Self {
+        name: "mcp-session-ticket+jwt",
+        or_plain: false,
+    };
+
+    /// What a browser shows whose person is signed in for themselves, likewise.
+    pub(crate) const SESSION: Self = Self {
+        name: "mcp-session+jwt",
+        or_plain: false,
+    };
+
     fn accepts(self, typ: Option<&str>) -> bool {
         let Some(typ) = typ else {
             return self.or_plain;

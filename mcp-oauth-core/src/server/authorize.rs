@@ -26,7 +26,7 @@ use crate::audit::{Action, Event};
 use crate::client::redirect_uri::policy::RedirectUriPolicy;
 use crate::client::redirect_uri::{RedirectUri, shown};
 use crate::client::registration::GrantType;
-use crate::client::{Client, ClientId};
+use crate::client::{Client, ClientId, ClientIdentity};
 use crate::device::UserCode;
 use crate::error::{ErrorCode, OAuthError};
 use crate::limits::Work;
@@ -196,10 +196,8 @@ pub struct ConsentPrompt {
     pub browser: BrowserSecret,
     /// What the client calls itself. Nobody has checked it.
     pub client_name: String,
-    /// The host of the client's home page, if it named one. Nobody has checked it.
-    pub client_host: Option<String>,
-    /// The host that answers for the client: that of its document, for a client that has one. This is checked.
-    pub verified_host: Option<String>,
+    /// Who is behind the client.
+    pub client_identity: ClientIdentity,
     /// Where the answer goes.
     pub destination: PromptDestination,
     /// What the client wants to reach: name and URI of each resource.
@@ -410,6 +408,29 @@ impl AuthorizationServer {
         Ok(scopes)
     }
 
+    /// What a scope of these resources allows, in words, if somebody has said so.
+    #[must_use]
+    pub fn scope_meaning(&self, resources: &[ResourceUri], scope: &Scope) -> Option<String> {
+        if scope.as_str() == Scope::OFFLINE_ACCESS {
+            return Some("stay signed in while you are away".to_owned());
+        }
+        let resources = resources.iter().filter_map(|uri| self.resource(uri.as_str()));
+        let mut meanings = resources.filter_map(|resource| resource.meaning(scope));
+        meanings.next().map(str::to_owned)
+    }
+
+    /// Who is behind a client.
+    pub(super) fn client_identity(&self, client: &Client) -> ClientIdentity {
+        if self.0.clients.preregistered.contains_key(&client.client_id) {
+            return ClientIdentity::Configured;
+        }
+        if client.document_fresh_until.is_some() {
+            return published(&client.client_id);
+        }
+        let home = client.metadata.links.client_uri.as_deref().and_then(host_of);
+        ClientIdentity::SelfAsserted { home }
+    }
+
     pub(super) fn prompt(
         &self,
         client: &Client,
@@ -423,22 +444,9 @@ impl AuthorizationServer {
             .iter()
             .filter_map(|uri| self.resource(uri.as_str()))
             .collect();
-        let meaning = |scope: &Scope| {
-            if scope.as_str() == Scope::OFFLINE_ACCESS {
-                return Some("stay signed in while you are away".to_owned());
-            }
-            resources
-                .iter()
-                .find_map(|resource| resource.meaning(scope))
-                .map(str::to_owned)
-        };
-        let client_uri = client.metadata.links.client_uri.as_deref();
         ConsentPrompt {
             client_name: client.display_name().to_owned(),
-            verified_host: verified_host(client),
-            client_host: client_uri
-                .and_then(|uri| Url::parse(uri).ok())
-                .and_then(|url| url.host_str().map(str::to_owned)),
+            client_identity: self.client_identity(client),
             destination,
             resources: resources
                 .iter()
@@ -447,7 +455,7 @@ impl AuthorizationServer {
             scopes: request
                 .scopes
                 .iter()
-                .map(|scope| (scope.clone(), meaning(scope)))
+                .map(|scope| (scope.clone(), self.scope_meaning(&request.resources, scope)))
                 .collect(),
             identity_provider: self.sign_in_places(),
             transaction: transaction.id,
@@ -457,9 +465,15 @@ impl AuthorizationServer {
 }
 
 /// Who answers for a client whose identifier is the URL of a document.
-fn verified_host(client: &Client) -> Option<String> {
-    client.document_fresh_until?;
-    let url = Url::parse(client.client_id.as_str()).ok()?;
+pub(super) fn published(client_id: &ClientId) -> ClientIdentity {
+    match host_of(client_id.as_str()) {
+        Some(host) => ClientIdentity::Published { host },
+        None => ClientIdentity::SelfAsserted { home: None },
+    }
+}
+
+fn host_of(url: &str) -> Option<String> {
+    let url = Url::parse(url).ok()?;
     url.host_str().map(str::to_owned)
 }
 

@@ -184,7 +184,7 @@ impl AuthorizationServer {
     }
 
     /// Who it is, if what came back is the provider's own, and no error. Tokens come along where there is a vault for them.
-    async fn identified(
+    pub(super) async fn identified(
         &self,
         provider: &dyn IdentityProvider,
         returned: &SignInReturn<'_>,

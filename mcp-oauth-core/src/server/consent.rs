@@ -68,7 +68,7 @@ pub struct ProviderChoice {
 
 /// The identity provider's page, with the state of this sign-in: `Debug` shows the address alone.
 #[derive(Clone, PartialEq, Eq)]
-pub struct SignInUrl(Url);
+pub struct SignInUrl(pub(super) Url);
 
 impl SignInUrl {
     /// The URL as it is written.

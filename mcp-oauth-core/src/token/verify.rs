@@ -27,9 +27,10 @@ use crate::clock::UnixTime;
 use crate::issuer::Issuer;
 use crate::jwt::SignatureAlgorithm;
 use crate::jwt::keys::JwkSet;
-use crate::jwt::time::Validity;
+use crate::jwt::time::{CLOCK_SKEW, Validity};
 use crate::jwt::verify::{ExpectedType, JwtRefused, UnverifiedJwt};
 use crate::resource::ResourceUri;
+use crate::server::OwnClaims;
 
 /// Why a token is refused. A client learns no more than `invalid_token`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -111,6 +112,26 @@ impl TokenVerifier {
         let (claims, _) = self.read(token)?;
         check_time(&claims, now)?;
         Ok(claims)
+    }
+
+    /// Reads a JWT of another kind that this server has issued to itself and that is good at the time `now`.
+    pub(crate) fn verify_own_jwt<C: serde::de::DeserializeOwned>(
+        &self,
+        token: &str,
+        expected: ExpectedType,
+        now: UnixTime,
+    ) -> Result<OwnClaims<C>, TokenRefused> {
+        let jwt = UnverifiedJwt::parse(token)?;
+        jwt.kid().ok_or(TokenRefused::Signature)?;
+        let claims: OwnClaims<C> = jwt.verify(&self.keys, &SignatureAlgorithm::SUPPORTED, expected)?;
+        if claims.iss != self.issuer {
+            return Err(TokenRefused::Issuer);
+        }
+        if claims.aud != self.issuer {
+            return Err(TokenRefused::Audience);
+        }
+        let is_time = claims.iat <= now + CLOCK_SKEW && now < claims.exp;
+        is_time.then_some(claims).ok_or(TokenRefused::Time)
     }
 
     /// Whether there is a key of this name.

@@ -60,12 +60,12 @@ async fn ask(endpoints: &Endpoints, parameters: &Parameters, headers: &HeaderMap
 /// Tells the person, who may tell the client by following a link.
 fn offer(endpoints: &Endpoints, error: &OAuthError, location: &str, destination: &str) -> Response {
     let problem = Problem {
-        title: "This request cannot be answered",
+        title: endpoints.press.texts().error_request_title.to_string(),
         explanation: consent::sentence(error.description()),
         code: error.code().as_str(),
     };
     let link = Link { location, destination };
-    endpoints.frame.error(status(error), &problem, WayOut::Link(link))
+    endpoints.press.error(status(error), &problem, WayOut::Link(link))
 }
 
 /// Nobody has tried to authenticate here, so 401 would be wrong.
@@ -90,14 +90,15 @@ fn refuse(endpoints: &Endpoints, headers: &HeaderMap, error: &OAuthError) -> Res
     let is_temporary = error.code() == ErrorCode::TemporarilyUnavailable;
     let mut explanation = consent::sentence(error.description());
     if !is_temporary {
-        explanation.push_str(" If the app keeps failing, remove the connection there and add it again.");
+        explanation.push(' ');
+        explanation.push_str(endpoints.press.texts().error_request_advice.as_str());
     }
     let problem = Problem {
-        title: "This request cannot be answered",
+        title: endpoints.press.texts().error_request_title.to_string(),
         explanation,
         code: error.code().as_str(),
     };
-    let mut response = endpoints.frame.error(status, &problem, WayOut::None);
+    let mut response = endpoints.press.error(status, &problem, WayOut::None);
     if is_temporary {
         let wait = error.retry_after().map_or(1, |wait| wait.as_secs().max(1));
         response.headers_mut().insert(RETRY_AFTER, wait.into());

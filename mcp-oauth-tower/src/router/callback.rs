@@ -12,8 +12,8 @@ use mcp_oauth_core::server::callback::CallbackOutcome;
 use mcp_oauth_core::transaction::{SignInState, TransactionId, TransactionRefused};
 
 use super::origin::RequestOrigin;
-use super::{Endpoints, consent, cookies, device};
-use crate::pages::{DeviceEnd, Problem, Retry, WayOut};
+use super::{Endpoints, account, consent, cookies, device};
+use crate::pages::{CodePage, DeviceEnd, Page, Problem, Retry, Texts, WayOut};
 
 pub(super) async fn finish(
     State(endpoints): State<Endpoints>,
@@ -53,6 +53,9 @@ async fn back_from(
     else {
         return consent::refuse(endpoints, &TransactionRefused::Unknown.into());
     };
+    if let Some(ticket) = cookies::ticket(server, headers, state.transaction()) {
+        return account::finish(endpoints, provider, &state, &ticket, &parameters, origin).await;
+    }
     let sign_in = cookies::sign_in(server, headers, state.transaction());
     let sign_in = sign_in.as_ref();
     let outcome = match provider {
@@ -70,7 +73,7 @@ async fn back_from(
             response
         }
         Ok(CallbackOutcome::DeviceLetIn) => {
-            let mut response = endpoints.frame.device_end(DeviceEnd::LetIn);
+            let mut response = endpoints.press.page(StatusCode::OK, &Page::DeviceEnd(DeviceEnd::LetIn));
             clear_cookies(endpoints, state.transaction(), &mut response);
             response
         }
@@ -103,33 +106,14 @@ pub(super) fn retry(
     provider: &str,
     error: &IdentityError,
 ) -> Response {
-    let (status, explanation, code, wait) = match error {
-        IdentityError::Unavailable { retry_after, .. } => {
-            let explanation = match retry_after {
-                Some(wait) => format!(
-                    "{provider} asks to wait {} seconds before trying again.",
-                    wait.as_secs().max(1)
-                ),
-                None => format!("{provider} does not answer at the moment. Wait a little and try again."),
-            };
-            (
-                StatusCode::SERVICE_UNAVAILABLE,
-                explanation,
-                "temporarily_unavailable",
-                *retry_after,
-            )
-        }
-        error => (
-            StatusCode::BAD_GATEWAY,
-            format!(
-                "{provider} could not say who you are: {error}. Try again; if that does not help, tell the operator of this server."
-            ),
-            "server_error",
-            None,
-        ),
+    let texts = endpoints.press.texts();
+    let (status, explanation, code) = failure(texts, provider, error);
+    let wait = match error {
+        IdentityError::Unavailable { retry_after, .. } => *retry_after,
+        _ => None,
     };
     let problem = Problem {
-        title: "Signing in did not work",
+        title: texts.error_provider_title.to_string(),
         explanation,
         code,
     };
@@ -138,7 +122,7 @@ pub(super) fn retry(
         action: &action,
         transaction: transaction.as_str(),
     };
-    let mut response = endpoints.frame.error(status, &problem, WayOut::Retry(retry));
+    let mut response = endpoints.press.error(status, &problem, WayOut::Retry(retry));
     if let Some(wait) = wait {
         response
             .headers_mut()
@@ -147,20 +131,44 @@ pub(super) fn retry(
     response
 }
 
+/// How an identity provider failed: the status, what happened and what to do, and the code.
+pub(super) fn failure(texts: &Texts, provider: &str, error: &IdentityError) -> (StatusCode, String, &'static str) {
+    match error {
+        IdentityError::Unavailable { retry_after, .. } => {
+            let text = match retry_after {
+                Some(wait) => {
+                    let seconds = wait.as_secs().max(1).to_string();
+                    texts
+                        .error_provider_wait
+                        .fill(&[("provider", provider), ("seconds", &seconds)])
+                }
+                None => texts.error_provider_silent.fill(&[("provider", provider)]),
+            };
+            (StatusCode::SERVICE_UNAVAILABLE, text, "temporarily_unavailable")
+        }
+        error => {
+            let values = [("provider", provider), ("reason", &error.to_string())];
+            let text = texts.error_provider_unusable.fill(&values);
+            (StatusCode::BAD_GATEWAY, text, "server_error")
+        }
+    }
+}
+
 pub(super) async fn show_code(State(endpoints): State<Endpoints>, uri: Uri) -> Response {
     let parameters = Parameters::parse(uri.query().unwrap_or_default().as_bytes()).unwrap_or_default();
     // Only what can be a code is shown as one: this page is not for other people's messages.
     match parameters.get("code") {
         Ok(Some(code)) if code.len() < 100 && code.parse::<AuthorizationCode>().is_ok() => {
-            endpoints.frame.success(code)
+            endpoints.press.page(StatusCode::OK, &Page::Code(CodePage { code }))
         }
         _ => {
+            let texts = endpoints.press.texts();
             let problem = Problem {
-                title: "There is no code",
-                explanation: "The sign-in was not finished. Go back to your app and start again.".to_owned(),
+                title: texts.error_no_code_title.to_string(),
+                explanation: texts.error_no_code.to_string(),
                 code: "access_denied",
             };
-            endpoints.frame.error(StatusCode::BAD_REQUEST, &problem, WayOut::None)
+            endpoints.press.error(StatusCode::BAD_REQUEST, &problem, WayOut::None)
         }
     }
 }

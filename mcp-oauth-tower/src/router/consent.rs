@@ -12,7 +12,7 @@ use mcp_oauth_core::transaction::{BrowserSecret, Decision, TransactionId, Transa
 use super::form::Unreadable;
 use super::origin::RequestOrigin;
 use super::{Endpoints, callback, cookies, form, sign_in};
-use crate::pages::{DeviceEnd, Problem, WayOut};
+use crate::pages::{ConsentPage, DeviceEnd, Page, Problem, Texts, WayOut};
 
 pub(super) async fn decide(
     State(endpoints): State<Endpoints>,
@@ -54,7 +54,11 @@ pub(super) fn go_on(
             error,
         } => (callback::retry(endpoints, &transaction, &provider, &error), None),
         ConsentOutcome::Denied(denied) => return redirect(denied.location()),
-        ConsentOutcome::DeviceTurnedAway => return endpoints.frame.device_end(DeviceEnd::TurnedAway),
+        ConsentOutcome::DeviceTurnedAway => {
+            return endpoints
+                .press
+                .page(StatusCode::OK, &Page::DeviceEnd(DeviceEnd::TurnedAway));
+        }
         _ => return refuse(endpoints, &TransactionRefused::Unknown.into()),
     };
     let sign_in = sign_in.and_then(|sign_in| cookies::set_sign_in(server, transaction, &sign_in));
@@ -75,7 +79,12 @@ fn read(form: &Parameters) -> Option<(TransactionId, Decision)> {
 
 /// The consent page, with the cookie that binds it to this browser.
 pub(super) fn show(endpoints: &Endpoints, prompt: &ConsentPrompt) -> Response {
-    let mut response = endpoints.frame.consent(&endpoints.path("/consent"), prompt);
+    let page = ConsentPage {
+        action: &endpoints.path("/consent"),
+        prompt,
+        person: None,
+    };
+    let mut response = endpoints.press.page(StatusCode::OK, &Page::Consent(page));
     if let Some(cookie) = cookies::set_browser(&endpoints.server, &prompt.transaction, &prompt.browser) {
         response.headers_mut().append(SET_COOKIE, cookie);
     }
@@ -85,11 +94,11 @@ pub(super) fn show(endpoints: &Endpoints, prompt: &ConsentPrompt) -> Response {
 /// The page for a form that is none.
 pub(super) fn unreadable(endpoints: &Endpoints, unreadable: &Unreadable) -> Response {
     let problem = Problem {
-        title: "This form cannot be read",
+        title: endpoints.press.texts().error_form_title.to_string(),
         explanation: format!("{}.", unreadable.error.description()),
         code: unreadable.error.code().as_str(),
     };
-    endpoints.frame.error(unreadable.status, &problem, WayOut::None)
+    endpoints.press.error(unreadable.status, &problem, WayOut::None)
 }
 
 /// `303`, so that a form is never sent on (OAuth 2.1 §7.5.3). The answer may carry a code, so nobody may keep it.
@@ -111,39 +120,46 @@ pub(super) fn redirect(location: &str) -> Response {
 
 /// The page for a sign-in that does not go on.
 pub(super) fn refuse(endpoints: &Endpoints, error: &TransactionError) -> Response {
+    let texts = endpoints.press.texts();
     if let TransactionError::DeviceClosed(_) = error {
         let problem = Problem {
-            title: "This code does not work any more",
-            explanation:
-                "The device was let in or turned away already, or the code has expired. If you did not do that \
-                          and the device still asks, have it show a new code."
-                    .to_owned(),
+            title: texts.error_device_closed_title.to_string(),
+            explanation: texts.error_device_closed.to_string(),
             code: "invalid_request",
         };
-        return endpoints.frame.error(StatusCode::BAD_REQUEST, &problem, WayOut::None);
+        return endpoints.press.error(StatusCode::BAD_REQUEST, &problem, WayOut::None);
     }
     if let TransactionError::Refused(reason) = error {
         let problem = Problem {
-            title: "This sign-in does not go on",
-            explanation: sentence(&reason.to_string()),
+            title: texts.error_sign_in_title.to_string(),
+            explanation: explanation(texts, *reason),
             code: "invalid_request",
         };
-        return endpoints.frame.error(StatusCode::BAD_REQUEST, &problem, WayOut::None);
+        return endpoints.press.error(StatusCode::BAD_REQUEST, &problem, WayOut::None);
     }
     let problem = Problem {
-        title: "The server is busy",
-        explanation: "It cannot go on at this moment. Wait a little and try again; if that does not help, start again \
-                      from your app."
-            .to_owned(),
+        title: texts.error_busy_title.to_string(),
+        explanation: texts.error_busy.to_string(),
         code: "temporarily_unavailable",
     };
     let mut response = endpoints
-        .frame
+        .press
         .error(StatusCode::SERVICE_UNAVAILABLE, &problem, WayOut::None);
     response
         .headers_mut()
         .insert(RETRY_AFTER, HeaderValue::from_static("1"));
     response
+}
+
+fn explanation(texts: &Texts, reason: TransactionRefused) -> String {
+    match reason {
+        TransactionRefused::Unknown => texts.error_sign_in_unknown.to_string(),
+        TransactionRefused::OtherBrowser => texts.error_sign_in_other_browser.to_string(),
+        TransactionRefused::Finished => texts.error_sign_in_finished.to_string(),
+        TransactionRefused::UnknownProvider => texts.error_sign_in_provider.to_string(),
+        TransactionRefused::NotApproved => texts.error_sign_in_not_approved.to_string(),
+        other => sentence(&other.to_string()),
+    }
 }
 
 /// Begins with a capital letter and ends with a full stop.

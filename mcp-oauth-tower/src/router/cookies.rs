@@ -1,4 +1,4 @@
-//! The two cookies of a sign-in.
+//! The two cookies of a sign-in, and those of a person at their own pages.
 //!
 //! One says which browser saw the consent page; the other exists only after consent and is what the callback asks
 //! for. Each transaction has its own two, since several may be on their way in one browser at the same time. On
@@ -9,15 +9,24 @@ use std::time::Duration;
 use cookie::{Cookie, SameSite};
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
+use mcp_oauth_core::secret::Secret;
 use mcp_oauth_core::server::AuthorizationServer;
+use mcp_oauth_core::server::session::{SESSION_LIFETIME, SessionTicket};
 use mcp_oauth_core::transaction::{BrowserSecret, SignInSecret, TransactionId};
 
 const BROWSER: &str = "mcp-oauth-browser";
 const SIGN_IN: &str = "mcp-oauth-sign-in";
+const TICKET: &str = "mcp-oauth-session-ticket";
+const SESSION: &str = "mcp-oauth-session";
+
+/// What stands in front of a cookie's name.
+fn prefix(server: &AuthorizationServer) -> &'static str {
+    if server.issuer().is_https() { "__Host-" } else { "" }
+}
 
 /// A part of the transaction's identifier is enough to keep cookies apart, and keeps the header short.
 fn name(server: &AuthorizationServer, kind: &str, transaction: &TransactionId) -> String {
-    let prefix = if server.issuer().is_https() { "__Host-" } else { "" };
+    let prefix = prefix(server);
     let part: String = transaction.as_str().chars().take(12).collect();
     format!("{prefix}{kind}-{part}")
 }
@@ -84,4 +93,48 @@ pub(super) fn set_sign_in(
 pub(super) fn clear(server: &AuthorizationServer, transaction: &TransactionId) -> Vec<HeaderValue> {
     let clear = |kind| write(server, name(server, kind, transaction), "", Duration::ZERO);
     [BROWSER, SIGN_IN].into_iter().filter_map(clear).collect()
+}
+
+/// The ticket of somebody who went to sign in for themselves.
+pub(super) fn ticket(
+    server: &AuthorizationServer,
+    headers: &HeaderMap,
+    sign_in: &TransactionId,
+) -> Option<SessionTicket> {
+    read(headers, &name(server, TICKET, sign_in)).map(|value| SessionTicket::from_cookie(&value))
+}
+
+/// The same, on the way out.
+pub(super) fn set_ticket(
+    server: &AuthorizationServer,
+    sign_in: &TransactionId,
+    ticket: &SessionTicket,
+) -> Option<HeaderValue> {
+    let name = name(server, TICKET, sign_in);
+    write(server, name, ticket.expose(), server.transaction_lifetime())
+}
+
+/// Takes the ticket away.
+pub(super) fn clear_ticket(server: &AuthorizationServer, sign_in: &TransactionId) -> Option<HeaderValue> {
+    write(server, name(server, TICKET, sign_in), "", Duration::ZERO)
+}
+
+fn session_name(server: &AuthorizationServer) -> String {
+    format!("{}{SESSION}", prefix(server))
+}
+
+/// The session of a person at their own pages. Not `SameSite=Strict`: browsers would not send it along the way back from
+/// the identity provider.
+pub(super) fn session(server: &AuthorizationServer, headers: &HeaderMap) -> Option<Secret> {
+    read(headers, &session_name(server)).map(Secret::from)
+}
+
+/// The same, when they have signed in.
+pub(super) fn set_session(server: &AuthorizationServer, session: &Secret) -> Option<HeaderValue> {
+    write(server, session_name(server), session.expose(), SESSION_LIFETIME)
+}
+
+/// Takes the session away.
+pub(super) fn clear_session(server: &AuthorizationServer) -> Option<HeaderValue> {
+    write(server, session_name(server), "", Duration::ZERO)
 }

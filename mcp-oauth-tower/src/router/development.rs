@@ -2,11 +2,12 @@
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::Uri;
+use http::{StatusCode, Uri};
 use mcp_oauth_core::parameters::Parameters;
 use mcp_oauth_core::transaction::{SignInState, TransactionRefused};
 
 use super::{Endpoints, consent, form};
+use crate::pages::{DevelopmentSignInPage, Page};
 
 fn state(parameters: &Parameters) -> Option<&str> {
     parameters
@@ -21,7 +22,12 @@ pub(super) async fn show(State(endpoints): State<Endpoints>, uri: Uri) -> Respon
     match (state(&parameters), people) {
         (Some(state), Some(people)) => {
             let action = endpoints.path(mcp_oauth_core::identity::development::SIGN_IN_PATH);
-            endpoints.frame.development_sign_in(&action, state, people)
+            let page = DevelopmentSignInPage {
+                action: &action,
+                state,
+                people,
+            };
+            endpoints.press.page(StatusCode::OK, &Page::DevelopmentSignIn(page))
         }
         _ => consent::refuse(&endpoints, &TransactionRefused::Unknown.into()),
     }

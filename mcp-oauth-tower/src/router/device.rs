@@ -12,7 +12,7 @@ use mcp_oauth_core::transaction::{TransactionId, TransactionRefused};
 
 use super::origin::RequestOrigin;
 use super::{Endpoints, answer, authorize, consent, cookies, form, token};
-use crate::pages::{CodeEntry, Problem, WayOut};
+use crate::pages::{DeviceCodePage, Page, Problem, WayOut};
 
 /// Where the consent page of a device is.
 pub(super) const CONSENT: &str = "/device/consent";
@@ -50,12 +50,12 @@ fn ask(endpoints: &Endpoints, parameters: &Parameters) -> Response {
 
 /// What stands in the field is a code or nothing: this page is not for other people's messages.
 fn form_page(endpoints: &Endpoints, status: StatusCode, user_code: Option<&UserCode>, unusable: bool) -> Response {
-    let entry = CodeEntry {
+    let page = DeviceCodePage {
         action: &endpoints.path("/device"),
         user_code: &user_code.map(UserCode::expose).unwrap_or_default(),
         unusable,
     };
-    endpoints.frame.device(status, &entry)
+    endpoints.press.page(status, &Page::DeviceCode(page))
 }
 
 pub(super) async fn enter(
@@ -117,47 +117,43 @@ fn read(parameters: &Parameters) -> Option<(TransactionId, UserCode)> {
 }
 
 /// Whether another site has sent the form. Browsers say so (Fetch Metadata); from there it is as good as a link.
-fn comes_from_elsewhere(headers: &HeaderMap) -> bool {
+pub(super) fn comes_from_elsewhere(headers: &HeaderMap) -> bool {
     headers
         .get("sec-fetch-site")
         .is_some_and(|site| site != "same-origin" && site != "none")
 }
 
 fn busy(endpoints: &Endpoints, error: &OAuthError) -> Response {
+    let texts = endpoints.press.texts();
     let (title, explanation, wait) = match error.retry_after() {
         Some(wait) => {
-            let minutes = wait.as_secs().div_ceil(60).max(1);
-            let unit = if minutes == 1 { "minute" } else { "minutes" };
-            (
-                "Too many tries",
-                format!(
-                    "There were too many tries from your network, or from all together. Try again in {minutes} {unit}."
-                ),
-                wait.as_secs().max(1),
-            )
+            let minutes = wait.as_secs().div_ceil(60).max(1).to_string();
+            let explanation = texts.error_tries.plainly_with("minutes", &minutes);
+            (&texts.error_tries_title, explanation, wait.as_secs().max(1))
         }
-        None => (
-            "The server is busy",
-            "It cannot look your code up at this moment. Wait a little and enter it again.".to_owned(),
-            1,
-        ),
+        None => (&texts.error_busy_title, texts.error_busy_code.to_string(), 1),
     };
     let problem = Problem {
-        title,
+        title: title.to_string(),
         explanation,
         code: error.code().as_str(),
     };
-    let mut response = endpoints.frame.error(authorize::status(error), &problem, WayOut::None);
+    let mut response = endpoints.press.error(authorize::status(error), &problem, WayOut::None);
     response.headers_mut().insert(RETRY_AFTER, wait.into());
     response
 }
 
 /// The device was turned away because of who the person is.
 pub(super) fn turned_away(endpoints: &Endpoints, reason: &OAuthError) -> Response {
+    let texts = endpoints.press.texts();
     let problem = Problem {
-        title: "The device was not let in",
-        explanation: format!("{} The device is told so.", consent::sentence(reason.description())),
+        title: texts.error_device_refused_title.to_string(),
+        explanation: format!(
+            "{} {}",
+            consent::sentence(reason.description()),
+            texts.error_device_refused
+        ),
         code: reason.code().as_str(),
     };
-    endpoints.frame.error(StatusCode::FORBIDDEN, &problem, WayOut::None)
+    endpoints.press.error(StatusCode::FORBIDDEN, &problem, WayOut::None)
 }

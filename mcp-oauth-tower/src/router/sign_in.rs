@@ -2,11 +2,12 @@
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, StatusCode, Uri};
 use mcp_oauth_core::parameters::Parameters;
 use mcp_oauth_core::transaction::{TransactionId, TransactionRefused};
 
 use super::{Endpoints, consent, cookies, form};
+use crate::pages::{Page, SignInPage};
 
 /// Where the choice is.
 pub(super) const PATH: &str = "/sign-in";
@@ -26,7 +27,14 @@ pub(super) async fn show(State(endpoints): State<Endpoints>, headers: HeaderMap,
     };
     let browser = cookies::browser(server, &headers, &transaction);
     match server.provider_choice(&transaction, browser.as_ref()).await {
-        Ok(choice) => endpoints.frame.sign_in(&endpoints.path(PATH), &choice),
+        Ok(choice) => {
+            let page = SignInPage {
+                action: &endpoints.path(PATH),
+                transaction: choice.transaction.as_str(),
+                providers: &choice.providers,
+            };
+            endpoints.press.page(StatusCode::OK, &Page::SignIn(page))
+        }
         Err(error) => consent::refuse(&endpoints, &error),
     }
 }

@@ -20,7 +20,7 @@ use crate::bearer;
 use crate::caller::Caller;
 use crate::forward_auth::forwarded::{Forwarded, Unclear};
 use crate::forward_auth::{ForwardAuth, identity};
-use crate::pages::{Frame, Problem, WayOut};
+use crate::pages::{Press, Problem, Text, Texts, WayOut};
 use crate::protection::Protection;
 use crate::proxies::TrustedProxies;
 use crate::refusal::{Denied, JsonBody, Refusal};
@@ -32,7 +32,7 @@ struct Verify {
     /// The headers of callers who are known.
     written: identity::Written,
     proxies: TrustedProxies,
-    frame: Frame,
+    press: Press,
     /// What stands before the path of the request that Envoy asks about.
     prefix: String,
 }
@@ -50,7 +50,7 @@ pub(super) fn routes(endpoints: &Endpoints, forward_auth: ForwardAuth) -> Router
             forward_auth,
             written: identity::Written::default(),
             proxies: endpoints.proxies.clone(),
-            frame: endpoints.frame,
+            press: endpoints.press.clone(),
             prefix,
         }))
 }
@@ -186,18 +186,18 @@ impl Verify {
         let mut response: Response = protection.challenges.respond(denied, &JsonBody);
         if wants_page(headers) {
             let problem = Problem {
-                title: title(refusal),
-                explanation: format!(
-                    "{} is for apps that speak the Model Context Protocol: add this address to one of them, and it \
-                     will ask you to sign in.",
-                    protection.authenticator.resource()
-                ),
+                title: title(self.press.texts(), refusal).to_string(),
+                explanation: self
+                    .press
+                    .texts()
+                    .error_protected
+                    .fill(&[("resource", protection.authenticator.resource().as_str())]),
                 code: refusal.code().unwrap_or(match refusal {
                     Refusal::Unavailable => "temporarily_unavailable",
                     _ => "unauthorized",
                 }),
             };
-            let mut page = self.frame.error(refusal.status(), &problem, WayOut::None);
+            let mut page = self.press.error(refusal.status(), &problem, WayOut::None);
             for name in [WWW_AUTHENTICATE, RETRY_AFTER] {
                 if let Some(value) = response.headers_mut().remove(&name) {
                     page.headers_mut().insert(name, value);
@@ -210,12 +210,12 @@ impl Verify {
     }
 }
 
-fn title(refusal: Refusal) -> &'static str {
+fn title(texts: &Texts, refusal: Refusal) -> &Text {
     match refusal {
-        Refusal::Unauthenticated | Refusal::InvalidToken => "Sign in with an app",
-        Refusal::InsufficientScope => "The app may not do this",
-        Refusal::Unavailable => "Try again in a moment",
-        _ => "This request cannot be answered",
+        Refusal::Unauthenticated | Refusal::InvalidToken => &texts.error_protected_title,
+        Refusal::InsufficientScope => &texts.error_protected_scope_title,
+        Refusal::Unavailable => &texts.error_protected_busy_title,
+        _ => &texts.error_request_title,
     }
 }
 

@@ -22,10 +22,12 @@
 
 use super::{GrantView, MAXIMUM_PAGE, Operator, OperatorError, Whose};
 use crate::audit::{Action, Event};
+use crate::client::{ClientId, ClientIdentity};
 use crate::grant::{EndReason, GrantId};
 use crate::origin::Origin;
 use crate::revocation::Holder;
 use crate::server::AuthorizationServer;
+use crate::server::authorize::published;
 
 /// A server, seen by one person.
 #[derive(Clone, Debug)]
@@ -70,6 +72,20 @@ impl Account {
         grants.dedup_by(|one, other| one.id == other.id);
         grants.sort_by_key(|grant| std::cmp::Reverse((grant.last_used_at, grant.approved_at)));
         Ok(grants)
+    }
+
+    /// Who is behind a client of theirs, as far as that is still known.
+    ///
+    /// # Errors
+    ///
+    /// When the store does not answer.
+    pub async fn client_identity(&self, id: &ClientId) -> Result<ClientIdentity, OperatorError> {
+        let server = &self.operator.server;
+        Ok(match server.known_client(id).await? {
+            Some(known) => server.client_identity(&known.record),
+            None if id.is_url() => published(id),
+            None => ClientIdentity::SelfAsserted { home: None },
+        })
     }
 
     /// Ends a grant of theirs with everything that came of it, everywhere within a second. Says whether there was one that
