@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -26,7 +26,7 @@ struct Driver {
 }
 
 impl Driver {
-    fn start(chromium: PathBuf, folder: PathBuf) -> Self {
+    fn start(chromium: PathBuf, folder: &Path) -> Self {
         let mut child = Command::new("node")
             .arg(folder.join("driver.mjs"))
             .arg(chromium)
@@ -51,6 +51,7 @@ impl Driver {
             }
             // Whoever still waits is told that there is nobody.
             theirs.lock().unwrap().clear();
+            let _ = child.wait();
         });
         Self {
             stdin: Mutex::new(stdin),
@@ -103,7 +104,7 @@ impl Chromium {
         static DRIVER: OnceLock<Driver> = OnceLock::new();
         let chromium = tools::chromium(test)?;
         let folder = tools::node(test, "browser")?;
-        Some(Self(DRIVER.get_or_init(|| Driver::start(chromium, folder))))
+        Some(Self(DRIVER.get_or_init(|| Driver::start(chromium, &folder))))
     }
 
     pub(crate) async fn profile(self, settings: Settings<'_>) -> Profile {

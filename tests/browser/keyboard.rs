@@ -6,7 +6,7 @@ use crate::scene::{MADE_UP, Scene};
 use crate::site::{Device, Site};
 
 /// Presses Tab until the focus is on what is called like this; all that has it on the way can be seen to have it.
-async fn reach(tab: &Tab, name: &str) {
+pub(crate) async fn reach(tab: &Tab, name: &str) {
     let operable = tab.operable().await;
     for _ in 0..operable {
         tab.key("Tab").await;

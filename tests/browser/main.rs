@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what does not hold here fails the test")]
 
+mod account;
 mod chromium;
 mod devices;
 mod keyboard;

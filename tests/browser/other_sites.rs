@@ -24,7 +24,7 @@ impl Trap {
 }
 
 /// A page that sends this form as soon as it is opened.
-fn sends(action: &str, fields: &[(&str, &str)]) -> String {
+pub(crate) fn sends(action: &str, fields: &[(&str, &str)]) -> String {
     let field = |(name, value): &(&str, &str)| format!("<input type=hidden name={name} value={value}>");
     let fields: String = fields.iter().map(field).collect();
     format!("<form method=post action={action}>{fields}</form><script>document.forms[0].submit()</script>")

@@ -3,10 +3,14 @@
 
 use std::time::Duration;
 
+use mcp_oauth_tower::Pages;
+use mcp_oauth_tower::pages::Brand;
+use serde_json::json;
+
 use crate::chromium::{Chromium, Settings};
 use crate::devices::{self, CODE, ENTRY};
 use crate::provider::{Provider, WHO};
-use crate::scene::{CONSENT, MADE_UP, STOPPED, Scene};
+use crate::scene::{CLIENT, CONSENT, MADE_UP, STOPPED, Scene};
 use crate::site::{Client, Device, OUT_OF_BAND, Site};
 use crate::web::OtherSite;
 
@@ -155,6 +159,76 @@ async fn long_names_and_those_of_every_script_break_no_page() {
         tab.shows(&format!("{called} asks for access")).await;
         tab.inspect(&format!("consent-{name}")).await;
     }
+}
+
+/// An operator's logo, with a script that somebody has left in it.
+const LOGO: &str = r##"<svg xmlns="http://www.w3.org/2000/svg" width="96" height="32" viewBox="0 0 96 32">
+<rect width="96" height="32" rx="6" fill="#0a7d5a"/><circle cx="16" cy="16" r="8" fill="#ffffff"/>
+<script>document.documentElement.setAttribute("id", "owned")</script></svg>"##;
+
+#[tokio::test]
+async fn an_operators_brand_and_texts_from_right_to_left_break_no_page() {
+    let Some(chromium) = Chromium::find("an operator's pages") else {
+        return;
+    };
+    let texts = json!({
+        "lang": "ar", "dir": "rtl", "consent_heading": "{client} يطلب الوصول",
+        "consent_allow": "السماح", "consent_deny": "عدم السماح", "device_heading": "توصيل جهاز",
+    });
+    let brand = Brand::new("شركة المثال")
+        .logo(LOGO)
+        .unwrap()
+        .footer("شركة المثال")
+        .footer_link("الخصوصية", "https://acme.example/privacy")
+        .unwrap();
+    let texts = serde_json::from_value(texts).unwrap();
+    let site = Site::with_pages(Pages::default().brand(brand).texts(texts).unwrap()).await;
+    let scene = Scene::of(chromium, site).await;
+    let person = chromium.fresh().await;
+    let tab = person.open(&scene.authorization_url()).await;
+    tab.shows(&format!("{CLIENT} يطلب الوصول")).await;
+    assert_eq!(
+        tab.evaluate("document.images[0].naturalWidth").await,
+        96,
+        "the logo is shown"
+    );
+    tab.inspect("brand-consent").await;
+    tab.open(&format!("{}/device", scene.site.url)).await;
+    tab.shows("توصيل جهاز").await;
+    tab.inspect("brand-device").await;
+    let logo = person.open(&format!("{}/pages/logo", scene.site.url)).await;
+    assert_eq!(logo.evaluate("document.documentElement.localName").await, "svg");
+    assert_eq!(
+        logo.evaluate("document.documentElement.id").await,
+        "",
+        "and runs no script"
+    );
+}
+
+#[tokio::test]
+async fn whoever_opens_a_protected_server_in_a_browser_is_told_what_it_is_for() {
+    let Some(chromium) = Chromium::find("a protected server in a browser") else {
+        return;
+    };
+    let site = Site::behind_a_proxy().await;
+    let host = site.url.strip_prefix("http://").unwrap();
+    let settings = Settings {
+        headers: &[
+            ("x-forwarded-method", "GET"),
+            ("x-forwarded-proto", "http"),
+            ("x-forwarded-host", host),
+            ("x-forwarded-uri", "/notes/mcp"),
+        ],
+        ..Settings::default()
+    };
+    let tab = chromium
+        .profile(settings)
+        .await
+        .open(&format!("{}/verify", site.url))
+        .await;
+    let text = tab.reads("Sign in with an app").await;
+    assert!(text.contains("/notes/mcp"), "{text}");
+    tab.inspect("protected").await;
 }
 
 #[tokio::test]

@@ -1,7 +1,10 @@
 //! The authorization server and a protected resource, as a site that browsers reach, and the clients that people use there.
 
-use axum::Router;
+use std::net::SocketAddr;
+
+use axum::extract::ConnectInfo;
 use axum::routing::any;
+use axum::{Extension, Router};
 use http::Method;
 use mcp_oauth_core::clock::ManualClock;
 use mcp_oauth_core::pkce::{CodeChallenge, CodeVerifier};
@@ -9,7 +12,9 @@ use mcp_oauth_core::secret::Secret;
 use mcp_oauth_core::server::builder::AuthorizationServerBuilder;
 use mcp_oauth_tests::application::{Answer, encode, request};
 use mcp_oauth_tests::device::{DEVICE_GRANT, device_metadata};
-use mcp_oauth_tower::{AllowList, AuthorizationServer, Caller, DevIdentity, MemoryStore, OAuthLayer, Resource, Routes};
+use mcp_oauth_tower::{
+    AllowList, AuthorizationServer, Caller, DevIdentity, ForwardAuth, MemoryStore, OAuthLayer, Pages, Resource, Routes,
+};
 use serde_json::{Value, json};
 use url::Url;
 
@@ -49,9 +54,37 @@ impl Site {
         Self::at(Place::on_the_web("auth.acme.example").await, configure)
     }
 
+    /// On a developer's machine, with an operator's own pages.
+    pub(crate) async fn with_pages(pages: Pages) -> Self {
+        let configure = |builder: AuthorizationServerBuilder| builder.identity(DevIdentity::default());
+        Self::serving(Place::here().await, configure, |_, routes| routes.pages(pages))
+    }
+
+    /// On a developer's machine, where a proxy asks about each request to a server.
+    pub(crate) async fn behind_a_proxy() -> Self {
+        let configure = |builder: AuthorizationServerBuilder| builder.identity(DevIdentity::default());
+        Self::serving(Place::here().await, configure, |server, routes| {
+            let routes = routes.behind("127.0.0.1".parse().unwrap());
+            routes.forward_auth(ForwardAuth::of(server))
+        })
+    }
+
     fn at(place: Place, configure: impl FnOnce(AuthorizationServerBuilder) -> AuthorizationServerBuilder) -> Self {
+        Self::serving(place, configure, |_, routes| routes)
+    }
+
+    fn serving(
+        place: Place,
+        configure: impl FnOnce(AuthorizationServerBuilder) -> AuthorizationServerBuilder,
+        arrange: impl FnOnce(&AuthorizationServer, Routes) -> Routes,
+    ) -> Self {
         let (url, clock) = (place.url.clone(), ManualClock::default());
-        let resource = format!("{url}/notes/mcp");
+        // Others serve what this server protects, so that it need not be at the same host.
+        let resource = if place.is_secure() {
+            "https://notes.acme.example/mcp".to_owned()
+        } else {
+            format!("{url}/notes/mcp")
+        };
         let notes = Resource::new(&resource).unwrap().name("Notes");
         let builder = AuthorizationServer::builder(&url)
             .resource(notes.scope("notes:use", "use your notes").unwrap())
@@ -64,7 +97,9 @@ impl Site {
         let protected = Router::new()
             .route("/notes/mcp", any(async |caller: Caller| caller.subject().to_owned()))
             .route_layer(OAuthLayer::new(&server, &resource).unwrap().with_json_bodies());
-        let router = Routes::new(&server).into_router().merge(protected);
+        let endpoints = arrange(&server, Routes::new(&server));
+        let peer = ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 4711)));
+        let router = endpoints.into_router().merge(protected).layer(Extension(peer));
         place.serve(router.clone());
         Self { url, clock, router }
     }
@@ -134,6 +169,22 @@ impl Client {
             .await
     }
 
+    /// The refresh token of somebody who has come back.
+    pub(crate) async fn refresh_token(&self, site: &Site, arrival: &Url) -> String {
+        let tokens = self.redeem(site, &parameter(arrival, "code").unwrap()).await;
+        tokens.json()["refresh_token"].as_str().unwrap().to_owned()
+    }
+
+    /// Uses a refresh token.
+    pub(crate) async fn refresh(&self, site: &Site, refresh_token: &str) -> Answer {
+        let fields = [
+            ("grant_type", "refresh_token"),
+            ("client_id", self.id.as_str()),
+            ("refresh_token", refresh_token),
+        ];
+        site.form("/token", &fields).await
+    }
+
     /// Redeems a code.
     pub(crate) async fn redeem(&self, site: &Site, code: &str) -> Answer {
         let fields = [
@@ -157,7 +208,8 @@ pub(crate) fn parameter(url: &Url, name: &str) -> Option<String> {
 #[derive(Clone, Debug)]
 pub(crate) struct Device {
     client: String,
-    device_code: String,
+    /// What it polls with.
+    secret: String,
     pub(crate) user_code: String,
 }
 
@@ -167,7 +219,7 @@ impl Device {
         let answer = site.form("/device_authorization", &[("client_id", &client)]).await;
         let text = |name: &str| answer.json()[name].as_str().unwrap().to_owned();
         Self {
-            device_code: text("device_code"),
+            secret: text("device_code"),
             user_code: text("user_code"),
             client,
         }
@@ -178,7 +230,7 @@ impl Device {
         let fields = [
             ("grant_type", DEVICE_GRANT),
             ("client_id", &self.client),
-            ("device_code", &self.device_code),
+            ("device_code", &self.secret),
         ];
         site.form("/token", &fields).await
     }

@@ -40,6 +40,11 @@ impl Place {
         Self::new(|port| format!("https://{name}:{port}"), true).await
     }
 
+    /// Whether it is on https.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.secure
+    }
+
     /// Serves until the test is over.
     pub(crate) fn serve(self, router: Router) {
         if self.secure {

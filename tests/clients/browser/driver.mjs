@@ -160,6 +160,8 @@ async function run({ id, do: command, on, with: argument }) {
   process.stdout.write(`${JSON.stringify(answer)}\n`);
 }
 
+// Whoever asked may have gone before the answer.
+process.stdout.on("error", () => {});
 for await (const line of createInterface({ input: process.stdin })) run(JSON.parse(line));
 await browser.close();
 for (const folder of folders) await rm(folder, { recursive: true, force: true });
