@@ -45,6 +45,9 @@ pub(crate) fn server(configuration: &Configuration, servers: &[Server]) -> anyho
     if configuration.device_authorization {
         builder = builder.device_authorization();
     }
+    if let Some(at_most) = configuration.pages.remember_consent() {
+        builder = builder.remember_consent(at_most);
+    }
     builder = with_clients(builder, configuration, &issuer)?;
     builder = with_resources(builder, configuration, servers, &issuer)?;
     let backends = configuration.backends.iter();

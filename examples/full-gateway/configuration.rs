@@ -23,9 +23,11 @@ use crate::clients::{ClientSettings, EnterpriseSettings};
 use crate::identities::{Identities, IdentityProviderSettings};
 
 mod backends;
+mod pages;
 mod registration;
 
 use backends::{BackendSettings, ForwardAuthSettings};
+use pages::PageSettings;
 use registration::{LimitSettings, RegistrationSettings};
 
 /// Told by `--help`.
@@ -140,6 +142,8 @@ pub(crate) struct Configuration {
     pub(crate) backends: BTreeMap<String, BackendSettings>,
     /// What they are told.
     pub(crate) forward_auth: ForwardAuthSettings,
+    /// What people see.
+    pub(crate) pages: PageSettings,
 }
 
 impl Default for Configuration {
@@ -178,6 +182,7 @@ impl Default for Configuration {
             servers: BTreeMap::new(),
             backends: BTreeMap::new(),
             forward_auth: ForwardAuthSettings::default(),
+            pages: PageSettings::default(),
         }
     }
 }

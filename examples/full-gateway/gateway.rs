@@ -117,7 +117,9 @@ impl Gateway {
 
 /// The endpoints of the authorization server, and those that proxies ask if they serve anything.
 fn endpoints(auth: &AuthorizationServer, configuration: &Configuration) -> anyhow::Result<Router> {
-    let mut routes = Routes::new(auth).behind(configuration.trusted_proxies()?);
+    let mut routes = Routes::new(auth)
+        .behind(configuration.trusted_proxies()?)
+        .pages(configuration.pages.pages()?);
     if !configuration.backends.is_empty() {
         let mut forward_auth = configuration.forward_auth.apply(ForwardAuth::of(auth));
         for backend in configuration.backends.values() {

@@ -51,6 +51,8 @@ pub enum Action {
     Authorize,
     /// A person allowed what a client asked for.
     Approve,
+    /// A person was not asked, since they had allowed the same before and had it remembered.
+    RecallConsent,
     /// A person did not allow it.
     Deny,
     /// A person came back from the identity provider; if that succeeded, there is a new grant, or a device was let in, which
@@ -157,6 +159,7 @@ impl Action {
             Self::DeleteClient => "delete_client",
             Self::Authorize => "authorize",
             Self::Approve => "approve",
+            Self::RecallConsent => "recall_consent",
             Self::Deny => "deny",
             Self::SignIn => "sign_in",
             Self::SignInToAccount => "sign_in_to_account",

@@ -23,7 +23,8 @@
 //! | [`introspect`] | a client asks about a token | 2 |
 //! | [`metadata`] | what this server offers | none |
 //! | [`identity_token`] | a backend is told who calls | none |
-//! | [`session`] | a person signs in to their own pages | none |
+//! | [`remembered_consent`] | the person was asked before | 1 or 2 more at `authorize`, where the browser has such a cookie |
+//! | [`session`] | a person signs in to their own pages | none; 1 or 2 to count it |
 //!
 //! Whatever leads to tokens also asks whether all that its person or its client had been granted is over; no round trip is
 //! added by that. A [policy of one's own](crate::grant::policy::GrantPolicy) costs the callback one round trip more. [`builder`] puts a server
@@ -93,6 +94,7 @@ mod policy;
 mod providers;
 mod quotas;
 pub mod register;
+pub mod remembered_consent;
 pub mod revoke;
 pub mod session;
 pub mod token;
@@ -124,6 +126,7 @@ struct Inner {
     lifetimes: Lifetimes,
     registration: RegistrationPolicy,
     devices: bool,
+    remember_consent: Option<Duration>,
     ended: Revocations,
     remembered: RememberedTokens,
     randomness: Arc<dyn Randomness>,
@@ -251,6 +254,12 @@ impl AuthorizationServer {
 
     async fn load_transaction(&self, id: &TransactionId) -> Result<Option<Loaded<Transaction>>, StoreError> {
         store::load(self.store(), &transaction_key(id)).await
+    }
+
+    /// For how long a person may have a consent remembered; `None` if not at all.
+    #[must_use]
+    pub fn remembers_consent(&self) -> Option<Duration> {
+        self.0.remember_consent
     }
 
     fn new_transaction(&self, request: AuthorizationRequest, browser: &BrowserSecret) -> Transaction {

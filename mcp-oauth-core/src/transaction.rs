@@ -254,6 +254,35 @@ pub(crate) struct Transaction {
     /// When its time is over. It begins anew when the person approves, and never after that.
     pub(crate) ends_at: UnixTime,
     progress: Progress,
+    /// What becomes of the consent when it was given.
+    #[serde(default, skip_serializing_if = "Remembering::is_never")]
+    pub(crate) remembering: Remembering,
+    /// The person whom the browser was taken for, the `sub` of their tokens. If it turns out to be somebody else, that person
+    /// is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) expected: Option<String>,
+}
+
+/// Whether the browser is to remember a consent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Remembering {
+    /// It may not.
+    #[default]
+    Never,
+    /// It may, if the person wants it to.
+    Possible,
+    /// The person wants it to.
+    Wanted,
+    /// It does already, until then.
+    Recalled(UnixTime),
+}
+
+impl Remembering {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes the field as it is")]
+    fn is_never(&self) -> bool {
+        *self == Self::Never
+    }
 }
 
 /// Why a transaction does not go on. The person sees these.
@@ -284,6 +313,8 @@ pub enum TransactionRefused {
 pub enum Decision {
     /// The client may have what it asked for.
     Approve,
+    /// It may, and the person does not want to be asked again. If this may not be remembered, it is the same as `Approve`.
+    ApproveAndRemember,
     /// It may not.
     Deny,
 }
@@ -303,6 +334,8 @@ impl Transaction {
             request,
             ends_at,
             progress,
+            remembering: Remembering::Never,
+            expected: None,
         }
     }
 
@@ -354,6 +387,15 @@ impl Transaction {
             Progress::Refused { .. } => Ok(None),
             Progress::Completed => Err(TransactionRefused::Finished),
         }
+    }
+
+    /// The person does not want to be asked again.
+    pub(crate) fn remembered(self) -> Self {
+        let remembering = match self.remembering {
+            Remembering::Possible => Remembering::Wanted,
+            other => other,
+        };
+        Self { remembering, ..self }
     }
 
     /// The person goes to sign in, having approved before.

@@ -400,3 +400,21 @@ async fn on_https_the_cookies_are_of_this_host_alone() {
         assert!(cookie.contains(attribute), "{attribute} in {cookie}");
     }
 }
+
+#[tokio::test]
+async fn sign_ins_are_counted_like_authorization_requests() {
+    use mcp_oauth_core::limits::{Limits, Quota};
+
+    let mut limits = Limits::default();
+    limits.authorizations = Quota::per_minute(2);
+    let application = Application::new(|builder| builder.limits(limits));
+    let provider = [("provider", "development")];
+    for status in [303, 303, 429] {
+        let answer = application.post_form("/account/sign-in", &provider).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+        if status == 429 {
+            assert_ne!(answer.header("retry-after"), "");
+            assert_is_a_safe_page(&answer);
+        }
+    }
+}

@@ -194,3 +194,40 @@ async fn a_client_that_returns_to_the_persons_own_machine_is_warned_of() {
         .await;
     assert!(page.body.contains("client.example") && !page.body.contains("a program on this computer"));
 }
+
+/// Where a test's own thread logs to.
+#[derive(Clone, Default)]
+struct Log(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_an_error_page_says_stands_in_the_log_under_the_reference_that_it_shows() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let application = Application::default();
+    let page = {
+        let _guard = tracing::subscriber::set_default(subscriber);
+        application.get("/authorize?client_id=unknown").await
+    };
+    let at = page.body.find("Reference: <bdi>").expect("a reference") + "Reference: <bdi>".len();
+    let reference = &page.body[at..at + 9];
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let line = log
+        .lines()
+        .find(|line| line.contains(reference))
+        .unwrap_or_else(|| panic!("{reference} in {log}"));
+    assert!(line.contains("invalid_client") && line.contains("400"), "{line}");
+}

@@ -102,6 +102,12 @@ impl ExpectedType {
         or_plain: false,
     };
 
+    /// What a browser shows that is to remember a consent, see [`remembered_consent`](crate::server::remembered_consent).
+    pub(crate) const REMEMBERED_CONSENT: Self = Self {
+        name: "mcp-remembered-consent+jwt",
+        or_plain: false,
+    };
+
     fn accepts(self, typ: Option<&str>) -> bool {
         let Some(typ) = typ else {
             return self.or_plain;

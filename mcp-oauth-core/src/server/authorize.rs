@@ -18,10 +18,12 @@
 //! ```
 
 use std::fmt;
+use std::time::Duration;
 
 use url::Url;
 
 use super::AuthorizationServer;
+use super::consent::ConsentOutcome;
 use crate::audit::{Action, Event};
 use crate::client::redirect_uri::policy::RedirectUriPolicy;
 use crate::client::redirect_uri::{RedirectUri, shown};
@@ -36,7 +38,9 @@ use crate::pkce::CodeChallenge;
 use crate::resource::ResourceUri;
 use crate::scope::{Scope, ScopeSet};
 use crate::secret::Secret;
-use crate::transaction::{AuthorizationRequest, BrowserSecret, ClientState, Destination, Transaction, TransactionId};
+use crate::transaction::{
+    AuthorizationRequest, BrowserSecret, ClientState, Destination, Remembering, Transaction, TransactionId,
+};
 
 /// At most this many characters in a client's `state`.
 pub const MAXIMUM_STATE: usize = 2048;
@@ -206,6 +210,36 @@ pub struct ConsentPrompt {
     pub scopes: Vec<(Scope, Option<String>)>,
     /// Where the person will sign in, as a text: one provider, or several to choose from.
     pub identity_provider: String,
+    /// For how long at most the consent may be remembered, if the person wants that; `None` if it may not be.
+    pub may_be_remembered: Option<Duration>,
+}
+
+/// What is known of a browser that comes with an authorization request.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Visitor {
+    /// The `sub` of whoever is signed in to their own pages there; the page says so, and if somebody else signs in then,
+    /// they are asked again.
+    pub subject: Option<String>,
+    /// The values of its cookies for [remembered consent](super::remembered_consent).
+    pub remembered: Vec<Secret>,
+}
+
+/// What becomes of an authorization request.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Authorization {
+    /// The person is asked.
+    Ask(ConsentPrompt),
+    /// They have been asked before, and go on to sign in.
+    Remembered {
+        /// Names the transaction.
+        transaction: TransactionId,
+        /// For a cookie of the browser.
+        browser: BrowserSecret,
+        /// Where they go.
+        outcome: ConsentOutcome,
+    },
 }
 
 impl AuthorizationServer {
@@ -217,7 +251,27 @@ impl AuthorizationServer {
     ///
     /// See [`AuthorizeError`].
     pub async fn authorize(&self, parameters: &Parameters, origin: &Origin) -> Result<ConsentPrompt, AuthorizeError> {
-        let result = self.begin_transaction(parameters, origin).await;
+        match self.authorize_visitor(parameters, &Visitor::default(), origin).await? {
+            Authorization::Ask(prompt) => Ok(prompt),
+            Authorization::Remembered { .. } => Err(AuthorizeError::Page(OAuthError::new(
+                ErrorCode::ServerError,
+                "a consent was remembered that nobody has shown",
+            ))),
+        }
+    }
+
+    /// The same for a browser of which something is known: whoever is signed in there, and which consent it remembers.
+    ///
+    /// # Errors
+    ///
+    /// See [`AuthorizeError`].
+    pub async fn authorize_visitor(
+        &self,
+        parameters: &Parameters,
+        visitor: &Visitor,
+        origin: &Origin,
+    ) -> Result<Authorization, AuthorizeError> {
+        let result = self.begin_transaction(parameters, visitor, origin).await;
         let mut event = Event::new(Action::Authorize, origin).ended(result.as_ref().err().map(AuthorizeError::error));
         event.client_id = parameters
             .get("client_id")
@@ -231,8 +285,9 @@ impl AuthorizationServer {
     async fn begin_transaction(
         &self,
         parameters: &Parameters,
+        visitor: &Visitor,
         origin: &Origin,
-    ) -> Result<ConsentPrompt, AuthorizeError> {
+    ) -> Result<Authorization, AuthorizeError> {
         let client = self
             .paid_for(
                 Work::Authorization,
@@ -261,11 +316,43 @@ impl AuthorizationServer {
             is_loopback: redirect_uri.is_loopback(),
         };
         let browser = BrowserSecret::drawn_from(self.randomness());
-        let transaction = self.new_transaction(request, &browser);
+        let may_be_remembered = self.may_remember(&client, &redirect_uri);
+        let recalled = match may_be_remembered {
+            Some(_) => self.recall(&request, parameters, &visitor.remembered).await,
+            None => None,
+        };
+        let mut transaction = self.new_transaction(request, &browser);
+        let Some(recalled) = recalled else {
+            transaction.expected.clone_from(&visitor.subject);
+            if may_be_remembered.is_some() {
+                transaction.remembering = Remembering::Possible;
+            }
+            self.insert_transaction(&transaction)
+                .await
+                .map_err(|error| AuthorizeError::at_client(self, &to, error.into()))?;
+            let mut prompt = self.prompt(&client, transaction, browser, destination);
+            prompt.may_be_remembered = may_be_remembered;
+            return Ok(Authorization::Ask(prompt));
+        };
+        transaction.expected = Some(recalled.subject.clone());
+        transaction.remembering = Remembering::Recalled(recalled.until);
+        let (approved, sign_in) = transaction
+            .approve(&browser, self.end_of_step())
+            .map_err(|refused| AuthorizeError::Page(OAuthError::new(ErrorCode::InvalidRequest, refused.to_string())))?;
+        let transaction = approved.unwrap_or(transaction);
         self.insert_transaction(&transaction)
             .await
             .map_err(|error| AuthorizeError::at_client(self, &to, error.into()))?;
-        Ok(self.prompt(&client, transaction, browser, destination))
+        let mut event = Event::new(Action::RecallConsent, origin).with_client(&client.client_id);
+        event.subject = Some(recalled.subject);
+        self.audit(event);
+        let provider = self.0.identities.find(&recalled.provider);
+        let provider = provider.unwrap_or_else(|| self.0.identities.first());
+        Ok(Authorization::Remembered {
+            outcome: self.sign_in(&transaction.id, sign_in, provider).await,
+            transaction: transaction.id,
+            browser,
+        })
     }
 
     async fn requesting_client(&self, parameters: &Parameters) -> Result<Client, OAuthError> {
@@ -458,6 +545,7 @@ impl AuthorizationServer {
                 .map(|scope| (scope.clone(), self.scope_meaning(&request.resources, scope)))
                 .collect(),
             identity_provider: self.sign_in_places(),
+            may_be_remembered: None,
             transaction: transaction.id,
             browser,
         }

@@ -201,6 +201,7 @@ pub struct AuthorizationServerBuilder {
     registration: RegistrationPolicy,
     allowed_redirect_uris: Vec<String>,
     devices: bool,
+    remember_consent: Option<Duration>,
     randomness: Arc<dyn Randomness>,
     limits: Limits,
     audit_sink: Option<Arc<dyn AuditSink>>,
@@ -365,6 +366,13 @@ impl AuthorizationServerBuilder {
         self
     }
 
+    /// Lets people have a consent remembered, for this long at most, in the browser that they gave it in; see
+    /// [`server::remembered_consent`](super::remembered_consent). Off unless this is called: people are asked each time.
+    pub fn remember_consent(mut self, at_most: Duration) -> Self {
+        self.remember_consent = Some(at_most).filter(|at_most| !at_most.is_zero());
+        self
+    }
+
     /// Lets clients in whose identifier is the URL of a document (client ID metadata documents), which is fetched
     /// with `fetcher`. On a loopback issuer the URL may be a loopback one, if the fetcher lets it through.
     #[cfg(feature = "cimd")]
@@ -466,6 +474,7 @@ impl AuthorizationServerBuilder {
             lifetimes: self.lifetimes,
             registration,
             devices: self.devices,
+            remember_consent: self.remember_consent,
             randomness: self.randomness,
             limits: self.limits,
             audit_sink: self.audit_sink,
@@ -567,6 +576,7 @@ impl AuthorizationServer {
             registration: RegistrationPolicy::default(),
             allowed_redirect_uris: Vec::new(),
             devices: false,
+            remember_consent: None,
             randomness: Arc::new(SystemRandomness),
             limits: Limits::default(),
             audit_sink: None,

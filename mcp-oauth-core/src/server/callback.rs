@@ -15,6 +15,7 @@ use futures_util::future::join3;
 use super::authorize::ClientRedirect;
 use super::consent::TransactionError;
 use super::providers::Provider;
+use super::remembered_consent::RememberedConsent;
 use super::{AuthorizationServer, grant_key};
 use crate::audit::{Action, Event, Outcome};
 use crate::error::{ErrorCode, OAuthError};
@@ -26,7 +27,9 @@ use crate::origin::Origin;
 use crate::parameters::Parameters;
 use crate::scope::ScopeSet;
 use crate::store::{self, Loaded};
-use crate::transaction::{Destination, SignInSecret, SignInState, Transaction, TransactionId, TransactionRefused};
+use crate::transaction::{
+    Destination, Remembering, SignInSecret, SignInState, Transaction, TransactionId, TransactionRefused,
+};
 
 /// Where the person goes next.
 #[derive(Debug)]
@@ -34,6 +37,18 @@ use crate::transaction::{Destination, SignInSecret, SignInState, Transaction, Tr
 pub enum CallbackOutcome {
     /// Back to the client, with a code or with an error.
     Client(ClientRedirect),
+    /// Back to the client, with a code, and the browser is to remember the consent.
+    ClientRemembered {
+        /// Back to the client.
+        redirect: ClientRedirect,
+        /// What the browser is to keep.
+        remembered: RememberedConsent,
+    },
+    /// To the authorization endpoint, where this person is asked: the browser was taken for somebody else's.
+    AskAgain {
+        /// The authorization request, again.
+        location: String,
+    },
     /// Nowhere: the device was let in, and fetches its tokens by itself.
     DeviceLetIn,
     /// Nowhere: the device was turned away, for this reason, because of who the person is.
@@ -142,6 +157,14 @@ impl AuthorizationServer {
             Ok(SignedIn { mut identity, tokens }) => {
                 event.subject = Some(identity.subject());
                 identity.learnt_at = Some(self.now());
+                let expected = loaded.record.expected.as_ref();
+                if expected.is_some_and(|expected| *expected != identity.subject()) {
+                    let location = self.ask_again(request).ok_or(TransactionRefused::Unknown)?;
+                    self.finish(&loaded).await?;
+                    let reason = "the browser was taken for somebody else's, who had consented";
+                    event.outcome = Outcome::Refused(OAuthError::new(ErrorCode::AccessDenied, reason));
+                    return Ok(CallbackOutcome::AskAgain { location });
+                }
                 let admitted = self
                     .admit(&identity, &request.client_id, &request.resources, &request.scopes)
                     .await;
@@ -285,7 +308,20 @@ impl AuthorizationServer {
             .request
             .return_address()
             .ok_or(TransactionRefused::Unknown)?;
-        Ok(CallbackOutcome::Client(ClientRedirect::code(self, &to, &code.expose())))
+        let redirect = ClientRedirect::code(self, &to, &code.expose());
+        let until = match (loaded.record.remembering, self.0.remember_consent) {
+            (Remembering::Wanted, Some(at_most)) => Some(self.now() + at_most),
+            (Remembering::Recalled(until), Some(_)) => Some(until),
+            _ => None,
+        };
+        let remembered = match until {
+            Some(until) => self.remember(&loaded.record.request, &grant, until).await,
+            None => None,
+        };
+        Ok(match remembered {
+            Some(remembered) => CallbackOutcome::ClientRemembered { redirect, remembered },
+            None => CallbackOutcome::Client(redirect),
+        })
     }
 
     async fn finish(&self, loaded: &Loaded<Transaction>) -> Result<(), TransactionError> {

@@ -24,7 +24,7 @@ use crate::error::{ErrorCode, OAuthError};
 use crate::identity::{IdentityError, IdentityProvider, SignIn};
 use crate::origin::Origin;
 use crate::transaction::{
-    AuthorizationRequest, BrowserSecret, Decision, Destination, SignInSecret, SignInState, TransactionId,
+    AuthorizationRequest, BrowserSecret, Decision, Destination, SignInSecret, SignInState, Transaction, TransactionId,
     TransactionRefused,
 };
 
@@ -135,7 +135,7 @@ impl AuthorizationServer {
         origin: &Origin,
     ) -> Result<ConsentOutcome, TransactionError> {
         let action = match decision {
-            Decision::Approve => Action::Approve,
+            Decision::Approve | Decision::ApproveAndRemember => Action::Approve,
             Decision::Deny => Action::Deny,
         };
         let mut event = Event::new(action, origin);
@@ -160,8 +160,12 @@ impl AuthorizationServer {
             event.client_id = Some(loaded.record.request.client_id.clone());
             let request = &loaded.record.request;
             let (next, then) = match decision {
-                Decision::Approve => {
+                Decision::Approve | Decision::ApproveAndRemember => {
                     let (next, sign_in) = loaded.record.approve(browser, self.end_of_step())?;
+                    let next = match decision {
+                        Decision::ApproveAndRemember => next.map(Transaction::remembered),
+                        _ => next,
+                    };
                     (next, Then::SignIn(sign_in))
                 }
                 Decision::Deny => (loaded.record.deny(browser)?, Then::Return(self.denied(request).await?)),
@@ -169,8 +173,8 @@ impl AuthorizationServer {
             // That the device still waits is asked at the same time: if it does not, nothing comes of the approval.
             let waits = async {
                 match (decision, &request.destination) {
-                    (Decision::Approve, Destination::Device { device, .. }) => self.device_waits(device).await,
-                    _ => Ok(()),
+                    (Decision::Deny, _) | (_, Destination::Client { .. }) => Ok(()),
+                    (_, Destination::Device { device, .. }) => self.device_waits(device).await,
                 }
             };
             let stored = async {
@@ -243,6 +247,24 @@ impl AuthorizationServer {
             .goes_to_sign_in(browser)?)
     }
 
+    /// Where to ask the same again, in a page, of somebody who is not who the browser was taken for. `browser` is the value of
+    /// this transaction's cookie. `None` for a device, whose person is not taken for anybody.
+    ///
+    /// # Errors
+    ///
+    /// When the transaction is unknown, over, or was begun in another browser; when the store does not answer.
+    pub async fn begin_anew(
+        &self,
+        transaction: &TransactionId,
+        browser: Option<&BrowserSecret>,
+    ) -> Result<Option<String>, TransactionError> {
+        let browser = browser.ok_or(TransactionRefused::OtherBrowser)?;
+        let loaded = self.load_transaction(transaction).await?;
+        let transaction = loaded.ok_or(TransactionRefused::Unknown)?.record;
+        transaction.is_shown_to(browser)?;
+        Ok(self.ask_again(&transaction.request))
+    }
+
     /// Tells whoever asked that the person did not allow it.
     async fn denied(&self, request: &AuthorizationRequest) -> Result<ConsentOutcome, TransactionError> {
         if let Destination::Device { device, .. } = &request.destination {
@@ -255,7 +277,12 @@ impl AuthorizationServer {
         })
     }
 
-    async fn sign_in(&self, transaction: &TransactionId, sign_in: SignInSecret, to: &Provider) -> ConsentOutcome {
+    pub(super) async fn sign_in(
+        &self,
+        transaction: &TransactionId,
+        sign_in: SignInSecret,
+        to: &Provider,
+    ) -> ConsentOutcome {
         let provider = to.identity.as_ref();
         let state = SignInState::new(transaction, &sign_in, provider.id()).expose();
         let code_verifier = sign_in.code_verifier(provider.id());

@@ -34,6 +34,7 @@ use crate::clock::UnixTime;
 use crate::error::{ErrorCode, OAuthError};
 use crate::identity::{Identity, IdentityError, SignIn, SignInReturn};
 use crate::jwt::verify::ExpectedType;
+use crate::limits::Work;
 use crate::origin::Origin;
 use crate::parameters::Parameters;
 use crate::secret::Secret;
@@ -154,17 +155,19 @@ struct SessionClaims {
 }
 
 impl AuthorizationServer {
-    /// Sends somebody to this identity provider, to sign in for themselves. Nothing is stored.
+    /// Sends somebody to this identity provider, to sign in for themselves. Nothing is stored, and it counts as an
+    /// authorization request does ([`Limits`](crate::limits::Limits)): the provider is asked because of it.
     ///
     /// # Errors
     ///
-    /// When there is no such provider, when it cannot be asked where to, and when the signing keys cannot be read.
-    pub async fn begin_session(&self, provider: &str) -> Result<SessionSignIn, SessionError> {
+    /// When there is no such provider, when there were too many from there, when it cannot be asked where to, and when the signing keys cannot be read.
+    pub async fn begin_session(&self, provider: &str, origin: &Origin) -> Result<SessionSignIn, SessionError> {
         let provider = self
             .0
             .identities
             .find(provider)
             .ok_or(TransactionRefused::UnknownProvider)?;
+        self.spend(Work::Authorization, origin).await?;
         let id = TransactionId::drawn_from(self.randomness());
         let secret = Secret::drawn_from(self.randomness());
         let claims = TicketClaims {

@@ -74,3 +74,8 @@ template!(Code, "success.html", page: CodePage<'a>);
 template!(AccountSignIn, "account_sign_in.html", page: AccountSignInPage<'a>);
 template!(Account, "account.html", page: AccountPage<'a>);
 template!(Failure, "error.html", page: ErrorPage<'a>);
+
+/// Whole days, at least one.
+fn days(lifetime: &std::time::Duration) -> String {
+    lifetime.as_secs().div_ceil(24 * 60 * 60).max(1).to_string()
+}

@@ -38,10 +38,16 @@ impl Text {
         &self.0
     }
 
-    /// The text as HTML, with a value in place of `{name}`.
+    /// The text as HTML, for between tags.
+    #[must_use]
+    pub fn html(&self) -> Filled {
+        Filled(escaped(&self.0))
+    }
+
+    /// The text as HTML, for between tags, with a value in place of `{name}`.
     #[must_use]
     pub fn with(&self, name: &str, value: &str) -> Filled {
-        Filled(escaped(&self.0)).with(name, value)
+        self.html().with(name, value)
     }
 
     /// The text as plain text, with a value in place of `{name}`, for where no markup can be, as in an attribute.
@@ -118,6 +124,7 @@ impl fmt::Display for Filled {
 
 impl HtmlSafe for Filled {}
 
+/// For what stands between tags, and never in an attribute.
 fn escaped(text: &str) -> String {
     let mut html = String::with_capacity(text.len());
     for character in text.chars() {
@@ -126,7 +133,6 @@ fn escaped(text: &str) -> String {
             '<' => html.push_str("&#60;"),
             '>' => html.push_str("&#62;"),
             '"' => html.push_str("&#34;"),
-            '\'' => html.push_str("&#39;"),
             character => html.push(character),
         }
     }
@@ -327,7 +333,7 @@ texts! {
     account_end = "End access";
     account_end_of = "End access of {client}";
     account_end_all = "End all access";
-    account_end_all_explanation = "Everything above is signed out at once, everywhere. Consent that this browser remembers is forgotten too.";
+    account_end_all_explanation = "All of the above loses its access at once, everywhere, and any consent that was remembered is forgotten.";
     account_ended = "Its access has ended.";
     account_ended_all = "All access has ended.";
     account_nothing_ended = "That access had ended before.";
@@ -394,7 +400,7 @@ mod tests {
             .to_string();
         assert_eq!(
             filled,
-            "<bdi>&#60;b&#62;&#123;host}&#60;/b&#62;</bdi> &#38; <bdi>a&#39;b</bdi>"
+            "<bdi>&#60;b&#62;&#123;host}&#60;/b&#62;</bdi> &#38; <bdi>a'b</bdi>"
         );
     }
 

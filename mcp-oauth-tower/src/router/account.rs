@@ -9,6 +9,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::header::{ORIGIN, RETRY_AFTER, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use mcp_oauth_core::error::OAuthError;
 use mcp_oauth_core::grant::GrantId;
 use mcp_oauth_core::origin::Origin;
 use mcp_oauth_core::parameters::Parameters;
@@ -17,10 +18,10 @@ use mcp_oauth_core::secret::Secret;
 use mcp_oauth_core::server::operator::account::Account;
 use mcp_oauth_core::server::operator::{GrantView, OperatorError};
 use mcp_oauth_core::server::session::{Session, SessionError, SessionTicket};
-use mcp_oauth_core::transaction::SignInState;
+use mcp_oauth_core::transaction::{SignInState, TransactionRefused};
 
 use super::origin::RequestOrigin;
-use super::{Endpoints, callback, consent, cookies, device, form};
+use super::{Endpoints, authorize, callback, consent, cookies, device, form};
 use crate::pages::{
     Access, AccountActions, AccountNotice, AccountPage, AccountSignInPage, Moment, Page, Problem, WayOut,
 };
@@ -153,7 +154,11 @@ fn scopes(endpoints: &Endpoints, grant: &GrantView) -> Vec<String> {
 }
 
 /// Off to the identity provider.
-pub(super) async fn sign_in(State(endpoints): State<Endpoints>, request: Request) -> Response {
+pub(super) async fn sign_in(
+    State(endpoints): State<Endpoints>,
+    RequestOrigin(origin): RequestOrigin,
+    request: Request,
+) -> Response {
     let server = &endpoints.server;
     let elsewhere = comes_from_elsewhere(&endpoints, request.headers());
     let form = match form::parameters(request).await {
@@ -164,7 +169,7 @@ pub(super) async fn sign_in(State(endpoints): State<Endpoints>, request: Request
         return forged(&endpoints);
     }
     let provider = form.get("provider").ok().flatten().unwrap_or_default();
-    match server.begin_session(provider).await {
+    match server.begin_session(provider, &origin).await {
         Ok(begun) => {
             let mut response = consent::redirect(begun.location.as_str());
             if let Some(cookie) = cookies::set_ticket(server, &begun.id, &begun.ticket) {
@@ -205,15 +210,32 @@ pub(super) async fn finish(
 }
 
 pub(super) async fn sign_out(State(endpoints): State<Endpoints>, request: Request) -> Response {
-    let (_, _) = match asked(&endpoints, request).await {
-        Ok(asked) => asked,
+    let headers = request.headers().clone();
+    let form = match asked(&endpoints, request).await {
+        Ok((_, form)) => form,
         Err(response) => return response,
     };
-    let mut response = to_page(&endpoints, Some(AccountNotice::SignedOut));
+    let mut response = match form.get("transaction") {
+        Ok(Some(transaction)) => begin_anew(&endpoints, &headers, transaction).await,
+        _ => to_page(&endpoints, Some(AccountNotice::SignedOut)),
+    };
     if let Some(cookie) = cookies::clear_session(&endpoints.server) {
         response.headers_mut().append(SET_COOKIE, cookie);
     }
     response
+}
+
+/// Somebody who was on the consent page is not who was signed in: back to it, for whoever they are.
+async fn begin_anew(endpoints: &Endpoints, headers: &HeaderMap, transaction: &str) -> Response {
+    let Ok(transaction) = transaction.parse() else {
+        return consent::refuse(endpoints, &TransactionRefused::Unknown.into());
+    };
+    let browser = cookies::browser(&endpoints.server, headers, &transaction);
+    match endpoints.server.begin_anew(&transaction, browser.as_ref()).await {
+        Ok(Some(location)) => consent::redirect(&location),
+        Ok(None) => to_page(endpoints, Some(AccountNotice::SignedOut)),
+        Err(error) => consent::refuse(endpoints, &error),
+    }
 }
 
 pub(super) async fn end(
@@ -245,19 +267,27 @@ pub(super) async fn end_all(
     RequestOrigin(origin): RequestOrigin,
     request: Request,
 ) -> Response {
+    let headers = request.headers().clone();
     let (person, _) = match asked(&endpoints, request).await {
         Ok(asked) => asked,
         Err(response) => return response,
     };
     let account = endpoints.server.account(&person.session.subject, origin);
     match account.end_all().await {
-        Ok(()) => to_page(&endpoints, Some(AccountNotice::EndedAll)),
+        Ok(()) => {
+            // They are of no use any more; this only keeps the browser tidy.
+            let mut response = to_page(&endpoints, Some(AccountNotice::EndedAll));
+            for cookie in cookies::forget_all(&endpoints.server, &headers) {
+                response.headers_mut().append(SET_COOKIE, cookie);
+            }
+            response
+        }
         Err(error) => unavailable(&endpoints, &error),
     }
 }
 
 /// A form of somebody who is signed in, and that they have sent themselves; or what they get instead.
-pub(super) async fn asked(endpoints: &Endpoints, request: Request) -> Result<(SignedIn, Parameters), Response> {
+async fn asked(endpoints: &Endpoints, request: Request) -> Result<(SignedIn, Parameters), Response> {
     let headers = request.headers().clone();
     let form = form::parameters(request).await;
     let form = form.map_err(|unreadable| consent::unreadable(endpoints, &unreadable))?;
@@ -313,6 +343,26 @@ fn unavailable(endpoints: &Endpoints, error: &OperatorError) -> Response {
     busy(endpoints)
 }
 
+/// The signing keys cannot be read, or there were too many tries.
+fn not_now(endpoints: &Endpoints, error: &OAuthError) -> Response {
+    let Some(wait) = error.retry_after() else {
+        return busy(endpoints);
+    };
+    let texts = endpoints.press.texts();
+    let minutes = wait.as_secs().div_ceil(60).max(1).to_string();
+    let problem = Problem {
+        title: texts.error_tries_title.to_string(),
+        explanation: texts.error_tries.plainly_with("minutes", &minutes),
+        code: error.code().as_str(),
+    };
+    let path = endpoints.path(PATH);
+    let way_out = WayOut::Account(&path);
+    let mut response = endpoints.press.error(authorize::status(error), &problem, way_out);
+    let wait = wait.as_secs().max(1);
+    response.headers_mut().insert(RETRY_AFTER, wait.into());
+    response
+}
+
 fn busy(endpoints: &Endpoints) -> Response {
     let texts = endpoints.press.texts();
     let problem = Problem {
@@ -350,6 +400,7 @@ fn refuse(endpoints: &Endpoints, error: &SessionError) -> Response {
             "access_denied",
         ),
         SessionError::Provider { provider, error } => callback::failure(texts, provider, error),
+        SessionError::Failed(error) => return not_now(endpoints, error),
         _ => return busy(endpoints),
     };
     let problem = Problem {

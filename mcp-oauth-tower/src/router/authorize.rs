@@ -7,10 +7,11 @@ use http::{HeaderMap, StatusCode, Uri};
 use mcp_oauth_core::error::{ErrorCode, OAuthError};
 use mcp_oauth_core::origin::Origin;
 use mcp_oauth_core::parameters::Parameters;
-use mcp_oauth_core::server::authorize::AuthorizeError;
+use mcp_oauth_core::server::authorize::{Authorization, AuthorizeError, Visitor};
+use mcp_oauth_core::transaction::TransactionRefused;
 
 use super::origin::RequestOrigin;
-use super::{Endpoints, answer, consent, form};
+use super::{Endpoints, account, answer, consent, cookies, form};
 use crate::pages::{Link, Problem, WayOut};
 
 pub(super) async fn show(
@@ -40,8 +41,22 @@ pub(super) async fn show_form(
 
 async fn ask(endpoints: &Endpoints, parameters: &Parameters, headers: &HeaderMap, origin: &Origin) -> Response {
     let server = &endpoints.server;
-    match server.authorize(parameters, origin).await {
-        Ok(prompt) => consent::show(endpoints, &prompt),
+    let person = if endpoints.account {
+        account::signed_in(endpoints, headers).await.ok().flatten()
+    } else {
+        None
+    };
+    let mut visitor = Visitor::default();
+    visitor.subject = person.as_ref().map(|person| person.session.subject.clone());
+    visitor.remembered = cookies::remembered(server, headers);
+    match server.authorize_visitor(parameters, &visitor, origin).await {
+        Ok(Authorization::Ask(prompt)) => consent::show(endpoints, &prompt, person.as_ref()),
+        Ok(Authorization::Remembered {
+            transaction,
+            browser,
+            outcome,
+        }) => consent::go_on(endpoints, &transaction, Some(&browser), outcome),
+        Ok(_) => consent::refuse(endpoints, &TransactionRefused::Unknown.into()),
         Err(AuthorizeError::Redirect { redirect, .. }) => consent::redirect(redirect.location()),
         Err(AuthorizeError::Page(error)) => refuse(endpoints, headers, &error),
         Err(AuthorizeError::Offer {

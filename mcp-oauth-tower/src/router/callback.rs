@@ -72,6 +72,23 @@ async fn back_from(
             clear_cookies(endpoints, state.transaction(), &mut response);
             response
         }
+        Ok(CallbackOutcome::ClientRemembered { redirect, remembered }) => {
+            let mut response = consent::redirect(redirect.location());
+            clear_cookies(endpoints, state.transaction(), &mut response);
+            for cookie in cookies::remember(server, headers, &remembered) {
+                response.headers_mut().append(SET_COOKIE, cookie);
+            }
+            response
+        }
+        Ok(CallbackOutcome::AskAgain { location }) => {
+            let mut response = consent::redirect(&location);
+            clear_cookies(endpoints, state.transaction(), &mut response);
+            // Whoever sits here now is not who is signed in to their own pages, if anybody is.
+            if let Some(cookie) = cookies::clear_session(server) {
+                response.headers_mut().append(SET_COOKIE, cookie);
+            }
+            response
+        }
         Ok(CallbackOutcome::DeviceLetIn) => {
             let mut response = endpoints.press.page(StatusCode::OK, &Page::DeviceEnd(DeviceEnd::LetIn));
             clear_cookies(endpoints, state.transaction(), &mut response);

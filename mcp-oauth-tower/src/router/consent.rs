@@ -9,10 +9,11 @@ use mcp_oauth_core::server::authorize::ConsentPrompt;
 use mcp_oauth_core::server::consent::{ConsentOutcome, TransactionError};
 use mcp_oauth_core::transaction::{BrowserSecret, Decision, TransactionId, TransactionRefused};
 
+use super::account::SignedIn;
 use super::form::Unreadable;
 use super::origin::RequestOrigin;
-use super::{Endpoints, callback, cookies, form, sign_in};
-use crate::pages::{ConsentPage, DeviceEnd, Page, Problem, Texts, WayOut};
+use super::{Endpoints, account, callback, cookies, form, sign_in};
+use crate::pages::{ConsentPage, DeviceEnd, Page, Problem, SignedInPerson, Texts, WayOut};
 
 pub(super) async fn decide(
     State(endpoints): State<Endpoints>,
@@ -71,6 +72,9 @@ pub(super) fn go_on(
 fn read(form: &Parameters) -> Option<(TransactionId, Decision)> {
     let transaction = form.require("transaction").ok()?.parse().ok()?;
     match form.require("decision").ok()? {
+        "approve" if form.get("remember").ok().flatten() == Some("yes") => {
+            Some((transaction, Decision::ApproveAndRemember))
+        }
         "approve" => Some((transaction, Decision::Approve)),
         "deny" => Some((transaction, Decision::Deny)),
         _ => None,
@@ -78,11 +82,16 @@ fn read(form: &Parameters) -> Option<(TransactionId, Decision)> {
 }
 
 /// The consent page, with the cookie that binds it to this browser.
-pub(super) fn show(endpoints: &Endpoints, prompt: &ConsentPrompt) -> Response {
+pub(super) fn show(endpoints: &Endpoints, prompt: &ConsentPrompt, person: Option<&SignedIn>) -> Response {
+    let sign_out = endpoints.path(account::SIGN_OUT);
     let page = ConsentPage {
         action: &endpoints.path("/consent"),
         prompt,
-        person: None,
+        person: person.map(|person| SignedInPerson {
+            name: person.session.shown_name(),
+            action: &sign_out,
+            csrf: person.csrf(),
+        }),
     };
     let mut response = endpoints.press.page(StatusCode::OK, &Page::Consent(page));
     if let Some(cookie) = cookies::set_browser(&endpoints.server, &prompt.transaction, &prompt.browser) {

@@ -11,6 +11,7 @@ use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 use mcp_oauth_core::secret::Secret;
 use mcp_oauth_core::server::AuthorizationServer;
+use mcp_oauth_core::server::remembered_consent::{MAXIMUM_REMEMBERED, RememberedConsent};
 use mcp_oauth_core::server::session::{SESSION_LIFETIME, SessionTicket};
 use mcp_oauth_core::transaction::{BrowserSecret, SignInSecret, TransactionId};
 
@@ -18,6 +19,7 @@ const BROWSER: &str = "mcp-oauth-browser";
 const SIGN_IN: &str = "mcp-oauth-sign-in";
 const TICKET: &str = "mcp-oauth-session-ticket";
 const SESSION: &str = "mcp-oauth-session";
+const CONSENT: &str = "mcp-oauth-consent";
 
 /// What stands in front of a cookie's name.
 fn prefix(server: &AuthorizationServer) -> &'static str {
@@ -137,4 +139,53 @@ pub(super) fn set_session(server: &AuthorizationServer, session: &Secret) -> Opt
 /// Takes the session away.
 pub(super) fn clear_session(server: &AuthorizationServer) -> Option<HeaderValue> {
     write(server, session_name(server), "", Duration::ZERO)
+}
+
+/// The cookies of remembered consents: names and values.
+fn all_remembered(server: &AuthorizationServer, headers: &HeaderMap) -> Vec<(String, String)> {
+    let prefix = format!("{}{CONSENT}-", prefix(server));
+    let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let cookies = cookies.flat_map(Cookie::split_parse).filter_map(Result::ok);
+    cookies
+        .filter(|cookie| cookie.name().starts_with(&prefix))
+        .map(|cookie| (cookie.name().to_owned(), cookie.value().to_owned()))
+        .collect()
+}
+
+/// What this browser remembers.
+pub(super) fn remembered(server: &AuthorizationServer, headers: &HeaderMap) -> Vec<Secret> {
+    if server.remembers_consent().is_none() {
+        return Vec::new();
+    }
+    let remembered = all_remembered(server, headers).into_iter();
+    remembered.map(|(_, value)| Secret::from(value)).collect()
+}
+
+/// Has the browser remember a consent, in place of another one if it remembers as many as it may.
+pub(super) fn remember(
+    server: &AuthorizationServer,
+    headers: &HeaderMap,
+    consent: &RememberedConsent,
+) -> Vec<HeaderValue> {
+    let question: String = consent.question.chars().take(12).collect();
+    let name = format!("{}{CONSENT}-{question}", prefix(server));
+    let others: Vec<_> = all_remembered(server, headers)
+        .into_iter()
+        .filter(|(known, _)| *known != name)
+        .collect();
+    let too_many = (others.len() + 1).saturating_sub(MAXIMUM_REMEMBERED);
+    let forgotten = others
+        .into_iter()
+        .take(too_many)
+        .filter_map(|(name, _)| write(server, name, "", Duration::ZERO));
+    let kept = write(server, name, consent.value.expose(), consent.lifetime);
+    forgotten.chain(kept).collect()
+}
+
+/// Has the browser forget every consent that it remembers.
+pub(super) fn forget_all(server: &AuthorizationServer, headers: &HeaderMap) -> Vec<HeaderValue> {
+    let remembered = all_remembered(server, headers).into_iter();
+    remembered
+        .filter_map(|(name, _)| write(server, name, "", Duration::ZERO))
+        .collect()
 }

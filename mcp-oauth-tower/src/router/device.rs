@@ -105,7 +105,7 @@ pub(super) async fn show_consent(State(endpoints): State<Endpoints>, headers: He
     };
     let browser = cookies::browser(server, &headers, &transaction);
     match server.device_prompt(&transaction, &user_code, browser.as_ref()).await {
-        Ok(prompt) => consent::show(&endpoints, &prompt),
+        Ok(prompt) => consent::show(&endpoints, &prompt, None),
         Err(error) => consent::refuse(&endpoints, &error),
     }
 }
