@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::chromium::{Profile, Settings, Tab};
 use crate::provider::Provider;
-use crate::scene::{CLIENT, STOPPED, Scene};
+use crate::scene::{CLIENT, CONSENT, STOPPED, Scene};
 use crate::site::{Client, Device};
 use crate::web::OtherSite;
 
@@ -198,6 +198,8 @@ async fn the_account_pages_can_be_read_by_everybody() {
     tab.press(SIGN_IN_BUTTON).await;
     tab.shows(OVERVIEW).await;
     tab.inspect("account").await;
+    // Whoever is signed in is told who that is where they are asked.
+    ada.scene.asked(&ada.person).await.inspect("consent-signed-in").await;
     tab.press(&format!("End access of {CLIENT}")).await;
     tab.arrives(&format!("{}?done=", ada.address())).await;
     tab.shows(OVERVIEW).await;
@@ -205,6 +207,21 @@ async fn the_account_pages_can_be_read_by_everybody() {
     tab.press("End all access").await;
     tab.shows(EMPTY).await;
     tab.inspect("account-empty").await;
+}
+
+#[tokio::test]
+async fn whoever_is_somebody_else_says_so_on_the_consent_page_and_is_asked_there_again() {
+    let Some(ada) = Ada::begin("somebody else", true).await else {
+        return;
+    };
+    ada.account().await;
+    let tab = ada.scene.asked(&ada.person).await;
+    assert!(tab.text().await.contains("Signed in here as ada"));
+    tab.press("Not you?").await;
+    tab.shows(CONSENT).await;
+    assert!(!tab.text().await.contains("Signed in here"));
+    tab.press("Allow").await;
+    assert_eq!(ada.scene.lets_in(&tab).await, "login:ada");
 }
 
 #[tokio::test]

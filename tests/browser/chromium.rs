@@ -287,6 +287,11 @@ impl Tab {
         self.ask("write", json!({"label": label, "text": text})).await;
     }
 
+    /// Ticks the only box that there is.
+    pub(crate) async fn tick(&self) {
+        self.ask("tick", Value::Null).await;
+    }
+
     /// Presses a key of the keyboard.
     pub(crate) async fn key(&self, key: &str) {
         self.ask("key", json!(key)).await;

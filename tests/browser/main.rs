@@ -13,6 +13,7 @@ mod keyboard;
 mod other_sites;
 mod pages;
 mod provider;
+mod remembered_consent;
 mod scene;
 mod sign_in;
 mod site;

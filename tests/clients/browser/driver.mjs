@@ -122,6 +122,7 @@ const commands = {
   pressTwice: (page, name) => button(page, name).dblclick(),
   follow: (page, name) => exactly("link")(page, name).click(),
   write: (page, { label, text }) => page.getByLabel(label, { exact: true }).fill(text),
+  tick: (page) => page.getByRole("checkbox").check(),
   key: (page, key) => page.keyboard.press(key),
   focused: (page) => page.evaluate(focused),
   operable: (page) => page.locator("a[href], button, input:not([type=hidden]), select, textarea, summary").count(),
@@ -148,10 +149,19 @@ const commands = {
     }),
 };
 
+/** Nobody waits for ever, whatever a page does. */
+function bounded(promise) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error("no end after two minutes")), 120_000);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
 async function run({ id, do: command, on, with: argument }) {
   let answer;
   try {
-    answer = { id, value: (await commands[command](handles.get(on), argument)) ?? null };
+    answer = { id, value: (await bounded(commands[command](handles.get(on), argument))) ?? null };
   } catch (error) {
     const page = handles.get(on);
     const where = page?.url ? `\nat ${page.url()}\n${await page.locator("body").innerText().catch(() => "")}` : "";
