@@ -55,6 +55,19 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// What this router answers to a request.
+    pub async fn from(router: &Router, request: Request<Body>) -> Self {
+        let response = router.clone().oneshot(request).await.expect("a router never fails");
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.expect("the body can be read").to_bytes();
+        let body = String::from_utf8(body.to_vec()).expect("every answer is text");
+        Self {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        }
+    }
+
     /// The body as JSON.
     #[must_use]
     pub fn json(&self) -> Value {
@@ -136,20 +149,7 @@ impl Application {
 
     /// Sends one request.
     pub async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self
-            .router
-            .clone()
-            .oneshot(request)
-            .await
-            .expect("a router never fails");
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.expect("the body can be read").to_bytes();
-        let body = String::from_utf8(body.to_vec()).expect("every answer is text");
-        Answer {
-            status: parts.status,
-            headers: parts.headers,
-            body,
-        }
+        Answer::from(&self.router, request).await
     }
 
     /// Sends one request from this address.
