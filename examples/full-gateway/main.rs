@@ -15,6 +15,7 @@ mod clients;
 mod commands;
 mod configuration;
 mod echo;
+mod fetch;
 mod gateway;
 mod hosts;
 mod identities;
