@@ -72,7 +72,8 @@ struct Route {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Tls {
-    cert_resolver: String,
+    #[serde(rename = "certResolver")]
+    _certificate_resolver: String,
 }
 
 #[derive(Deserialize)]
