@@ -278,7 +278,8 @@ async fn what_is_sent_for_others_goes_nowhere_where_a_document_is_not_fetched_fr
         ("http://public.example/", "NotHttps"),
         ("https://user@public.example/", "Superfluous"),
     ] {
-        let sent = fetcher.send(Method::GET, &url.parse().unwrap(), HeaderMap::new(), Bytes::new());
+        let parsed = url.parse().unwrap();
+        let sent = fetcher.send(Method::GET, &parsed, HeaderMap::new(), Bytes::new());
         assert_eq!(format!("{:?}", sent.await.unwrap_err()), expected, "{url}");
     }
 }

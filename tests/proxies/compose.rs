@@ -263,6 +263,62 @@ fn the_script_refuses_what_would_be_open() {
     assert!(run("true").1.contains("there is no .env"));
 }
 
+/// Each row of the README's table, against the file of the server and the packages of its image.
+#[test]
+fn the_readme_says_of_each_server_what_its_file_does() {
+    let Some(folder) = Folder::copy("the table of servers") else {
+        return;
+    };
+    let composition = folder.with(&SERVERS);
+    let read = |file: &str| std::fs::read_to_string(source().join(file)).unwrap();
+    let pins = ["node/package.json", "python/requirements.txt", "tmux/requirements.txt"]
+        .map(|file| read(&format!("images/{file}")))
+        .concat();
+    let readme = read("README.md");
+    let rows = readme.lines().filter(|line| line.starts_with("| `"));
+    let rows: Vec<Vec<&str>> = rows
+        .map(|row| row.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    assert_eq!(
+        rows.iter().map(|row| row[0].trim_matches('`')).collect::<Vec<_>>(),
+        SERVERS
+    );
+    for row in rows {
+        let [name, variable, command, version, _, keeps, internet] = row.as_slice() else {
+            panic!("{row:?}")
+        };
+        let name = name.trim_matches('`');
+        let expected = format!("`MCP_{}_ENABLED`", name.to_uppercase().replace('-', "_"));
+        assert_eq!(**variable, expected);
+        assert!(read("example.env").contains(expected.trim_matches('`')), "{name}");
+        let service = &composition.0["services"][name];
+        let words = service["command"].as_array().unwrap().iter();
+        let words: Vec<_> = words.filter_map(Value::as_str).filter(|word| *word != "--").collect();
+        let command = command.trim_matches('`').trim_start_matches("full-gateway ");
+        assert!(words.join(" ").starts_with(command), "{name} runs {words:?}");
+        let ours = service["build"]["target"] == "gateway";
+        assert!(
+            if ours {
+                *version == "this one"
+            } else {
+                pins.contains(version)
+            },
+            "{name}: {version} is not pinned"
+        );
+        let volumes = service["volumes"].as_array().into_iter().flatten();
+        let volume = volumes
+            .filter_map(Value::as_str)
+            .next()
+            .map(|volume| volume.split(':').next().unwrap());
+        match volume {
+            Some(volume) => assert_eq!(**keeps, format!("volume `{volume}`"), "{name}"),
+            None => assert!(!keeps.contains("volume"), "{name} keeps nothing in a volume"),
+        }
+        let internal = composition.0["networks"][name]["internal"] == true;
+        assert_eq!(*internet == "no", internal, "{name}");
+    }
+}
+
 /// Defect S16, and what else a stranger would look for.
 #[test]
 fn nothing_is_open_that_need_not_be() {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use axum::Router;
@@ -56,6 +57,12 @@ pub(crate) struct Server {
     check: Vec<String>,
     path: std::ffi::OsString,
     directory: TempDir,
+}
+
+/// The gateway's program, which is looked for once.
+fn gateway() -> PathBuf {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| example::program("full-gateway")).clone()
 }
 
 fn words(value: &Value) -> Vec<String> {
@@ -153,7 +160,7 @@ impl Server {
     async fn is_healthy(&self) -> bool {
         let (program, arguments) = self.check.split_first().unwrap();
         let program = match program.as_str() {
-            "/full-gateway" => example::program("full-gateway"),
+            "/full-gateway" => gateway(),
             other => other.into(),
         };
         let mut command = Command::new(program);
@@ -179,7 +186,7 @@ impl Server {
 /// The page that is read, a picture, and what programs are asked to leave alone.
 async fn site() -> String {
     const PAGE: &str = "<!doctype html><title>A page</title><main><h1>A page</h1><p>It is there to be read by machines.</p>\
-        <button id=press onclick=\"document.title='pressed'\">Press</button><input id=field><input id=file type=file>\
+        <button id=press ondragover=\"event.preventDefault()\" onclick=\"document.title='pressed'\">Press</button><button id=ask onclick=\"alert('asked')\">Ask</button><input id=field><input id=file type=file>\
         <select id=choice><option>one<option>two</select><div id=drop draggable=true>drag me</div>\
         <a id=next href=/next>next</a></main>";
     let router = Router::new()
@@ -483,7 +490,12 @@ async fn every_tool_of_everything_is_called_through_everything() {
                 json!({"duration": 1, "steps": 2}),
                 "completed",
             ),
-            call("simulate-research-query", json!({"topic": "tests"}), "tests"),
+            // It is only there as a task, which this client does not ask for.
+            refused(
+                "simulate-research-query",
+                json!({"topic": "tests"}),
+                "requires task augmentation",
+            ),
         ]
     })
     .await;
@@ -509,7 +521,7 @@ async fn every_tool_of_tmux_is_called_through_everything() {
                 "",
             ),
             call("tmux_send_keys", json!({"target": "work", "keys": "echo hello"}), ""),
-            call("tmux_read_pane", json!({"target": "work"}), ""),
+            call("tmux_read_pane", json!({"target": "work"}), "hello"),
             call("tmux_read_cc_pane", json!({"target": "work", "timeout": 1}), ""),
             call(
                 "tmux_rename_window",
@@ -523,6 +535,79 @@ async fn every_tool_of_tmux_is_called_through_everything() {
                 "",
             ),
             call("tmux_kill", json!({"target": "play", "type": "session"}), ""),
+        ]
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_tool_of_playwright_is_called_through_everything() {
+    if tools::chromium("every tool of playwright").is_none() {
+        return;
+    }
+    call_every_tool("playwright", |site, directory| {
+        let element = |target: &str| json!({"element": target, "target": target});
+        let file = format!("{directory}/upload.txt");
+        std::fs::write(&file, "uploaded").unwrap();
+        vec![
+            call("browser_navigate", json!({"url": format!("{site}/page")}), "A page"),
+            call("browser_snapshot", json!({}), "to be read by machines"),
+            call("browser_find", json!({"text": "machines"}), "machines"),
+            call("browser_click", element("#press"), ""),
+            call("browser_hover", element("#press"), ""),
+            call(
+                "browser_type",
+                json!({"element": "field", "target": "#field", "text": "typed"}),
+                "",
+            ),
+            call(
+                "browser_fill_form",
+                json!({"fields": [
+                    {"element": "field", "name": "field", "type": "textbox", "target": "#field", "value": "filled"}
+                ]}),
+                "",
+            ),
+            call("browser_press_key", json!({"key": "Tab"}), ""),
+            call(
+                "browser_select_option",
+                json!({"element": "choice", "target": "#choice", "values": ["two"]}),
+                "two",
+            ),
+            call(
+                "browser_drag",
+                json!({"startElement": "from", "startTarget": "#drop", "endElement": "to", "endTarget": "#press"}),
+                "",
+            ),
+            call(
+                "browser_drop",
+                json!({"element": "press", "target": "#press", "data": {"text/plain": "dropped"}}),
+                "",
+            ),
+            call("browser_click", element("#file"), "chooser"),
+            call("browser_file_upload", json!({ "paths": [file] }), ""),
+            call("browser_click", element("#ask"), "asked"),
+            call("browser_handle_dialog", json!({ "accept": true }), ""),
+            call(
+                "browser_evaluate",
+                json!({"function": "() => document.querySelector('#field').value"}),
+                "filled",
+            ),
+            call(
+                "browser_run_code_unsafe",
+                json!({"code": "async page => await page.title()"}),
+                "pressed",
+            ),
+            call("browser_resize", json!({"width": 640, "height": 480}), ""),
+            call("browser_emulate_media", json!({"colorScheme": "dark"}), ""),
+            call("browser_take_screenshot", json!({"scale": "css"}), "image/"),
+            call("browser_console_messages", json!({"level": "info"}), ""),
+            call("browser_network_requests", json!({"static": true}), "/page"),
+            call("browser_network_request", json!({"index": 1}), "/page"),
+            call("browser_tabs", json!({"action": "list"}), "pressed"),
+            call("browser_wait_for", json!({"text": "machines"}), ""),
+            call("browser_navigate", json!({"url": format!("{site}/next")}), "Next"),
+            call("browser_navigate_back", json!({}), "A page"),
+            call("browser_close", json!({}), ""),
         ]
     })
     .await;
