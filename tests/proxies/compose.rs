@@ -49,8 +49,8 @@ impl Folder {
             .map(|folder| folder.join(&program))
             .find(|path| path.is_file())?;
         // Debian's is a script, whose first line names the Python that has its modules.
-        let text = std::fs::read_to_string(program).unwrap();
-        let python = text.lines().next()?.strip_prefix("#!")?.to_owned();
+        let script = std::fs::read_to_string(program).unwrap();
+        let python = script.lines().next()?.strip_prefix("#!")?.to_owned();
         let root = TempDir::new().unwrap();
         // The files look for the whole repository three folders above.
         let copy = root.path().join("examples/full-gateway/compose");
@@ -190,7 +190,7 @@ fn set(http: &mut Value, label: &str, value: &str, place: impl Fn(u64) -> String
         ("middlewares", "redirectregex.replacement") => at["redirectRegex"]["replacement"] = text,
         ("middlewares", "redirectregex.permanent") => at["redirectRegex"]["permanent"] = truth(),
         ("middlewares", "headers.accesscontrolalloworiginlist") => {
-            at["headers"]["accessControlAllowOriginList"] = texts()
+            at["headers"]["accessControlAllowOriginList"] = texts();
         }
         ("middlewares", "headers.accesscontrolallowmethods") => at["headers"]["accessControlAllowMethods"] = texts(),
         ("middlewares", "headers.accesscontrolallowheaders") => at["headers"]["accessControlAllowHeaders"] = texts(),
@@ -305,10 +305,9 @@ fn the_readme_says_of_each_server_what_its_file_does() {
             },
             "{name}: {version} is not pinned"
         );
-        let volumes = service["volumes"].as_array().into_iter().flatten();
+        let mut volumes = service["volumes"].as_array().into_iter().flatten();
         let volume = volumes
-            .filter_map(Value::as_str)
-            .next()
+            .find_map(Value::as_str)
             .map(|volume| volume.split(':').next().unwrap());
         match volume {
             Some(volume) => assert_eq!(**keeps, format!("volume `{volume}`"), "{name}"),

@@ -223,8 +223,10 @@ fn http_leads_to_https_with_a_certificate_for_each_host() {
         let Some(labels) = service["labels"].as_object() else {
             continue;
         };
-        for (label, value) in labels.iter().filter(|(label, _)| label.ends_with(".rule")) {
-            let router = label.trim_end_matches(".rule");
+        let rules = labels
+            .iter()
+            .filter_map(|(label, value)| Some((label.strip_suffix(".rule")?, value)));
+        for (router, value) in rules {
             let of = |setting: &str| labels.get(&format!("{router}.{setting}")).and_then(Value::as_str);
             assert_eq!(of("entrypoints"), Some("websecure"), "{router}");
             assert_eq!(of("tls.certresolver"), Some("letsencrypt"), "{router}");

@@ -271,12 +271,12 @@ async fn call_every_tool(name: &str, calls: impl FnOnce(&str, &str) -> Vec<Call>
         fails,
     } in calls
     {
-        let (text, failed) = session.call(tool, &arguments).await;
+        let (answer, failed) = session.call(tool, &arguments).await;
         assert!(
-            text.contains(&expect),
-            "{name}: {tool} {arguments}: {expect:?} is not in {text}"
+            answer.contains(&expect),
+            "{name}: {tool} {arguments}: {expect:?} is not in {answer}"
         );
-        assert_eq!(failed, fails, "{name}: {tool} {arguments}: {text}");
+        assert_eq!(failed, fails, "{name}: {tool} {arguments}: {answer}");
     }
 }
 

@@ -223,7 +223,7 @@ impl Stack {
             stack: self,
             url,
             token,
-            session: None,
+            identifier: None,
             id: 0,
         };
         let capabilities = json!({});
@@ -258,7 +258,7 @@ pub(crate) struct Session<'a> {
     stack: &'a Stack,
     pub(crate) url: String,
     pub(crate) token: String,
-    pub(crate) session: Option<String>,
+    identifier: Option<String>,
     id: u64,
 }
 
@@ -271,7 +271,7 @@ impl Session<'_> {
             ("content-type", "application/json"),
             ("accept", "application/json, text/event-stream"),
         ];
-        if let Some(session) = &self.session {
+        if let Some(session) = &self.identifier {
             headers.push(("mcp-session-id", session));
             headers.push(("mcp-protocol-version", "2025-06-18"));
         }
@@ -289,7 +289,7 @@ impl Session<'_> {
         if method == "initialize"
             && let Some(session) = answer.headers.get("mcp-session-id")
         {
-            self.session = Some(session.to_str().unwrap().to_owned());
+            self.identifier = Some(session.to_str().unwrap().to_owned());
         }
         let reply = reply(&answer, self.id);
         assert!(reply["error"].is_null(), "{method} at {}: {reply}", self.url);

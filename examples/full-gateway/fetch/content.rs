@@ -69,12 +69,11 @@ impl<'a> Page<'a> {
     }
 }
 
-fn cut(mut text: String, longest: usize) -> String {
-    if let Some((end, _)) = text.char_indices().nth(longest) {
-        text.truncate(end);
-        text.push_str(&format!("\n[cut after {longest} characters]"));
+fn cut(text: String, longest: usize) -> String {
+    match text.char_indices().nth(longest) {
+        Some((end, _)) => format!("{}\n[cut after {longest} characters]", &text[..end]),
+        None => text,
     }
-    text
 }
 
 /// What stands between the first `<title>` and its end, on one line.
