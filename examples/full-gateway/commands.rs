@@ -16,10 +16,12 @@ mod keys;
 mod operating;
 mod output;
 mod private_file;
+mod probe;
 mod progress;
 mod purge;
 mod restore;
 mod serve;
+mod service;
 mod stats;
 mod token;
 mod users;
@@ -74,6 +76,10 @@ pub(crate) enum Command {
     /// Be the stdio MCP server that the gateway starts as a child: a notebook
     #[command(hide = true)]
     Notes,
+    /// Be one MCP server over HTTP, for a reverse proxy that asks a gateway about each request
+    Service(service::Options),
+    /// Ask a URL of this machine, and succeed if it answers 200: for health checks
+    Probe(probe::Options),
 }
 
 impl Command {
@@ -98,6 +104,8 @@ impl Command {
             Self::Health(health) => health::run(health).await,
             Self::Completions(completions) => completions::run(&completions),
             Self::Notes => notes::serve_stdio().await,
+            Self::Service(options) => service::run(options).await,
+            Self::Probe(options) => probe::run(options).await,
         }
     }
 }

@@ -47,13 +47,40 @@ mod report;
 #[derive(Clone, Debug)]
 pub(crate) struct EchoServer {
     conversation: Arc<Mutex<Conversation>>,
+    kind: Kind,
+}
+
+/// Where the server is, which decides what it can offer and whom it believes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// In a process with the layer.
+    Embedded,
+    /// Behind a proxy that has asked the gateway, and writes the identity headers.
+    BehindAProxy,
+    /// The same, for clients without sessions: with the tools that need none.
+    WithoutSessions,
 }
 
 impl EchoServer {
     /// A server that has heard nothing yet.
     pub(crate) fn new() -> Self {
+        Self::of(Kind::Embedded)
+    }
+
+    /// The same, for behind a proxy that nobody can come past: what its identity headers say is believed.
+    pub(crate) fn behind_a_proxy() -> Self {
+        Self::of(Kind::BehindAProxy)
+    }
+
+    /// The same once more, without what sessions are needed for.
+    pub(crate) fn without_sessions() -> Self {
+        Self::of(Kind::WithoutSessions)
+    }
+
+    fn of(kind: Kind) -> Self {
         Self {
             conversation: Arc::new(Mutex::new(Conversation::begin())),
+            kind,
         }
     }
 
@@ -64,16 +91,26 @@ impl EchoServer {
 
     /// All tools. The service makes a server for every request that it looks a tool up for, so they are collected
     /// only once.
-    fn tools() -> &'static ToolRouter<Self> {
+    fn tools(&self) -> &'static ToolRouter<Self> {
         static TOOLS: LazyLock<ToolRouter<EchoServer>> = LazyLock::new(|| {
             EchoServer::conversation_tools() + EchoServer::identity_tools() + EchoServer::diagnosis_tools()
         });
-        &TOOLS
+        static WITHOUT_SESSIONS: LazyLock<ToolRouter<EchoServer>> = LazyLock::new(|| {
+            let mut tools = TOOLS.clone();
+            for name in ["replayLastEcho", "sessionInfo"] {
+                tools.remove_route(name);
+            }
+            tools
+        });
+        match self.kind {
+            Kind::Embedded | Kind::BehindAProxy => &TOOLS,
+            Kind::WithoutSessions => &WITHOUT_SESSIONS,
+        }
     }
 }
 
 #[tool_handler(
-    router = Self::tools(),
+    router = self.tools(),
     name = "echo",
     instructions = "Echoes messages, and shows what this server knows about a request and its caller."
 )]
@@ -90,9 +127,10 @@ impl ServerHandler for EchoServer {
                 at: Instant::now(),
                 since_last,
             },
+            self.kind != Kind::Embedded,
         );
         context.extensions.insert(call);
-        Self::tools().call(ToolCallContext::new(self, request, context)).await
+        self.tools().call(ToolCallContext::new(self, request, context)).await
     }
 }
 
@@ -111,6 +149,8 @@ struct Call {
     headers: HeaderMap,
     /// Who calls. Missing only where no layer is in front.
     claims: Option<Claims>,
+    /// Whether the claims are what the proxy's headers say.
+    behind_a_proxy: bool,
     /// The client by its own account: name and version.
     client: Option<(String, String)>,
     /// The revision of MCP that is spoken.
@@ -119,13 +159,18 @@ struct Call {
 }
 
 impl Call {
-    fn read(context: &RequestContext<RoleServer>, arrival: Arrival) -> Self {
+    fn read(context: &RequestContext<RoleServer>, arrival: Arrival, behind_a_proxy: bool) -> Self {
         let parts = context.extensions.get::<Parts>();
+        let caller = parts.and_then(|parts| parts.extensions.get::<Caller>());
+        let told = || parts.and_then(|parts| Claims::by_headers(&parts.headers));
         Self {
             headers: parts.map(|parts| parts.headers.clone()).unwrap_or_default(),
-            claims: parts
-                .and_then(|parts| parts.extensions.get::<Caller>())
-                .map(Claims::from),
+            claims: if behind_a_proxy {
+                told()
+            } else {
+                caller.map(Claims::from)
+            },
+            behind_a_proxy,
             client: context.client_info().map(|client| (client.name, client.version)),
             protocol: context.protocol_version().map(|version| version.to_string()),
             arrival: Some(arrival),

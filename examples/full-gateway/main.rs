@@ -16,6 +16,7 @@ mod commands;
 mod configuration;
 mod doctor;
 mod echo;
+mod fetch;
 mod gateway;
 mod identities;
 mod notes;

@@ -63,7 +63,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder};
 use tokio::sync::Semaphore;
@@ -95,6 +95,23 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How many fetches may take place at the same time unless said otherwise.
 pub const DEFAULT_MAXIMUM_IN_FLIGHT: usize = 64;
+
+/// What belongs to one connection (RFC 9110 §7.6.1) or says where a request goes, and what would have the answer encoded.
+const NOT_THE_CALLERS: [&str; 13] = [
+    "accept-encoding",
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+];
 
 /// Fetches public JSON by https, within bounds. See the [module](self) for what that means.
 ///
@@ -218,24 +235,55 @@ impl Fetcher {
     /// Begins a request that is not [`get`](Self::get): one with a body, or with a credential that belongs to whom it is
     /// sent to. Everything else is guarded as ever.
     #[cfg(feature = "oidc")]
-    pub(crate) fn request(&self, method: http::Method, url: &Url) -> Result<reqwest::RequestBuilder, FetchError> {
+    pub(crate) fn request(&self, method: Method, url: &Url) -> Result<RequestBuilder, FetchError> {
+        let request = self.begin(method, url)?;
+        Ok(request.header(ACCEPT, HeaderValue::from_static("application/json")))
+    }
+
+    /// Asks `url`, whatever it serves, and hands over the answer, whatever its status: a redirect is an answer too, and is
+    /// not followed. For what reads documents on behalf of others, such as a tool that fetches pages.
+    ///
+    /// The URL, the addresses that its host leads to, the time and the length are guarded as with [`get`](Self::get).
+    /// `headers` are the caller's own, and go out as they are; those that belong to the connection or say where the request
+    /// goes (`Host`, `Connection`, `Content-Length`, …) are left out, and so is `Accept-Encoding`, since nothing is
+    /// decompressed.
+    ///
+    /// # Errors
+    ///
+    /// See [`FetchError`]; never [`FetchError::Status`] or [`FetchError::ContentType`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As with [`get`](Self::get).
+    pub async fn send(
+        &self,
+        method: Method,
+        url: &Url,
+        mut headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<http::Response<Bytes>, FetchError> {
+        for name in NOT_THE_CALLERS {
+            headers.remove(name);
+        }
+        let request = self.begin(method, url)?.headers(headers).body(body);
+        self.exchange(request).await
+    }
+
+    fn begin(&self, method: Method, url: &Url) -> Result<RequestBuilder, FetchError> {
         self.admit(url)?;
         let request = self.client()?.request(method, url.clone());
         Ok(request
-            .header(ACCEPT, HeaderValue::from_static("application/json"))
             .header(ACCEPT_ENCODING, HeaderValue::from_static("identity"))
             .timeout(self.timeout))
     }
 
-    /// Sends a request that was begun by [`request`](Self::request), and reads its answer whatever the status. A redirect is
-    /// an answer too.
-    #[cfg(feature = "oidc")]
-    pub(crate) async fn exchange(&self, request: reqwest::RequestBuilder) -> Result<http::Response<Bytes>, FetchError> {
+    /// Sends a request that was begun by [`begin`](Self::begin), and reads its answer whatever the status. A redirect is an
+    /// answer too.
+    pub(crate) async fn exchange(&self, request: RequestBuilder) -> Result<http::Response<Bytes>, FetchError> {
         telemetry::outbound_request("fetcher", self.exchanged(request), FetchError::name).await
     }
 
-    #[cfg(feature = "oidc")]
-    async fn exchanged(&self, request: reqwest::RequestBuilder) -> Result<http::Response<Bytes>, FetchError> {
+    async fn exchanged(&self, request: RequestBuilder) -> Result<http::Response<Bytes>, FetchError> {
         let _in_flight = self.in_flight.try_acquire().map_err(|_| FetchError::Busy)?;
         let response = request.send().await.map_err(FetchError::request)?;
         if is_encoded(response.headers()) {

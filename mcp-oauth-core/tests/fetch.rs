@@ -16,6 +16,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderMap, Method};
 use mcp_oauth_core::client::client_id_url::ClientIdUrl;
 use mcp_oauth_core::client::metadata_document::MetadataDocument;
 use mcp_oauth_core::client::redirect_uri::policy::RedirectUriPolicy;
@@ -234,6 +236,52 @@ fn a_proxy_of_the_environment_is_not_used() {
     let output = child.args(["--exact", fetches]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[tokio::test]
+async fn what_is_sent_for_others_has_their_headers_and_body_but_not_those_of_the_connection() {
+    let server = MockServer::start().await;
+    let answer = ResponseTemplate::new(302)
+        .insert_header("location", "https://elsewhere.example/")
+        .set_body_string("moved");
+    Mock::given(method("POST")).respond_with(answer).mount(&server).await;
+    let pairs = [
+        ("x-own", "1"),
+        ("user-agent", "mine"),
+        ("host", "internal.example"),
+        ("accept-encoding", "gzip"),
+        ("content-length", "1"),
+    ];
+    let headers = pairs.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+    let answer = fetcher()
+        .send(Method::POST, &at(&server), headers.into_iter().collect(), "body".into())
+        .await
+        .unwrap();
+    assert_eq!((answer.status().as_u16(), &answer.body()[..]), (302, &b"moved"[..]));
+
+    let request = &server.received_requests().await.unwrap()[0];
+    assert_eq!(request.body, b"body");
+    let sent = |name: &str| request.headers.get_all(name).iter().collect::<Vec<_>>();
+    assert_eq!(sent("x-own"), ["1"]);
+    assert_eq!(sent("user-agent"), ["mine"]);
+    assert_eq!(sent("accept-encoding"), ["identity"]);
+    assert_eq!(sent("content-length"), ["4"]);
+    assert_eq!(sent("host"), [at(&server).authority()]);
+}
+
+#[tokio::test]
+async fn what_is_sent_for_others_goes_nowhere_where_a_document_is_not_fetched_from() {
+    let fetcher = Fetcher::default().resolver(Script::new(&[&["10.0.0.7"]]));
+    for (url, expected) in [
+        ("https://169.254.169.254/latest/meta-data", "SpecialUse"),
+        ("https://internal.example/", "SpecialUse"),
+        ("http://public.example/", "NotHttps"),
+        ("https://user@public.example/", "Superfluous"),
+    ] {
+        let parsed = url.parse().unwrap();
+        let sent = fetcher.send(Method::GET, &parsed, HeaderMap::new(), Bytes::new());
+        assert_eq!(format!("{:?}", sent.await.unwrap_err()), expected, "{url}");
+    }
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod check;
 mod conformance;
 mod doctor;
 mod fault;
+mod fresh_machine;
 mod killed;
 mod node;
 mod observing;

@@ -7,11 +7,16 @@
 
 mod backends;
 mod caddy;
+mod compose;
 mod doubles;
 mod envoy;
 mod journey;
+mod kubernetes;
 mod nginx;
 mod promises;
+mod routing;
+mod services;
 mod site;
+mod stack;
 mod traefik;
 mod wire;

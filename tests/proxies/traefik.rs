@@ -14,28 +14,66 @@ use crate::doubles::{self, Passing, remove_hop_by_hop, remove_named_by_connectio
 use crate::promises;
 use crate::site::Site;
 
+use rule::Rule;
+
+mod rule;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Dynamic {
-    http: Http,
+pub(crate) struct Dynamic {
+    pub(crate) http: Http,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Http {
+pub(crate) struct Http {
     routers: BTreeMap<String, Route>,
     services: BTreeMap<String, Service>,
     middlewares: BTreeMap<String, Middleware>,
+    /// Where requests come in, which no file of the provider says.
+    #[serde(skip)]
+    pub(crate) entry_point: EntryPoint,
+}
+
+/// Where requests come in.
+#[derive(Debug)]
+pub(crate) struct EntryPoint {
+    /// As routers call it.
+    pub(crate) name: &'static str,
+    pub(crate) scheme: &'static str,
+    /// What every router here begins with.
+    pub(crate) middlewares: Vec<String>,
+}
+
+impl Default for EntryPoint {
+    fn default() -> Self {
+        Self {
+            name: "mcp",
+            scheme: "http",
+            middlewares: Vec::new(),
+        }
+    }
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Route {
-    rule: String,
+    rule: Rule,
     service: String,
     #[serde(default)]
     middlewares: Vec<String>,
     priority: Option<usize>,
+    /// All of them, if none is named.
+    #[serde(default)]
+    entry_points: Vec<String>,
+    tls: Option<Tls>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Tls {
+    #[serde(rename = "certResolver")]
+    _certificate_resolver: String,
 }
 
 #[derive(Deserialize)]
@@ -63,6 +101,15 @@ enum Middleware {
     Headers(Headers),
     StripPrefix(StripPrefix),
     IpAllowList(IpAllowList),
+    RedirectRegex(RedirectRegex),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RedirectRegex {
+    regex: String,
+    replacement: String,
+    permanent: bool,
 }
 
 #[derive(Deserialize)]
@@ -82,7 +129,12 @@ struct Headers {
     access_control_allow_headers: Vec<String>,
     access_control_expose_headers: Vec<String>,
     access_control_max_age: u64,
+    add_vary_header: bool,
     custom_request_headers: BTreeMap<String, String>,
+    custom_response_headers: BTreeMap<String, String>,
+    sts_seconds: u64,
+    content_type_nosniff: bool,
+    referrer_policy: String,
 }
 
 #[derive(Deserialize)]
@@ -98,22 +150,15 @@ struct IpAllowList {
 }
 
 impl Route {
-    /// `Host` and `PathPrefix`, both of which have to hold.
-    fn takes(&self, passing: &Passing) -> bool {
-        self.rule.split(" && ").all(|matcher| {
-            let (name, argument) = matcher.split_once("(`").unwrap();
-            let argument = argument.strip_suffix("`)").unwrap();
-            match name {
-                "Host" => passing.host.split(':').next().unwrap().eq_ignore_ascii_case(argument),
-                "PathPrefix" => passing.decoded_path().starts_with(argument),
-                other => panic!("the double knows no {other}"),
-            }
-        })
+    fn takes(&self, passing: &Passing, entry_point: &EntryPoint) -> bool {
+        let here = self.entry_points.is_empty() || self.entry_points.iter().any(|name| name == entry_point.name);
+        // A router with a certificate takes what comes by https alone, and the other way round.
+        here && self.tls.is_some() == (entry_point.scheme == "https") && self.rule.matches(passing)
     }
 
     /// Longer rules come first, unless something is said.
     fn priority(&self) -> usize {
-        self.priority.unwrap_or(self.rule.len())
+        self.priority.unwrap_or(self.rule.length)
     }
 }
 
@@ -169,24 +214,56 @@ impl Headers {
                 &self.access_control_expose_headers.join(","),
             );
         }
-    }
-
-    /// An empty value takes a header away.
-    fn change(&self, headers: &mut HeaderMap) {
-        for (name, value) in &self.custom_request_headers {
-            let name: HeaderName = name.parse().unwrap();
-            if value.is_empty() {
-                headers.remove(name);
-            } else {
-                headers.insert(name, HeaderValue::from_str(value).unwrap());
-            }
+        if self.add_vary_header {
+            headers.append(header::VARY, HeaderValue::from_static("Origin"));
         }
+        if self.sts_seconds > 0 {
+            let value = format!("max-age={}", self.sts_seconds);
+            set(headers, "strict-transport-security", &value);
+        }
+        if self.content_type_nosniff {
+            set(headers, "x-content-type-options", "nosniff");
+        }
+        if !self.referrer_policy.is_empty() {
+            set(headers, "referrer-policy", &self.referrer_policy);
+        }
+        change(&self.custom_response_headers, headers);
+    }
+}
+
+/// An empty value takes a header away.
+fn change(changes: &BTreeMap<String, String>, headers: &mut HeaderMap) {
+    for (name, value) in changes {
+        let name: HeaderName = name.parse().unwrap();
+        if value.is_empty() {
+            headers.remove(name);
+        } else {
+            headers.insert(name, HeaderValue::from_str(value).unwrap());
+        }
+    }
+}
+
+impl RedirectRegex {
+    fn answer(&self, passing: &Passing, scheme: &str) -> Option<Response> {
+        let url = format!("{scheme}://{}{}", passing.host, passing.target);
+        let pattern = Regex::new(&self.regex).unwrap();
+        let location = pattern.replace(&url, self.replacement.as_str());
+        if location == url {
+            return None;
+        }
+        // GET keeps its method either way.
+        let status = if self.permanent {
+            StatusCode::MOVED_PERMANENTLY
+        } else {
+            StatusCode::FOUND
+        };
+        Some((status, [(header::LOCATION, location.into_owned())]).into_response())
     }
 }
 
 impl ForwardAuth {
     /// Asks; an answer means that it is the client's.
-    async fn ask(&self, passing: &mut Passing) -> Option<Response> {
+    async fn ask(&self, passing: &mut Passing, scheme: &str) -> Option<Response> {
         assert!(!self.trust_forward_header);
         let mut headers = passing.headers.clone();
         remove_named_by_connection(&mut headers);
@@ -194,8 +271,11 @@ impl ForwardAuth {
         for (name, value) in [
             ("x-forwarded-for", passing.peer.ip().to_string()),
             ("x-forwarded-method", passing.method.to_string()),
-            ("x-forwarded-proto", "http".to_owned()),
-            ("x-forwarded-port", "80".to_owned()),
+            ("x-forwarded-proto", scheme.to_owned()),
+            (
+                "x-forwarded-port",
+                if scheme == "https" { "443" } else { "80" }.to_owned(),
+            ),
             ("x-forwarded-host", passing.host.clone()),
             ("x-forwarded-uri", passing.target.clone()),
         ] {
@@ -227,21 +307,23 @@ impl ForwardAuth {
 }
 
 impl Http {
-    async fn pass(&self, mut passing: Passing) -> Response {
-        let taken = self.routers.values().filter(|route| route.takes(&passing));
+    pub(crate) async fn pass(&self, mut passing: Passing) -> Response {
+        let entry_point = &self.entry_point;
+        let taken = self.routers.values().filter(|route| route.takes(&passing, entry_point));
         let Some(route) = taken.max_by_key(|route| route.priority()) else {
             return StatusCode::NOT_FOUND.into_response();
         };
         let mut cross_origin = Vec::new();
         let mut answer = None;
-        for name in &route.middlewares {
+        for name in entry_point.middlewares.iter().chain(&route.middlewares) {
             answer = match &self.middlewares[name] {
                 Middleware::Headers(headers) => {
                     cross_origin.push(headers);
-                    headers.change(&mut passing.headers);
+                    change(&headers.custom_request_headers, &mut passing.headers);
                     headers.preflight(&passing)
                 }
-                Middleware::ForwardAuth(forward_auth) => forward_auth.ask(&mut passing).await,
+                Middleware::ForwardAuth(forward_auth) => forward_auth.ask(&mut passing, entry_point.scheme).await,
+                Middleware::RedirectRegex(redirect) => redirect.answer(&passing, entry_point.scheme),
                 Middleware::StripPrefix(strip) => {
                     for prefix in &strip.prefixes {
                         if let Some(rest) = passing.target.strip_prefix(prefix.as_str()) {

@@ -16,7 +16,7 @@ pub fn clients() -> PathBuf {
 }
 
 /// Says visibly that a test does nothing here, and what to install so that it does.
-fn skip(test: &str, install: &str) {
+pub fn skip(test: &str, install: &str) {
     let message = format!("SKIPPED {test}. To have it run: {install}\n");
     assert!(std::env::var_os("MCP_TEST_REQUIRE_TOOLS").is_none(), "{message}");
     // Not `eprintln!`, which the test harness keeps to itself when a test passes.

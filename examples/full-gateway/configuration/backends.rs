@@ -19,7 +19,7 @@ pub(crate) struct BackendSettings {
     /// Who may use it, of those who may sign in.
     allowed_users: Option<String>,
     /// Where else the proxy serves it: addresses that are not below the URL.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "super::texts")]
     also_at: Vec<String>,
     /// How far tokens for it reach, and what its operations need.
     #[serde(default)]
