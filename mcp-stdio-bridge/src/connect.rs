@@ -428,6 +428,10 @@ async fn read_lines(
             skip_line(&mut input).await?;
             continue;
         }
+        // The line's end is no part of the message, which passes as it is.
+        while matches!(line.last(), Some(b'\n' | b'\r')) {
+            line.pop();
+        }
         if !line.trim_ascii().is_empty() && lines.send(line).await.is_err() {
             return Ok(());
         }
@@ -536,7 +540,7 @@ mod tests {
         while let Some(line) = taken.recv().await {
             read.push(String::from_utf8(line).unwrap());
         }
-        assert_eq!(read, ["12345678\n", "9\n", "end"]);
+        assert_eq!(read, ["12345678", "9", "end"]);
         assert!(said.recv().await.unwrap().contains("at most 8 bytes"));
         assert!(said.recv().await.is_none());
     }

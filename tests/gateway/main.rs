@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "what does not hold here fails the test")]
 
 mod conformance;
+mod connect;
 mod node;
 mod oidc_provider;
 mod process;

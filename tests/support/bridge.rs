@@ -24,7 +24,8 @@ pub struct Bridge {
 }
 
 /// Builds the program, once, as `cargo test` builds everything else, and says where it is.
-fn program() -> PathBuf {
+#[must_use]
+pub fn program() -> PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM
         .get_or_init(|| {

@@ -33,6 +33,15 @@ use super::{device, tokens};
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ID_JAG: &str = "urn:ietf:params:oauth:token-type:id-jag";
+/// The errors that say that a refresh token is no good, and will not be later either.
+const REFUSALS: [&str; 6] = [
+    "invalid_grant",
+    "invalid_request",
+    "invalid_scope",
+    "invalid_target",
+    "unauthorized_client",
+    "unsupported_grant_type",
+];
 const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
 
 /// Why there is no token.
@@ -413,12 +422,12 @@ impl Authorizer {
                 self.storage.remove(&client_key(&server.issuer))?;
                 Ok(None)
             }
-            Err(TokenError::Refused { code, .. }) => {
-                tracing::info!(code, "the refresh token is not taken any more");
+            Err(error) if REFUSALS.iter().any(|code| error.is(code)) => {
+                tracing::info!(%error, "the refresh token is not taken any more");
                 self.forget_tokens(&server.issuer)?;
                 Ok(None)
             }
-            // No answer is no refusal: what is kept may still be good.
+            // No answer, or one that asks for patience, is no refusal: what is kept may still be good.
             Err(error) => Err(error.into()),
         }
     }
@@ -504,9 +513,14 @@ impl Authorizer {
         let client = self.client(fetcher, server, &redirect_uri).await?;
         let pending = Arc::new(Pending::new()?);
         let url = pending.url(endpoint, &client.client_id, &redirect_uri, scope, &discovered.resource);
-        // Listens before anybody is sent there.
         let arriving = callback.receive(Arc::clone(&pending));
-        let (returned, ()) = tokio::join!(arriving, self.person.visit(&url));
+        let visiting = self.person.visit(&url);
+        tokio::pin!(arriving, visiting);
+        let returned = tokio::select! {
+            // Some browsers are not done before they are closed, which nobody waits for.
+            returned = &mut arriving => returned,
+            () = &mut visiting => arriving.await,
+        };
         let returned = returned.map_err(AuthorizationError::Callback)?;
         authorization::check_issuer(server, returned.iss.as_deref())?;
         if let Some(error) = returned.error {
@@ -624,6 +638,13 @@ impl Authorizer {
     fn kept(&self) -> Result<Option<Held>, StorageError> {
         let Some(issuer) = self.note()? else { return Ok(None) };
         let tokens = self.tokens_of(&issuer)?;
+        // What was given to another client than the one that is configured now is not this one's to use.
+        let configured = self
+            .settings
+            .client
+            .as_ref()
+            .filter(|_| self.settings.client_metadata_url.is_none());
+        let tokens = tokens.filter(|tokens| configured.is_none_or(|client| client.id == tokens.client_id));
         Ok(tokens.map(|tokens| Held { issuer, tokens }))
     }
 

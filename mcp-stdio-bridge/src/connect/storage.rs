@@ -270,7 +270,6 @@ pub(crate) async fn lock(storage: &dyn Storage, key: &Key) -> Result<Lock, Stora
 struct Bound<T> {
     issuer: String,
     resource: String,
-    #[serde(flatten)]
     record: T,
 }
 

@@ -68,7 +68,7 @@ class Modern {
         });
     }
 
-    async send(method, params = {}) {
+    async send(method, params = {}, tried = false) {
         const id = this.#next++;
         const answered = new Promise((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
         const meta = {
@@ -79,10 +79,10 @@ class Modern {
         const request = { jsonrpc: '2.0', id, method, params: { ...params, _meta: meta } };
         this.child.stdin.write(`${JSON.stringify(request)}\n`);
         const answer = await answered;
-        const supported = answer.error?.code === -32022 && answer.error.data?.supported;
-        if (supported?.includes(MODERN) && this.#version !== MODERN) {
+        const supported = answer.error?.code === -32022 ? answer.error.data?.supported : undefined;
+        if (supported?.includes(MODERN) && !tried) {
             this.#version = MODERN;
-            return this.send(method, params);
+            return this.send(method, params, true);
         }
         return answer;
     }
