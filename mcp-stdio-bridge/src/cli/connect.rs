@@ -176,6 +176,7 @@ pub(crate) struct Options {
 /// What to do in place of carrying messages.
 #[derive(Debug, clap::Args)]
 #[group(multiple = false)]
+#[allow(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 struct Task {
     /// List the server's tools
     #[arg(long)]

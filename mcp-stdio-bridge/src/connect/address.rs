@@ -50,9 +50,10 @@ impl Reach {
             Some(Host::Domain(name)) => {
                 let port = server.port_or_known_default().unwrap_or(443);
                 let found = tokio::net::lookup_host((name, port)).await;
-                match found.is_ok_and(|mut found| found.any(|address| is_special(address.ip()))) {
-                    true => Self::Private,
-                    false => Self::Public,
+                if found.is_ok_and(|mut found| found.any(|address| is_special(address.ip()))) {
+                    Self::Private
+                } else {
+                    Self::Public
                 }
             }
             _ => Self::Public,

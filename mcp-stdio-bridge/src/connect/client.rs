@@ -144,6 +144,7 @@ pub(crate) enum Authentication {
 }
 
 /// A client as one authorization server knows it.
+#[allow(clippy::struct_field_names, reason = "`client_id` is the standard's own term")]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Client {
     pub(crate) client_id: String,

@@ -139,12 +139,12 @@ impl Relay {
                 let key = id.key().clone();
                 let modern = is_modern(&message);
                 let relay = Arc::clone(self);
-                let (begin, begun) = tokio::sync::oneshot::channel::<()>();
+                let (listed, ready) = tokio::sync::oneshot::channel::<()>();
                 let task = tokio::spawn({
                     let key = key.clone();
                     async move {
                         // Not before it is among those in flight.
-                        let _ = begun.await;
+                        let _ = ready.await;
                         relay.request(&message).await;
                         relay.in_flight().remove(&key);
                     }
@@ -154,7 +154,7 @@ impl Relay {
                     modern,
                 };
                 self.in_flight().insert(key, flying);
-                let _ = begin.send(());
+                let _ = listed.send(());
                 if begins {
                     let _ = task.await;
                 }
@@ -524,9 +524,10 @@ impl Relay {
                         };
                         for text in texts {
                             without_news = 0;
-                            match Message::parse(text.into_bytes()) {
-                                Ok(message) => self.say(message.line(&[])).await,
-                                Err(_) => tracing::warn!("an event of the server is no message; it is left out"),
+                            if let Ok(message) = Message::parse(text.into_bytes()) {
+                                self.say(message.line(&[])).await;
+                            } else {
+                                tracing::warn!("an event of the server is no message; it is left out");
                             }
                         }
                     }

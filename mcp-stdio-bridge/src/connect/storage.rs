@@ -5,7 +5,7 @@
 //! resource of who gave its token last.
 //!
 //! [`FileStorage`] keeps each record in a file of its own, which only its owner can read, written whole or not at all.
-//! [`KeyringStorage`](keyring::KeyringStorage) (feature `keyring`) gives them to the system's keyring. Locks between
+//! `KeyringStorage` (feature `keyring`) gives them to the system's keyring. Locks between
 //! processes are files in either case.
 
 use std::fmt;
@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "keyring")]
-pub mod keyring;
+pub(crate) mod keyring;
 
 /// How often it is looked whether another process is done.
 const LOOK: Duration = Duration::from_millis(50);
@@ -74,6 +74,7 @@ impl Key {
     /// A name for it that is safe in any file system, and the same each time.
     #[must_use]
     pub fn name(&self) -> String {
+        use std::fmt::Write as _;
         let (kind, parts): (_, &[&str]) = match self {
             Self::Issuer { resource } => ("issuer", &[resource]),
             Self::Client { issuer } => ("client", &[issuer]),
@@ -87,7 +88,7 @@ impl Key {
         }
         let mut name = format!("{kind}-");
         for byte in &context.finish().as_ref()[..20] {
-            name.push_str(&format!("{byte:02x}"));
+            let _ = write!(name, "{byte:02x}");
         }
         name
     }

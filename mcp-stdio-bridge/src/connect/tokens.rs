@@ -178,7 +178,11 @@ fn read(
         return Err(TokenError::Type(bounded(&kind)));
     }
     let lifetime = match &written.expires_in {
-        Value::Number(number) => number.as_u64().or(number.as_f64().map(|seconds| seconds as u64)),
+        Value::Number(number) => {
+            let whole = |seconds| std::time::Duration::try_from_secs_f64(seconds).ok();
+            let seconds = number.as_f64().and_then(whole).map(|seconds| seconds.as_secs());
+            number.as_u64().or(seconds)
+        }
         // Some servers write the number as a text.
         Value::String(text) => text.parse().ok(),
         _ => None,
@@ -212,13 +216,11 @@ pub(crate) fn union(one: Option<&str>, other: Option<&str>) -> Option<String> {
     (!all.is_empty()).then(|| all.join(" "))
 }
 
-/// Whether each of these scopes is among those.
-pub(crate) fn has_all(those: Option<&str>, these: Option<&str>) -> bool {
-    let those: Vec<&str> = those.into_iter().flat_map(str::split_ascii_whitespace).collect();
-    these
-        .into_iter()
-        .flat_map(str::split_ascii_whitespace)
-        .all(|scope| those.contains(&scope))
+/// Whether each scope that is wanted is granted.
+pub(crate) fn has_all(granted: Option<&str>, wanted: Option<&str>) -> bool {
+    let granted: Vec<&str> = granted.into_iter().flat_map(str::split_ascii_whitespace).collect();
+    let mut wanted = wanted.into_iter().flat_map(str::split_ascii_whitespace);
+    wanted.all(|scope| granted.contains(&scope))
 }
 
 #[cfg(test)]

@@ -135,15 +135,14 @@ impl Transport {
                         return Ok(response);
                     }
                     step_ups += 1;
-                    token = Some(match &token {
-                        Some(used) => self.authorizer.step_up(used, &challenge).await?,
-                        None => {
-                            let allowed = Allowed {
-                                sign_in,
-                                refresh: false,
-                            };
-                            self.authorizer.renew(None, &challenge, allowed).await?
-                        }
+                    token = Some(if let Some(used) = &token {
+                        self.authorizer.step_up(used, &challenge).await?
+                    } else {
+                        let allowed = Allowed {
+                            sign_in,
+                            refresh: false,
+                        };
+                        self.authorizer.renew(None, &challenge, allowed).await?
                     });
                 }
                 status if status.is_redirection() => {

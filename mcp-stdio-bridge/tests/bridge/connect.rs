@@ -321,9 +321,9 @@ async fn a_registration_is_shown_changed_and_ended() {
         "mcp-stdio-bridge"
     );
     let changes = json!({"client_name": "another"}).as_object().cloned().unwrap();
-    let changed = connection.update_registration(changes).await.unwrap();
-    assert_eq!(changed["client_name"], "another");
-    assert_eq!(changed["application_type"], "native", "the rest stays");
+    let renamed = connection.update_registration(changes).await.unwrap();
+    assert_eq!(renamed["client_name"], "another");
+    assert_eq!(renamed["application_type"], "native", "the rest stays");
     connection.delete_registration().await.unwrap();
     assert!(connection.registration().await.is_err());
     assert_eq!(connection.status().await.unwrap().issuer, None);

@@ -1,5 +1,7 @@
 //! A remote MCP server with its authorization server, or two, in one process.
 
+#![allow(clippy::result_large_err, reason = "what refuses is the answer itself")]
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
