@@ -196,6 +196,7 @@ async fn scripts_call_tools_and_manage_the_registration_of_the_gateway() {
     let url = format!("{}/notes/mcp", gateway.url);
     let refused = connect(&url, &kept, &["--test-auth"], &[]).await;
     assert_eq!((refused.code, refused.visits), (Some(3), 0), "{refused:?}");
+    assert!(refused.err.contains("somebody has to sign in"), "{refused:?}");
     let token = connect(&url, &kept, &["--token"], &[]).await;
     assert_eq!((token.code, token.visits), (Some(0), 1), "{token:?}");
     assert!(token.out.contains(&gateway.url), "{token:?}");
