@@ -1,5 +1,8 @@
 //! The program's options. Each has a variable of the environment beside it.
 
+#[cfg(feature = "connect")]
+pub(crate) mod connect;
+
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -28,6 +31,9 @@ Examples:
   mcp-stdio-bridge --host 0.0.0.0 --allow-unauthenticated --allowed-host mcp.example.com -- my-server
       In a container, behind a proxy that authenticates its callers.
 
+  mcp-stdio-bridge connect https://mcp.example.com/mcp
+      The other way round: a remote server, with sign-in, behind stdio. See `mcp-stdio-bridge connect --help`.
+
 What the server writes to stderr is in the log with `--log-level debug`.";
 
 /// Serves a stdio MCP server over streamable HTTP.
@@ -38,7 +44,12 @@ What the server writes to stderr is in the log with `--log-level debug`.";
 /// it needs with --env and --pass-env.
 #[derive(Debug, Parser)]
 #[command(name = "mcp-stdio-bridge", version, after_help = EXAMPLES)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Options {
+    #[cfg(feature = "connect")]
+    #[command(subcommand)]
+    pub(crate) other: Option<Other>,
+
     /// Address to listen on
     #[arg(long, env = "MCP_BIND_HOST", default_value = "127.0.0.1", value_name = "ADDRESS", value_parser = address)]
     host: IpAddr,
@@ -222,6 +233,13 @@ pub(crate) struct Options {
     /// The server's command line
     #[arg(last = true, required_unless_present = "config", value_name = "COMMAND")]
     command: Vec<OsString>,
+}
+
+/// What the program does beside serving.
+#[cfg(feature = "connect")]
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Other {
+    Connect(Box<connect::Options>),
 }
 
 /// How much of each session's events is kept at most.

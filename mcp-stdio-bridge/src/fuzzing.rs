@@ -43,3 +43,34 @@ pub fn envelope(bytes: &[u8]) {
         message.id().map(crate::message::Id::raw)
     );
 }
+
+/// Reads an event stream as the way back does, in one piece and byte by byte.
+///
+/// # Panics
+///
+/// Where the network cuts makes a difference.
+#[cfg(feature = "connect")]
+pub fn events(bytes: &[u8]) {
+    crate::connect::fuzzing::events(bytes);
+}
+
+/// Reads challenges, what a browser brings back, and addresses.
+///
+/// # Panics
+///
+/// A challenge has no scheme.
+#[cfg(feature = "connect")]
+pub fn challenges(text: &str) {
+    crate::connect::fuzzing::challenges(text);
+    crate::connect::fuzzing::returned(text);
+}
+
+/// Reads the metadata of a resource or of an authorization server.
+///
+/// # Panics
+///
+/// An authorization server is taken for another, or its token endpoint is not https.
+#[cfg(feature = "connect")]
+pub fn metadata(bytes: &[u8]) {
+    crate::connect::fuzzing::metadata(bytes);
+}

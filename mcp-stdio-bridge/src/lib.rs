@@ -71,6 +71,8 @@
 //!
 //! # Features
 //!
+//! - `connect` (default): the way back, a remote server behind stdio (the module `connect`).
+//! - `keyring`: its tokens in the system's keyring; on Linux that is reached over D-Bus.
 //! - `cli` (default): the program `mcp-stdio-bridge`. A library goes without: `default-features = false`.
 //! - `metrics`: what happens, counted and timed, for whatever recorder the program installs; see the module of that name.
 //! - `test-util`: what the fuzzer calls. Not part of the interface.
@@ -81,6 +83,8 @@ mod caller;
 mod child;
 mod command;
 mod config;
+#[cfg(feature = "connect")]
+pub mod connect;
 mod era;
 mod events;
 mod front;

@@ -3,9 +3,12 @@
 //! The program listens, logs to stderr, and takes signals; all the rest is the library's. On SIGTERM or SIGINT it
 //! stops listening, gives requests in flight a moment to finish, ends everything, and is gone within nine seconds; on a
 //! second signal it does not wait. On SIGHUP it reads its file of servers again.
+//!
+//! `mcp-stdio-bridge connect URL` is the other way round: a remote server behind stdio.
 
 mod cli;
 
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,10 +29,18 @@ const LAST_WORDS: Duration = Duration::from_millis(300);
 /// How often the file of servers is looked at.
 const LOOK: Duration = Duration::from_secs(2);
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     // Does not return where the program was started to help one that runs already.
     mcp_stdio_bridge::helper::run();
     let options = Options::parse();
+    #[cfg(feature = "connect")]
+    if let Some(cli::Other::Connect(options)) = options.other {
+        return cli::connect::run(*options);
+    }
+    serve(options).map(|()| ExitCode::SUCCESS)
+}
+
+fn serve(options: Options) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&options.log_level)
         .with_context(|| format!("`{}` is not a log level", options.log_level))?;
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter);
@@ -179,7 +190,7 @@ struct Signal {
 
 #[cfg(unix)]
 impl Signal {
-    fn new() -> std::io::Result<Self> {
+    pub(crate) fn new() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,

@@ -6,6 +6,7 @@
 mod behaviour;
 mod client;
 mod conformance;
+mod connect_conformance;
 #[cfg(target_os = "linux")]
 mod processes;
 mod real_clients;

@@ -5,6 +5,7 @@
 mod alone;
 mod check;
 mod conformance;
+mod connect;
 mod doctor;
 mod fault;
 mod fresh_machine;

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 
 use crate::echo::EchoServer;
 use crate::fetch::FetchServer;
-use crate::signals;
+use crate::signals::Signals;
 
 /// Which server, and where it listens.
 #[derive(Debug, clap::Args)]
@@ -73,7 +73,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
             service(configuration.with_legacy_session_mode(false), move || server.clone())
         }
     };
-    let stop = signals::stop()?;
+    let mut signals = Signals::listen()?;
+    let stop = async move { signals.stop().await };
     let address = SocketAddr::new(options.host, options.port);
     let listener = TcpListener::bind(address)
         .await

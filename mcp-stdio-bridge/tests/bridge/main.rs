@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod callers;
+#[cfg(all(unix, feature = "cli", feature = "connect"))]
+mod connect;
 mod environment;
 mod front;
 mod http_sse;
