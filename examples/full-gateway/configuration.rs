@@ -324,9 +324,10 @@ impl Configuration {
         if let Some(url) = &self.public_url {
             return url.clone();
         }
-        let (scheme, usual) = match self.serves_tls() {
-            true => ("https", ":443"),
-            false => ("http", ":80"),
+        let (scheme, usual) = if self.serves_tls() {
+            ("https", ":443")
+        } else {
+            ("http", ":80")
         };
         // An issuer does not name the port that its scheme has anyway.
         let address = self.listen.to_string();

@@ -36,7 +36,8 @@ fn the_program_in_the_readme_is_the_embedded_example() {
 #[test]
 fn the_example_of_a_configuration_has_only_settings_that_exist() {
     let example = lines("examples/full-gateway/gateway.example.toml");
-    let documented = lines("examples/full-gateway/README.md").join("\n");
+    let documents = ["README.md", "OBSERVING.md"].map(|name| lines(&format!("examples/full-gateway/{name}")));
+    let documented = documents.concat().join("\n");
     for line in example
         .iter()
         .filter(|line| line.contains(" = ") && !line.contains("://") && !line.starts_with("# The"))

@@ -308,6 +308,15 @@ mod tests {
     }
 
     #[test]
+    fn a_name_and_a_set_are_read_up_to_their_bounds() {
+        let longest = "x".repeat(MAXIMUM_KID);
+        let set = read(&[changed(Algorithm::Es256, &json!({"kid": longest}))]).unwrap();
+        assert!(set.has(&longest));
+        let as_many = json!({"keys": vec![published(Algorithm::Es256); MAXIMUM_KEYS]});
+        assert_eq!(public_keys(&as_many).unwrap().len(), MAXIMUM_KEYS);
+    }
+
+    #[test]
     fn keys_of_every_supported_kind_are_read() {
         let keys: Vec<_> = [Algorithm::Es256, Algorithm::EdDsa, Algorithm::Rs256]
             .into_iter()

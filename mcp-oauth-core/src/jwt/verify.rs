@@ -473,6 +473,17 @@ mod tests {
     }
 
     #[test]
+    fn a_jwt_says_of_which_type_it_is() {
+        let typed = |typ: Value| {
+            let header = json!({"alg": "ES256", "typ": typ}).to_string();
+            UnverifiedJwt::parse(&format!("{}.e30.AAAA", URL_SAFE_NO_PAD.encode(header))).unwrap()
+        };
+        assert!(typed(json!("at+jwt")).is(ExpectedType::ACCESS_TOKEN));
+        assert!(!typed(json!("JWT")).is(ExpectedType::ACCESS_TOKEN));
+        assert!(!typed(json!("at+jwt")).is(ExpectedType::SESSION));
+    }
+
+    #[test]
     fn a_jwt_is_looked_at_up_to_its_longest_length() {
         let padded = |length: usize| {
             let rest = format!("{}.e30.", URL_SAFE_NO_PAD.encode(r#"{"alg":"ES256"}"#));
