@@ -17,8 +17,11 @@ impl Terminal {
     pub(super) fn open(folder: &Path, arguments: &str) -> Self {
         let program = command_in(folder, &[]);
         let program = program.as_std().get_program().to_str().unwrap().to_owned();
-        let child = Command::new("script")
+        // In a session of its own: a test that runs behind others at a terminal would be stopped when `script` sets that one up.
+        let child = Command::new("setsid")
             .args([
+                "--wait",
+                "script",
                 "--quiet",
                 "--return",
                 "--command",
