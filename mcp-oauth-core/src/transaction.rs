@@ -293,7 +293,7 @@ impl Remembering {
 #[non_exhaustive]
 pub enum TransactionRefused {
     /// There is none: it was never there, or its time is over.
-    #[error("this sign-in has expired or was never begun, go back to your app and start again")]
+    #[error("this sign-in has expired or was never begun, go back to where you began, and start again")]
     Unknown,
     /// Another browser began it, or this one does not keep cookies.
     #[error(
@@ -301,13 +301,13 @@ pub enum TransactionRefused {
     )]
     OtherBrowser,
     /// It is over.
-    #[error("this sign-in is already finished, go back to your app and start again if it still asks")]
+    #[error("this sign-in is already finished, go back to where you began, and start again if you are still asked")]
     Finished,
     /// There is no such place to sign in.
-    #[error("there is no such place to sign in, go back to your app and start again")]
+    #[error("there is no such place to sign in, go back to where you began, and start again")]
     UnknownProvider,
     /// Nobody has consented yet.
-    #[error("this sign-in was not approved yet, go back to your app and start again")]
+    #[error("this sign-in was not approved yet, go back to where you began, and start again")]
     NotApproved,
 }
 

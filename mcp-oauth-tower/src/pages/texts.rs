@@ -352,11 +352,11 @@ texts! {
     error_request_advice = "If the app keeps failing, remove the connection there and add it again.";
     error_form_title = "This form cannot be read";
     error_sign_in_title = "This sign-in does not go on";
-    error_sign_in_unknown = "This sign-in has expired or was never begun. Go back to your app and start again.";
+    error_sign_in_unknown = "This sign-in has expired or was never begun. Go back to where you began, and start again.";
     error_sign_in_other_browser = "This sign-in was begun in another browser, or cookies are blocked: allow cookies and start again from your app.";
-    error_sign_in_finished = "This sign-in is already finished. Go back to your app and start again if it still asks.";
-    error_sign_in_provider = "There is no such place to sign in. Go back to your app and start again.";
-    error_sign_in_not_approved = "This sign-in was not approved yet. Go back to your app and start again.";
+    error_sign_in_finished = "This sign-in is already finished. Go back to where you began, and start again if you are still asked.";
+    error_sign_in_provider = "There is no such place to sign in. Go back to where you began, and start again.";
+    error_sign_in_not_approved = "This sign-in was not approved yet. Go back to where you began, and start again.";
     error_account_sign_in = "You did not get signed in: the sign-in has expired, was begun in another browser, or cookies are blocked. Allow cookies and start again from your account page.";
     error_account_declined = "You did not get signed in: the sign-in was declined.";
     error_forged_title = "This page was not sent from here";
@@ -380,7 +380,7 @@ texts! {
     error_protected_busy_title = "Try again in a moment";
     error_protected = "{resource} is for apps that speak the Model Context Protocol: add this address to one of them, and it will ask you to sign in.";
     error_no_code_title = "There is no code";
-    error_no_code = "The sign-in was not finished. Go back to your app and start again.";
+    error_no_code = "The sign-in was not finished. Go back to where you began, and start again.";
 }
 
 #[cfg(test)]
