@@ -1,7 +1,7 @@
 //! A gateway as somebody sets it up for the first time: GitHub, Redis and three servers of other people. An official client that
 //! knows nothing but a URL signs in and calls tools.
 
-use mcp_oauth_tests::gateway::{Gateway, free_port};
+use mcp_oauth_tests::gateway::{Gateway, command_in, free_port};
 use mcp_oauth_tests::redis::RedisServer;
 use mcp_oauth_tests::tools;
 use serde_json::json;
@@ -64,19 +64,20 @@ async fn somebody_signs_in_with_github_and_calls_tools_of_three_servers_of_other
         json!(["node", npm("server-everything/dist/index.js")]),
         json!(["node", npm("server-filesystem/dist/index.js"), files.path()]),
     );
-    let (redis_url, github_url) = (redis.url(), github.uri());
-    let settings = [
-        ("REDIS_URL", redis_url.as_str()),
-        ("GITHUB_CLIENT_ID", "app-id"),
-        ("GITHUB_CLIENT_SECRET", "app-secret"),
-        ("GATEWAY_GITHUB__ENTERPRISE_URL", github_url.as_str()),
-        ("ALLOWED_GITHUB_USERS", "ada"),
-        (
-            "GATEWAY_KEY_SEALING_SECRET",
-            "yTbDSpVfX7Ak3zL8cUhMdQnYrGxKo1WeJtvBiP0sZm4=",
-        ),
-    ];
-    let gateway = Gateway::start_with(&format!("127.0.0.1:{}", free_port()), &settings, &toml).await;
+    let (machine, address) = (TempDir::new().unwrap(), format!("127.0.0.1:{}", free_port()));
+    std::fs::write(machine.path().join("gateway.toml"), toml).unwrap();
+    std::fs::write(machine.path().join("secret"), "app-secret").unwrap();
+    let mut init = command_in(machine.path(), &[]);
+    init.args(["init", "--no-input", "--listen", &address, "--public-url"])
+        .arg(format!("http://{address}"))
+        .args(["--sign-in", "github", "--github-client-id", "app-id"])
+        .args(["--github-client-secret-file", "secret", "--allowed-users", "ada"])
+        .args(["--redis-url", &redis.url()]);
+    tools::run(&mut init).await;
+    // The one thing that nobody else has: a GitHub of this test's own.
+    let github_url = github.uri();
+    let settings = [("GATEWAY_GITHUB__ENTERPRISE_URL", github_url.as_str())];
+    let gateway = Gateway::start_in(machine, &address, &settings).await;
     let path = files.path().join("a.txt");
     for (server, tool, arguments, expect) in [
         ("time", "get_current_time", json!({"timezone": "UTC"}), "UTC"),

@@ -101,8 +101,15 @@ impl Gateway {
     /// Starts a gateway that listens here, with variables and a TOML file, and waits until it serves.
     pub async fn start_with(address: &str, settings: &[(&str, &str)], toml: &str) -> Self {
         let directory = TempDir::new().expect("a directory");
+        std::fs::write(directory.path().join("gateway.toml"), toml).expect("the directory can be written to");
         let settings = [&[("GATEWAY_LISTEN", address)], settings].concat();
-        let mut child = command(&directory, &settings, toml)
+        Self::start_in(directory, address, &settings).await
+    }
+
+    /// Starts a gateway in a directory that has been set up to have it listen here, with variables beside that, and waits
+    /// until it serves.
+    pub async fn start_in(directory: TempDir, address: &str, settings: &[(&str, &str)]) -> Self {
+        let mut child = command_in(directory.path(), settings)
             .spawn()
             .expect("the gateway can be started");
         let mut stderr = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();

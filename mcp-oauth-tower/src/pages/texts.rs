@@ -17,7 +17,7 @@
 //! assert_eq!(texts.consent_deny.as_str(), "Do not allow");
 //!
 //! let careless: Texts = serde_json::from_str(r#"{ "consent_heading": "Zugriff erlauben?" }"#).unwrap();
-//! assert!(careless.check().unwrap_err().to_string().contains("{client}"));
+//! assert!(careless.check().unwrap_err().to_string().contains("consent_heading"));
 //! ```
 
 use std::collections::BTreeSet;
