@@ -193,7 +193,7 @@ impl Direction {
 
 macro_rules! texts {
     ($($name:ident = $english:literal;)*) => {
-        /// The texts of all pages, each named for the page that it stands on. See the [module](self) for how they are
+        /// The texts of all pages, each named for the page that it stands on. See [`Texts::check`] for how they are
         /// translated, and [`Default`] for what each says in English.
         #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
         #[serde(default, deny_unknown_fields)]
