@@ -159,6 +159,7 @@ impl<T> Kept<T> {
     }
 
     /// Forgets everything, so that the next fetch is due at once.
+    #[cfg(feature = "oidc")]
     pub(crate) fn forget(&self) {
         let mut known = self.known();
         known.held = None;
@@ -241,6 +242,7 @@ mod tests {
         assert!(kept.last().is_none());
     }
 
+    #[cfg(feature = "oidc")]
     #[test]
     fn what_is_forgotten_is_fetched_at_once() {
         let kept = kept();
