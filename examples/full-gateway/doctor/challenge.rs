@@ -25,8 +25,10 @@ impl Challenge {
         for part in split(value) {
             // A scheme stands before the first parameter, with a space in between.
             let (scheme, parameter) = match part.split_once('=') {
-                Some((before, _)) if before.contains(' ') => part.split_once(' ').expect("there is a space"),
-                Some(_) => ("", part),
+                Some((before, _)) => match part.split_once(' ') {
+                    Some(apart) if before.contains(' ') => apart,
+                    _ => ("", part),
+                },
                 None => (part, ""),
             };
             if !scheme.is_empty() {

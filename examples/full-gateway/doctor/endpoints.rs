@@ -80,16 +80,12 @@ async fn authorization(walk: &mut Walk, url: &Url) {
     if to.is_some_and(|to| to.as_str().starts_with(NOBODYS_REDIRECT_URI)) {
         walk.found(STEP, Problem::OpenRedirect { url });
     } else if matches!(status, 404 | 405 | 500..) {
-        let what = "the authorization endpoint".to_owned();
-        let request = "GET with an unknown client".to_owned();
-        walk.found(
-            STEP,
-            Problem::EndpointAnswers {
-                what,
-                url,
-                status,
-                request,
-            },
+        answers(
+            walk,
+            "the authorization endpoint",
+            url,
+            status,
+            "GET with an unknown client",
         );
     } else {
         walk.good(STEP, format!("{url} sends nobody to an address that it does not know"));
@@ -111,16 +107,13 @@ async fn token(walk: &mut Walk, url: &Url) {
         walk.good(STEP, format!("{url} refuses a request without a code"));
         cross_origin::check_answer(walk, url, &answer, &[]);
     } else {
-        let (what, request) = ("the token endpoint".to_owned(), "POST without a code".to_owned());
-        let (url, status) = (url.to_string(), answer.status.as_u16());
-        walk.found(
-            STEP,
-            Problem::EndpointAnswers {
-                what,
-                url,
-                status,
-                request,
-            },
+        let status = answer.status.as_u16();
+        answers(
+            walk,
+            "the token endpoint",
+            url.to_string(),
+            status,
+            "POST without a code",
         );
     }
 }
@@ -146,19 +139,28 @@ async fn registration(walk: &mut Walk, url: &Url) {
         walk.good(STEP, format!("{url} refuses what is no client"));
         cross_origin::check_answer(walk, url, &answer, &[]);
     } else {
-        let what = "the registration endpoint".to_owned();
-        let request = "POST of what is no client".to_owned();
-        let url = url.to_string();
-        walk.found(
-            STEP,
-            Problem::EndpointAnswers {
-                what,
-                url,
-                status,
-                request,
-            },
+        answers(
+            walk,
+            "the registration endpoint",
+            url.to_string(),
+            status,
+            "POST of what is no client",
         );
     }
+}
+
+/// An endpoint answers a request as it should not.
+fn answers(walk: &mut Walk, what: &str, url: String, status: u16, request: &str) {
+    let (what, request) = (what.to_owned(), request.to_owned());
+    walk.found(
+        STEP,
+        Problem::EndpointAnswers {
+            what,
+            url,
+            status,
+            request,
+        },
+    );
 }
 
 /// An error as RFC 6749 §5.2 and RFC 7591 §3.2.2 have it.

@@ -6,33 +6,39 @@
 //! issuer, and what was configured by hand goes to one issuer alone.
 
 use std::fmt;
-use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use tokio::sync::{Mutex, OnceCell};
 use url::Url;
 
 use super::address::{Reach, bounded};
-use super::authorization::{self, IssuerError, Pending, RandomError};
+use super::authorization::{self, Pending};
 use super::callback::{Callback, port_of};
 use super::challenge::Challenge;
 use super::client::{Authentication, Client, ClientCredentials, SigningKey};
-use super::discovery::{AuthorizationServer, Discovered, DiscoveryError, canonical, discover};
-use super::fetch::{FetchError, Fetcher};
+use super::device;
+use super::discovery::{AuthorizationServer, Discovered, canonical, discover};
+use super::fetch::Fetcher;
 use super::person::Person;
 use super::registration::{self, RegistrationError, Wanted};
 use super::secret::Secret;
-use super::storage::{self, Key, Storage, StorageError};
-use super::tokens::{TokenError, TokenRequest, Tokens, has_all, request, seconds, union};
-use super::{device, tokens};
+use super::storage::{self, Storage};
+use super::tokens::{TokenRequest, Tokens, has_all, request, seconds, union};
+
+mod error;
+mod grant;
+mod kept;
+mod management;
+
+pub use self::error::AuthorizationError;
+pub use self::grant::{Enterprise, Grant};
+use self::grant::{read_secret, vouched};
+use self::kept::{Held, client_key};
+pub(crate) use self::management::Management;
+pub use self::management::Status;
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
-const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
-const ID_JAG: &str = "urn:ietf:params:oauth:token-type:id-jag";
 /// The errors that say that a refresh token is no good, and will not be later either.
 const REFUSALS: [&str; 6] = [
     "invalid_grant",
@@ -42,119 +48,6 @@ const REFUSALS: [&str; 6] = [
     "unauthorized_client",
     "unsupported_grant_type",
 ];
-const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
-
-/// Why there is no token.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum AuthorizationError {
-    /// It is not known who gives tokens for the server.
-    #[error(transparent)]
-    Discovery(#[from] DiscoveryError),
-    /// A request came to nothing.
-    #[error(transparent)]
-    Fetch(#[from] FetchError),
-    /// Credentials could not be read or kept.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    /// The authorization server gave no token.
-    #[error(transparent)]
-    Token(#[from] TokenError),
-    /// The authorization server did not register this program.
-    #[error(transparent)]
-    Registration(#[from] RegistrationError),
-    /// The answer that the browser brought is not the authorization server's.
-    #[error("the sign-in is not used: {0}")]
-    Issuer(#[from] IssuerError),
-    /// The system has no random numbers.
-    #[error(transparent)]
-    Random(#[from] RandomError),
-    /// Nothing could listen for the browser.
-    #[error("nothing can listen for the browser to come back: {0}")]
-    Callback(io::Error),
-    /// The HTTP client could not be made.
-    #[error("no HTTP client could be made: {0}")]
-    Http(#[from] reqwest::Error),
-    /// A file with an assertion could not be read.
-    #[error("{}: {error}", path.display())]
-    Assertion {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
-    /// The sign-in ended with an error.
-    #[error("the sign-in was refused: {0}")]
-    Denied(String),
-    /// Nobody signed in.
-    #[error("nobody signed in in time")]
-    TimedOut,
-    /// The authorization server does not say that it has PKCE with S256, without which a code can be stolen.
-    #[error("the authorization server {0} does not offer PKCE with S256; it is not safe to sign in there")]
-    NoPkce(String),
-    /// The authorization server lacks an endpoint.
-    #[error("the authorization server {1} has no {0}")]
-    NoEndpoint(&'static str, String),
-    /// There is no way to become a client.
-    #[error(
-        "the authorization server {0} registers nobody by itself: get a client id from whoever runs it, and name it"
-    )]
-    NoRegistration(String),
-    /// What was configured is for another authorization server.
-    #[error("the server names {found} as its authorization server; the client that was configured is for {expected}")]
-    OtherIssuer {
-        /// Whom the server names.
-        found: String,
-        /// Whom the client is for.
-        expected: String,
-    },
-    /// The token that was given is not taken, and cannot be renewed.
-    #[error("the server refuses the access token that was given")]
-    TokenRefused,
-    /// The server refuses a token although it was granted all that the server asks for.
-    #[error("the server asks for the scope `{0}`, and refuses a token that has it")]
-    ScopeNotEnough(String),
-    /// Somebody has to sign in, and nobody can be asked now.
-    #[error("somebody has to sign in first")]
-    SignInNeeded,
-}
-
-/// How a token is asked for.
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-pub enum Grant {
-    /// A person signs in, in a browser on this machine.
-    #[default]
-    Browser,
-    /// A person signs in on some other device.
-    Device,
-    /// The program itself is who is let in (extension OAuth client credentials).
-    ClientCredentials,
-    /// Somebody else vouches for the program: an assertion is exchanged for a token (RFC 7523 §2.1).
-    Assertion {
-        /// The file that the assertion is in. It is read each time, since those who write it renew it.
-        file: PathBuf,
-    },
-    /// The identity provider of the enterprise vouches for the person (extension enterprise-managed authorization).
-    Enterprise(Enterprise),
-}
-
-/// The identity provider of an enterprise, and who signed in there.
-#[derive(Debug, Clone)]
-pub struct Enterprise {
-    /// Where it gives tokens.
-    pub token_endpoint: Url,
-    /// This program, as the identity provider knows it.
-    pub client: ClientCredentials,
-    /// The file that the person's ID token is in. It is read each time.
-    pub id_token_file: PathBuf,
-}
-
-impl Grant {
-    fn needs_person(&self) -> bool {
-        matches!(self, Self::Browser | Self::Device)
-    }
-}
 
 /// What an [`Authorizer`] goes by.
 #[derive(Debug, Clone)]
@@ -172,19 +65,6 @@ pub(crate) struct Settings {
     pub(crate) access_token: Option<Secret>,
 }
 
-/// A token in use, and who gave it.
-#[derive(Debug, Clone)]
-pub(crate) struct Held {
-    issuer: String,
-    tokens: Tokens,
-}
-
-impl Held {
-    pub(crate) fn access_token(&self) -> &Secret {
-        &self.tokens.access_token
-    }
-}
-
 /// What is allowed while a token is renewed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Allowed {
@@ -192,32 +72,6 @@ pub(crate) struct Allowed {
     pub(crate) sign_in: bool,
     /// The refresh token may be used: it has not been for this request.
     pub(crate) refresh: bool,
-}
-
-/// What is known of the tokens for a server.
-#[derive(Debug, Clone, Serialize)]
-#[non_exhaustive]
-pub struct Status {
-    /// The server.
-    pub server: String,
-    /// Who gave the token.
-    pub issuer: Option<String>,
-    /// The client that it was given to.
-    pub client_id: Option<String>,
-    /// What it allows.
-    pub scope: Option<String>,
-    /// When it ends, in seconds since 1970.
-    pub expires_at: Option<u64>,
-    /// In how many seconds that is; 0 if it has ended.
-    pub expires_in: Option<u64>,
-    /// Whether it can be renewed without anybody signing in.
-    pub refreshable: bool,
-}
-
-/// The note of who gave the token of a resource.
-#[derive(Serialize, Deserialize)]
-struct Note {
-    given_by: String,
 }
 
 /// Gets and renews tokens for one server.
@@ -615,210 +469,4 @@ impl Authorizer {
         storage::write(&*self.storage, &key, &client)?;
         Ok(client)
     }
-
-    /// Keeps tokens; only then they are used.
-    fn keep(&self, issuer: &str, tokens: Tokens) -> Result<Held, AuthorizationError> {
-        storage::write(&*self.storage, &self.tokens_key(issuer), &tokens)?;
-        let note = Note {
-            given_by: issuer.to_owned(),
-        };
-        storage::write(&*self.storage, &self.note_key(), &note)?;
-        Ok(Held {
-            issuer: issuer.to_owned(),
-            tokens,
-        })
-    }
-
-    fn note(&self) -> Result<Option<String>, StorageError> {
-        let note: Option<Note> = storage::read(&*self.storage, &self.note_key())?;
-        Ok(note.map(|note| note.given_by))
-    }
-
-    /// What was kept last.
-    fn kept(&self) -> Result<Option<Held>, StorageError> {
-        let Some(issuer) = self.note()? else { return Ok(None) };
-        let tokens = self.tokens_of(&issuer)?;
-        // What was given to another client than the one that is configured now is not this one's to use.
-        let configured = self
-            .settings
-            .client
-            .as_ref()
-            .filter(|_| self.settings.client_metadata_url.is_none());
-        let tokens = tokens.filter(|tokens| configured.is_none_or(|client| client.id == tokens.client_id));
-        Ok(tokens.map(|tokens| Held { issuer, tokens }))
-    }
-
-    fn tokens_of(&self, issuer: &str) -> Result<Option<Tokens>, StorageError> {
-        storage::read(&*self.storage, &self.tokens_key(issuer))
-    }
-
-    fn forget_tokens(&self, issuer: &str) -> Result<(), StorageError> {
-        self.storage.remove(&self.tokens_key(issuer))
-    }
-
-    fn note_key(&self) -> Key {
-        Key::Issuer {
-            resource: self.resource.clone(),
-        }
-    }
-
-    fn tokens_key(&self, issuer: &str) -> Key {
-        Key::Tokens {
-            issuer: issuer.to_owned(),
-            resource: self.resource.clone(),
-        }
-    }
-
-    /// What is known of the tokens.
-    pub(crate) async fn status(&self) -> Result<Status, AuthorizationError> {
-        let mut current = self.current.lock().await;
-        if current.is_none() {
-            *current = self.kept()?;
-        }
-        let now = seconds(SystemTime::now());
-        let tokens = current.as_ref().map(|held| &held.tokens);
-        let expires_at = tokens.and_then(|tokens| tokens.expires_at);
-        Ok(Status {
-            server: self.resource.clone(),
-            issuer: current.as_ref().map(|held| held.issuer.clone()),
-            client_id: tokens.map(|tokens| tokens.client_id.clone()),
-            scope: tokens.and_then(|tokens| tokens.scope.clone()),
-            expires_at,
-            expires_in: expires_at.map(|end| end.saturating_sub(now)),
-            refreshable: tokens.is_some_and(|tokens| tokens.refresh_token.is_some()),
-        })
-    }
-
-    /// Gives the tokens back (RFC 7009), and forgets them. The registration stays.
-    pub(crate) async fn log_out(&self) -> Result<bool, AuthorizationError> {
-        let mut current = self.current.lock().await;
-        let _lock = storage::lock(&*self.storage, &self.note_key()).await?;
-        let Some(held) = self.kept()? else {
-            *current = None;
-            return Ok(false);
-        };
-        if let Err(error) = self.revoke(&held).await {
-            tracing::warn!(%error, "the authorization server could not be told; the tokens are forgotten here all the same");
-        }
-        self.forget_tokens(&held.issuer)?;
-        self.storage.remove(&self.note_key())?;
-        *current = None;
-        Ok(true)
-    }
-
-    async fn revoke(&self, held: &Held) -> Result<(), AuthorizationError> {
-        let fetcher = self.fetcher().await?;
-        let server = super::discovery::authorization_server(fetcher, &held.issuer).await?;
-        let (Some(endpoint), Some(client)) = (&server.revocation_endpoint, self.known_client(&server)?) else {
-            return Ok(());
-        };
-        let refresh = held.tokens.refresh_token.as_ref().map(|token| (token, "refresh_token"));
-        for (token, kind) in refresh.into_iter().chain([(held.access_token(), "access_token")]) {
-            let who = client
-                .identify(&server.issuer, SystemTime::now())
-                .ok_or(TokenError::Signing)?;
-            let mut fields = vec![("token", token.expose()), ("token_type_hint", kind)];
-            fields.extend(who.fields.iter().map(|(name, value)| (*name, value.expose())));
-            let mut request = fetcher.form(endpoint, &fields);
-            if let Some(value) = &who.header {
-                request = request.header(http::header::AUTHORIZATION, tokens::sensitive(value.expose()));
-            }
-            let answer = fetcher.send(request).await?;
-            if !answer.status.is_success() {
-                let code = format!("status {}", answer.status.as_u16());
-                return Err(TokenError::Refused {
-                    code,
-                    description: None,
-                }
-                .into());
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads, changes or ends this program's own registration with the authorization server of this server.
-    pub(crate) async fn manage(&self, what: Management) -> Result<Map<String, Value>, AuthorizationError> {
-        let issuer = match self.settings.issuer.clone() {
-            Some(issuer) => issuer,
-            None => self.note()?.ok_or(RegistrationError::NotManaged)?,
-        };
-        let key = client_key(&issuer);
-        let mut current = self.current.lock().await;
-        let _lock = storage::lock(&*self.storage, &key).await?;
-        let client: Option<Client> = storage::read(&*self.storage, &key)?;
-        let mut client = client.ok_or(RegistrationError::NotManaged)?;
-        let fetcher = self.fetcher().await?;
-        let metadata = match what {
-            Management::Show => registration::show(fetcher, &issuer, &mut client).await?,
-            Management::Update(changes) => registration::update(fetcher, &issuer, &mut client, changes).await?,
-            Management::Delete => {
-                registration::delete(fetcher, &issuer, &client).await?;
-                self.storage.remove(&key)?;
-                self.forget_tokens(&issuer)?;
-                self.storage.remove(&self.note_key())?;
-                *current = None;
-                return Ok(Map::new());
-            }
-        };
-        storage::write(&*self.storage, &key, &client)?;
-        Ok(metadata)
-    }
-}
-
-/// What is done with a registration.
-#[derive(Debug)]
-pub(crate) enum Management {
-    Show,
-    Update(Map<String, Value>),
-    Delete,
-}
-
-fn client_key(issuer: &str) -> Key {
-    Key::Client {
-        issuer: issuer.to_owned(),
-    }
-}
-
-fn read_secret(file: &PathBuf) -> Result<Secret, AuthorizationError> {
-    let text = std::fs::read_to_string(file).map_err(|error| AuthorizationError::Assertion {
-        path: file.clone(),
-        error,
-    })?;
-    Ok(Secret::new(text.trim()))
-}
-
-/// Asks the identity provider of the enterprise to vouch for the person (RFC 8693): an ID-JAG for this authorization
-/// server and this resource.
-async fn vouched(
-    fetcher: &Fetcher,
-    enterprise: &Enterprise,
-    discovered: &Discovered,
-    scope: Option<&str>,
-) -> Result<Secret, AuthorizationError> {
-    let id_token = read_secret(&enterprise.id_token_file)?;
-    let client = Client::configured(&enterprise.client, None);
-    let endpoint = &enterprise.token_endpoint;
-    fetcher.reach.check(endpoint).map_err(FetchError::from)?;
-    let provider = AuthorizationServer {
-        issuer: endpoint.to_string(),
-        token_endpoint: endpoint.clone(),
-        ..discovered.server.clone()
-    };
-    let mut fields = vec![
-        ("grant_type", TOKEN_EXCHANGE),
-        ("requested_token_type", ID_JAG),
-        ("audience", discovered.server.issuer.as_str()),
-        ("resource", discovered.resource.as_str()),
-        ("subject_token", id_token.expose()),
-        ("subject_token_type", ID_TOKEN),
-    ];
-    fields.extend(scope.map(|scope| ("scope", scope)));
-    let asked = TokenRequest {
-        fields,
-        scope,
-        resource: &discovered.resource,
-    };
-    // The type of what is issued is `N_A`: it is no access token (RFC 8693 §2.2.1).
-    let issued = tokens::exchange(fetcher, &provider, &client, asked, SystemTime::now()).await?;
-    Ok(issued)
 }
