@@ -1,13 +1,15 @@
 //! What a person reads when the gateway has started: what is served, and the line that adds it to a client.
 
+use std::io::{self, Write as _};
+
 use mcp_oauth_core::identity::IdentityProvider;
 use url::Url;
 
 use crate::gateway::Gateway;
 
-/// Prints it.
+/// Prints it. If nobody reads it, the gateway serves all the same.
 pub(crate) fn print(gateway: &Gateway) {
-    println!("{}", text(gateway));
+    let _ = writeln!(io::stdout(), "{}", text(gateway));
 }
 
 fn text(gateway: &Gateway) -> String {

@@ -57,7 +57,9 @@ fn main() -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            if !commands::exit::is_silent(&error) {
+                eprintln!("error: {error:#}");
+            }
             commands::exit::code(&error)
         }
     }

@@ -1,6 +1,6 @@
 //! `check`: what an operator learns of the configuration before the gateway starts.
 
-use mcp_oauth_tests::gateway::Gateway;
+use mcp_oauth_tests::gateway::{Gateway, command_in};
 use serde_json::Value;
 
 #[tokio::test]
@@ -55,5 +55,24 @@ async fn what_is_wrong_is_told_and_is_the_exit_code() {
         assert_eq!(ended.code, Some(1), "{toml}");
         let json: Value = serde_json::from_str(&json).unwrap();
         assert!(json["error"].as_str().unwrap().contains(says), "{json}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_stops_reading_changes_no_exit_code() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, code) in [
+        (&["check"][..], 0),
+        (&["check", "--schema"], 0),
+        (&["health"], 4),
+        (&["doctor", "http://127.0.0.1:1/mcp"], 4),
+    ] {
+        let settings = [("GATEWAY_LISTEN", "127.0.0.1:1")];
+        let mut child = command_in(folder.path(), &settings).args(arguments).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().await.unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {told}");
+        assert!(!told.contains("panicked"), "{arguments:?}: {told}");
     }
 }

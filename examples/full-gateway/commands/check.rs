@@ -3,6 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
+use super::output;
 use crate::configuration::effective::{self, Setting};
 use crate::configuration::{Configuration, Loaded, schema};
 use crate::gateway::Gateway;
@@ -24,8 +25,7 @@ impl Check {
     /// fit together. Nothing is started, and the store is not asked.
     pub(super) fn run(&self) -> anyhow::Result<()> {
         if self.schema {
-            println!("{:#}", serde_json::to_value(schema::schema())?);
-            return Ok(());
+            return output::line(&format!("{:#}", serde_json::to_value(schema::schema())?));
         }
         let loaded = Loaded::load_without_check();
         let checked = loaded.and_then(|loaded| {
@@ -44,17 +44,15 @@ impl Check {
             Ok((settings, warnings, error)) => (settings, warnings, error),
             Err(error) => (Vec::new(), Vec::new(), Some(error)),
         };
-        if self.json {
+        let printed = if self.json {
             let error = error.as_ref().map(|error| format!("{error:#}"));
-            println!(
-                "{:#}",
-                json!({"settings": settings, "warnings": warnings, "error": error})
-            );
+            let all = json!({"settings": settings, "warnings": warnings, "error": error});
+            output::line(&format!("{all:#}"))
         } else {
-            print(&settings, &warnings);
-        }
+            print(&settings, &warnings)
+        };
         match error {
-            None => Ok(()),
+            None => printed,
             Some(error) => Err(error),
         }
     }
@@ -66,16 +64,17 @@ fn build(configuration: Configuration) -> anyhow::Result<Gateway> {
     built.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-fn print(settings: &[Setting], warnings: &[String]) {
+fn print(settings: &[Setting], warnings: &[String]) -> anyhow::Result<()> {
     let width = settings
         .iter()
         .map(|setting| setting.name.len())
         .max()
         .unwrap_or_default();
     for Setting { name, value, source } in settings {
-        println!("{name:width$} = {value}  ({source})");
+        output::line(&format!("{name:width$} = {value}  ({source})"))?;
     }
     for warning in warnings {
-        println!("warning: {warning}");
+        output::line(&format!("warning: {warning}"))?;
     }
+    Ok(())
 }

@@ -11,6 +11,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use url::Url;
 
+use super::output;
 use crate::doctor::{Client, Examination};
 
 /// How an examination ends that does not end well. What was found has been printed.
@@ -89,13 +90,13 @@ impl Arguments {
             token: self.token_file.as_deref().map(token).transpose()?,
         };
         let report = examination.run().await?;
-        if self.json {
-            println!("{}", serde_json::to_string_pretty(&report)?);
+        let printed = if self.json {
+            output::line(&serde_json::to_string_pretty(&report)?)
         } else {
-            println!("{report}");
-        }
+            output::line(&report.to_string())
+        };
         if report.is_good() {
-            Ok(())
+            printed
         } else if report.reached {
             Err(Diagnosis::Wrong(report.url).into())
         } else {

@@ -32,6 +32,14 @@ pub(crate) enum End {
     /// Whoever was asked said no.
     #[error("nothing was changed")]
     Declined,
+    /// Whoever reads what is printed has read enough, and closed the pipe.
+    #[error("nobody reads on")]
+    Unread,
+}
+
+/// Whether there is nothing to say about it.
+pub(crate) fn is_silent(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(End::Unread))
 }
 
 /// The code for an error.
@@ -46,6 +54,7 @@ fn known(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
             End::NotFound(_) => 3,
             End::NotReady(_) => 4,
             End::Declined => 5,
+            End::Unread => 0,
         });
     }
     if let Some(diagnosis) = error.downcast_ref::<Diagnosis>() {

@@ -12,6 +12,8 @@ use mcp_oauth_core::clock::UnixTime;
 use mcp_oauth_core::server::operator::{Cursor, MAXIMUM_PAGE, OperatorError, Page, Unreadable};
 use serde::Serialize;
 
+use super::exit::End;
+
 /// For whom it is printed.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Output {
@@ -129,10 +131,11 @@ pub(crate) fn unreadable(record: &Unreadable) {
     note(&format!("warning: the record {kind}:{id} cannot be read: {reason}"));
 }
 
-/// Prints a line. Whoever has read enough and closed the pipe is no failure of ours.
+/// Prints a line. Whoever has read enough and closed the pipe ends the command ([`End::Unread`]), which is no failure; a
+/// command whose code is its answer gives that one all the same.
 pub(crate) fn line(text: &str) -> anyhow::Result<()> {
     match writeln!(io::stdout(), "{text}") {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(End::Unread.into()),
         written => Ok(written?),
     }
 }

@@ -4,7 +4,9 @@ use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use mcp_stdio_bridge::connect::{AuthorizationError, CallError, Caller, Connection, RequestError, Status};
+use mcp_stdio_bridge::connect::{
+    AuthorizationError, CallError, Caller, ConnectError, Connection, RequestError, Status,
+};
 use serde_json::{Map, Value, json};
 use tracing_subscriber::EnvFilter;
 
@@ -42,14 +44,28 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     Ok(match done {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("mcp-stdio-bridge: {error:#}");
+            eprintln!("mcp-stdio-bridge: {}", told(&error));
             ExitCode::from(code_of(&error))
         }
     })
 }
 
+/// What went wrong, and why. Many errors say their cause themselves, and it is not said again.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
 fn code_of(error: &anyhow::Error) -> u8 {
-    if error.is::<Usage>() {
+    let is_wrong_address =
+        |error: &ConnectError| matches!(error, ConnectError::Address(_) | ConnectError::ClientMetadataUrl);
+    if error.is::<Usage>() || error.downcast_ref().is_some_and(is_wrong_address) {
         return USAGE;
     }
     if error.is::<AuthorizationError>() {
@@ -290,7 +306,27 @@ fn shutdown() -> std::io::Result<impl Future<Output = ()>> {
 mod tests {
     use serde_json::json;
 
-    use super::command_line;
+    use super::{ConnectError, USAGE, code_of, command_line, told};
+
+    #[test]
+    fn an_address_that_is_none_is_a_wrong_option_and_said_once() {
+        for wrong in ["", "nonsense", "http://example.com/mcp", "https://ada@example.com/mcp"] {
+            let error = mcp_stdio_bridge::connect::Connection::builder(wrong)
+                .build()
+                .unwrap_err();
+            assert!(matches!(error, ConnectError::Address(_)), "{wrong}");
+            let cause = std::error::Error::source(&error).unwrap().to_string();
+            let error = anyhow::Error::from(error);
+            assert_eq!(code_of(&error), USAGE);
+            assert_eq!(told(&error).matches(&cause).count(), 1, "{}", told(&error));
+        }
+    }
+
+    #[test]
+    fn a_cause_that_was_not_said_is_said() {
+        let error = anyhow::Error::from(std::io::Error::other("the disk is full")).context("tokens.json");
+        assert_eq!(told(&error), "tokens.json: the disk is full");
+    }
 
     #[test]
     fn a_call_in_one_text_is_a_tool_and_its_arguments() {

@@ -35,7 +35,9 @@ impl Endpoints {
     /// Reads the metadata of the gateway with this issuer.
     pub(super) async fn discover(http: &Client, issuer: &str) -> anyhow::Result<Self> {
         let asked = issuer.trim_end_matches('/');
-        let mut url: Url = asked.parse().with_context(|| format!("{issuer} is no URL"))?;
+        let mut url: Url = asked
+            .parse()
+            .map_err(|_| End::Usage(format!("{issuer} is no URL: write it as https://mcp.example.com")))?;
         safe(&url)?;
         let path = url.path().trim_end_matches('/').to_owned();
         url.set_path(&format!("/.well-known/oauth-authorization-server{path}"));
