@@ -15,6 +15,7 @@ use http::{StatusCode, Uri, header};
 use hyper_util::rt::TokioTimer;
 use mcp_stdio_bridge::Bridge;
 use tokio::task::JoinSet;
+use tower_http::timeout::RequestBodyTimeoutLayer;
 use url::Url;
 
 use crate::configuration::Loaded;
@@ -113,7 +114,8 @@ fn start(
     servers: &mut Served,
 ) -> anyhow::Result<Option<RustlsConfig>> {
     let handle = || Handle::<SocketAddr>::with_control(control.clone());
-    let application = gateway.router();
+    // Whoever stops in the middle of a body is not waited for: what comes after the head is bounded as the head is.
+    let application = gateway.router().layer(RequestBodyTimeoutLayer::new(PATIENCE));
     let mut server = axum_server::from_tcp(ports.main)?
         .handle(handle())
         .first_request_timeout(PATIENCE);

@@ -2,7 +2,7 @@
 //!
 //! To a server with [rules](mcp_oauth_core::scope::rules) about methods and tools, a legacy client says what it wants in the
 //! body and nowhere else. A layer that [reads bodies](ReadBodies) looks at them before the server does, up to a bound, and
-//! hands them on byte for byte. A layer that leaves bodies [as they come](AsTheyCome) works with bodies of any type; where the
+//! hands them on byte for byte. A layer that leaves bodies [as they come](AsTheyCome) works with every [`Body`]; where the
 //! headers do not say what is called, it asks for all scopes of the resource.
 //!
 //! ```

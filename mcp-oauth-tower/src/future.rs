@@ -8,12 +8,14 @@ use std::task::{Context, Poll, ready};
 
 use http::request::Parts;
 use http::{Request, Response};
+use http_body::Body;
 use mcp_oauth_core::scope::rules::Requirement;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::authenticator::Authenticating;
 use crate::bodies::RequestBodies;
+use crate::drain::Drain;
 use crate::protection::{Protection, Standing};
 use crate::refusal::{Denied, Refusal, RefusalBody};
 
@@ -38,7 +40,7 @@ pin_project! {
         S: Service<Request<Q>, Response = Response<R>>,
         P: RequestBodies<Q>,
     {
-        Refused { response: Option<Response<R>> },
+        Refused { #[pin] drain: Drain<Q>, response: Option<Response<R>> },
         Authenticating { #[pin] authenticating: Authenticating, waiting: Option<(Request<Q>, Waiting<S, B, P>)> },
         Judging { judging: Option<(Request<Q>, Standing, Waiting<S, B, P>)> },
         Reading { #[pin] reading: P::Reading, waiting: Option<(Parts, Standing, Waiting<S, B, P>)> },
@@ -56,13 +58,14 @@ struct Waiting<S, B, P> {
 
 impl<S, B, P> Waiting<S, B, P> {
     /// The state of a request that is refused.
-    fn refuse<Q, R>(&self, denied: &Denied) -> State<S, B, P, Q, R>
+    fn refuse<Q, R>(&self, denied: &Denied, drain: Drain<Q>) -> State<S, B, P, Q, R>
     where
         S: Service<Request<Q>, Response = Response<R>>,
         B: RefusalBody<R>,
         P: RequestBodies<Q>,
     {
         State::Refused {
+            drain,
             response: Some(self.protection.refuse(denied, &self.body)),
         }
     }
@@ -80,7 +83,7 @@ impl<S, B, P> Waiting<S, B, P> {
         P: RequestBodies<Q>,
     {
         match self.protection.admit(&mut request, &standing, required) {
-            Err(denied) => self.refuse(&denied),
+            Err(denied) => self.refuse(&denied, Drain::of(request)),
             Ok(()) => State::Admitted {
                 inner: self.service.call(request),
                 protection: self.protection,
@@ -95,9 +98,10 @@ where
     S: Service<Request<Q>, Response = Response<R>>,
     P: RequestBodies<Q>,
 {
-    pub(crate) fn refused(response: Response<R>) -> Self {
+    pub(crate) fn refused(response: Response<R>, request: Request<Q>) -> Self {
         Self {
             state: State::Refused {
+                drain: Drain::of(request),
                 response: Some(response),
             },
         }
@@ -162,6 +166,7 @@ where
     S: Service<Request<Q>, Response = Response<R>>,
     B: RefusalBody<R>,
     P: RequestBodies<Q>,
+    Q: Body,
 {
     type Output = Result<Response<R>, S::Error>;
 
@@ -170,7 +175,8 @@ where
         let mut state = self.project().state;
         loop {
             let next = match state.as_mut().project() {
-                StateProjection::Refused { response } => {
+                StateProjection::Refused { drain, response } => {
+                    ready!(drain.poll(context));
                     return Poll::Ready(Ok(response
                         .take()
                         .expect("a future is not polled after it has finished")));
@@ -191,7 +197,7 @@ where
                     let answer = ready!(authenticating.poll(context));
                     let (request, waiting) = waiting.take().expect(ONCE);
                     match waiting.protection.standing(answer) {
-                        Err(refusal) => waiting.refuse(&refusal.into()),
+                        Err(refusal) => waiting.refuse(&refusal.into(), Drain::of(request)),
                         Ok(standing) => State::Judging {
                             judging: Some((request, standing, waiting)),
                         },
@@ -213,9 +219,11 @@ where
                             waiting.admit(Request::from_parts(parts, body), standing, &required)
                         }
                         // Whoever has not signed in is told to do that, whatever else is wrong.
-                        (_, _, Standing::Nobody) => waiting.refuse(&Refusal::Unauthenticated.into()),
-                        (_, Err(refusal), _) => waiting.refuse(&refusal.into()),
-                        (Err(reason), Ok(_), _) => waiting.refuse(&Protection::refuse_body(reason).into()),
+                        (_, _, Standing::Nobody) => waiting.refuse(&Refusal::Unauthenticated.into(), Drain::nothing()),
+                        (_, Err(refusal), _) => waiting.refuse(&refusal.into(), Drain::nothing()),
+                        (Err(reason), Ok(_), _) => {
+                            waiting.refuse(&Protection::refuse_body(reason).into(), Drain::nothing())
+                        }
                     }
                 }
             };

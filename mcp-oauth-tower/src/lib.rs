@@ -125,6 +125,7 @@ pub mod caller;
 #[cfg(feature = "axum")]
 pub mod cors;
 mod decisions;
+mod drain;
 mod extension;
 #[cfg(feature = "axum")]
 pub mod forward_auth;

@@ -39,6 +39,7 @@ use mcp_oauth_core::identity::development::SIGN_IN_PATH;
 use mcp_oauth_core::server::AuthorizationServer;
 
 use crate::cors;
+use crate::drain::answer_when_sent;
 use crate::forward_auth::ForwardAuth;
 use crate::pages::{LOGO, Pages, Press};
 use crate::proxies::TrustedProxies;
@@ -219,7 +220,10 @@ fn routes(endpoints: Endpoints, forward_auth: Option<ForwardAuth>) -> Router {
         // On the routes alone: a layered fallback would put these headers on every 404 of the whole application.
         .route_layer(cors::endpoint());
 
-    let mut all = pages.method_not_allowed_fallback(wrong_method).merge(for_clients);
+    let mut all = pages
+        .method_not_allowed_fallback(wrong_method)
+        .merge(for_clients)
+        .route_layer(middleware::from_fn(answer_when_sent));
     if let Some(forward_auth) = forward_auth {
         all = all.merge(verify::routes(&endpoints, forward_auth));
     }

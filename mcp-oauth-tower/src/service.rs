@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
+use http_body::Body;
 use tower_service::Service;
 
 use crate::authenticator::Decision;
@@ -37,6 +38,7 @@ where
     S: Service<Request<Q>, Response = Response<R>> + Clone,
     B: RefusalBody<R> + Clone,
     P: RequestBodies<Q>,
+    Q: Body,
 {
     type Response = Response<R>;
     type Error = S::Error;
@@ -66,11 +68,11 @@ where
                     let standing = Standing::Caller(caller);
                     OAuthFuture::admitted(self.inner.call(request), Arc::clone(protection), standing)
                 }
-                Err(denied) => OAuthFuture::refused(protection.refuse(&denied, &self.body)),
+                Err(denied) => OAuthFuture::refused(protection.refuse(&denied, &self.body), request),
             };
         }
         match protection.standing(answer) {
-            Err(refusal) => OAuthFuture::refused(protection.refuse(&refusal.into(), &self.body)),
+            Err(refusal) => OAuthFuture::refused(protection.refuse(&refusal.into(), &self.body), request),
             Ok(standing) => {
                 let (protection, body) = (Arc::clone(protection), self.body.clone());
                 OAuthFuture::judging(self.take_ready(), request, standing, protection, body, self.bodies)

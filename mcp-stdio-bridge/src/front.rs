@@ -33,6 +33,9 @@ use crate::message::{Body, Kind, Message};
 use crate::server::{Readiness, Server};
 use crate::versions::MODERN;
 
+/// How much of the body of a request that is refused for its head is read at most, in bytes.
+const UNREAD: usize = 2 * 1024 * 1024;
+
 /// What the handlers share.
 #[derive(Debug)]
 pub(crate) struct Front {
@@ -93,20 +96,24 @@ async fn old_message(State(front): State<Arc<Front>>, request: Request) -> Respo
 }
 
 /// A message of 2024-11-05.
-pub(crate) async fn serve_old_message(front: &Front, request: Request) -> Response {
-    let taken = async {
-        front.guard.check(request.uri(), request.headers())?;
-        let pair = front.pair.as_ref().ok_or(Refused::Method)?;
-        headers::check_content_type(request.headers())?;
-        let caller = caller(front, &request);
-        let (parts, body) = request.into_parts();
-        let body = read(front.server.limits().max_body, &parts.headers, body).await?;
-        let message = Message::parse(body).map_err(|reason| Refused::Malformed(None, reason))?;
-        let malformed = |reason| Refused::Malformed(message.id().cloned(), reason);
-        message.check_params().map_err(malformed)?;
-        pair::post(front, pair, parts.uri.query(), &message, caller.as_ref()).await
-    };
-    taken.await.unwrap_or_else(IntoResponse::into_response)
+pub(crate) async fn serve_old_message(front: &Front, mut request: Request) -> Response {
+    match old_post(front, &mut request).await {
+        Ok(response) => response,
+        Err(refused) => refuse(refused, request).await,
+    }
+}
+
+async fn old_post(front: &Front, request: &mut Request) -> Result<Response, Refused> {
+    front.guard.check(request.uri(), request.headers())?;
+    let pair = front.pair.as_ref().ok_or(Refused::Method)?;
+    headers::check_content_type(request.headers())?;
+    let caller = caller(front, request);
+    let body = std::mem::take(request.body_mut());
+    let body = read(front.server.limits().max_body, request.headers(), body).await?;
+    let message = Message::parse(body).map_err(|reason| Refused::Malformed(None, reason))?;
+    let malformed = |reason| Refused::Malformed(message.id().cloned(), reason);
+    message.check_params().map_err(malformed)?;
+    pair::post(front, pair, request.uri().query(), &message, caller.as_ref()).await
 }
 
 async fn endpoint(State(front): State<Arc<Front>>, request: Request) -> Response {
@@ -114,25 +121,25 @@ async fn endpoint(State(front): State<Arc<Front>>, request: Request) -> Response
 }
 
 /// Takes a request to the endpoint.
-pub(crate) async fn serve(front: &Front, request: Request) -> Response {
-    match handle(front, request).await {
+pub(crate) async fn serve(front: &Front, mut request: Request) -> Response {
+    match handle(front, &mut request).await {
         Ok(response) => response,
-        Err(refused) => refused.into_response(),
+        Err(refused) => refuse(refused, request).await,
     }
 }
 
-async fn handle(front: &Front, request: Request) -> Result<Response, Refused> {
+async fn handle(front: &Front, request: &mut Request) -> Result<Response, Refused> {
     front.guard.check(request.uri(), request.headers())?;
     match *request.method() {
         Method::POST => post(front, request).await,
         // Neither is there in the protocol without sessions.
         Method::GET | Method::DELETE if headers::names_version(request.headers(), MODERN) => Err(Refused::PostOnly),
         Method::GET => {
-            let caller = caller(front, &request);
+            let caller = caller(front, request);
             legacy::get(front, request.headers(), caller.as_ref())
         }
         Method::DELETE => {
-            let caller = caller(front, &request);
+            let caller = caller(front, request);
             legacy::delete(front, request.headers(), caller.as_ref()).await
         }
         _ => Err(Refused::Method),
@@ -140,28 +147,49 @@ async fn handle(front: &Front, request: Request) -> Result<Response, Refused> {
 }
 
 /// A message of the client, or several.
-async fn post(front: &Front, request: Request) -> Result<Response, Refused> {
+async fn post(front: &Front, request: &mut Request) -> Result<Response, Refused> {
     headers::check_post(request.headers())?;
-    let caller = caller(front, &request);
+    let caller = caller(front, request);
     let caller = caller.as_ref();
-    let (parts, body) = request.into_parts();
     let limits = front.server.limits();
-    let body = read(limits.max_body, &parts.headers, body).await?;
+    let body = std::mem::take(request.body_mut());
+    let headers = request.headers();
+    let body = read(limits.max_body, headers, body).await?;
     let message = match Message::parse_body(body, limits.max_calls) {
         Ok(Body::One(message)) => message,
-        Ok(Body::Batch(messages)) => return legacy::batch(front, &parts.headers, messages, caller).await,
+        Ok(Body::Batch(messages)) => return legacy::batch(front, headers, messages, caller).await,
         Err(reason) => return Err(Refused::Malformed(None, reason)),
     };
     let malformed = |reason| Refused::Malformed(message.id().cloned(), reason);
     message.check_params().map_err(malformed)?;
     let said = message.request_meta().map_err(malformed)?;
     if said.version.is_some() && !matches!(message.kind(), Kind::Response { .. }) {
-        return modern::post(front, &parts.headers, &message, said, caller).await;
+        return modern::post(front, headers, &message, said, caller).await;
     }
-    if headers::names_version(&parts.headers, MODERN) {
+    if headers::names_version(headers, MODERN) {
         return modern::without_meta(&message);
     }
-    legacy::post(front, &parts.headers, &message, caller).await
+    legacy::post(front, headers, &message, caller).await
+}
+
+/// Says no, when the client has sent what it had to say.
+///
+/// A server that answers before it has read a body has to close the connection, and the client may find that closed instead of
+/// the answer (RFC 9112 §9.6). So what has not been looked at is read and thrown away, up to the usual bound; where a client
+/// waits for a word before it sends anything (RFC 9110 §10.1.1), there is nothing to read.
+async fn refuse(refused: Refused, request: Request) -> Response {
+    if !request.headers().contains_key(header::EXPECT) {
+        let mut left = UNREAD;
+        let mut pieces = request.into_body().into_data_stream();
+        while let Some(Ok(piece)) = pieces.next().await {
+            // A piece counts, be it empty.
+            match left.checked_sub(piece.len().max(1)) {
+                Some(fewer) => left = fewer,
+                None => break,
+            }
+        }
+    }
+    refused.into_response()
 }
 
 /// Who calls: as the layer in front says, or a header that is trusted.

@@ -183,6 +183,19 @@ impl Survivor {
         None
     }
 
+    /// Expects this moment to be the next at which it waits.
+    async fn reaches(&mut self, moment: &str, place: &Place) {
+        let pause = self.pause().await;
+        let log = place.gateway.as_ref().map(Gateway::log);
+        assert_eq!(
+            pause.as_deref(),
+            Some(moment),
+            "{}{}",
+            self.said,
+            log.unwrap_or_default()
+        );
+    }
+
     async fn go_on(&mut self) {
         self.stdin.write_all(b"\n").await.unwrap();
     }
@@ -207,7 +220,7 @@ async fn killed_at(moment: &str, arguments: &[&str]) {
     };
     let mut place = Place::start().await;
     let mut client = Survivor::start(&python, &place, &[&["--at", moment], arguments].concat());
-    assert_eq!(client.pause().await.as_deref(), Some(moment), "{}", client.said);
+    client.reaches(moment, &place).await;
     place.kill_and_restart().await;
     client.go_on().await;
     client.finish().await;
@@ -221,7 +234,7 @@ async fn killed_before_the_answer(moment: &str, arguments: &[&str]) {
     };
     let mut place = Place::start().await;
     let mut client = Survivor::start(&python, &place, &[&["--at", moment], arguments].concat());
-    assert_eq!(client.pause().await.as_deref(), Some(moment), "{}", client.said);
+    client.reaches(moment, &place).await;
     place.line.state.send_replace(Holding::Next);
     client.go_on().await;
     place.line.held().await;

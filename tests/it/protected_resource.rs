@@ -1,6 +1,11 @@
 //! The layer in front of a server: who gets through, what the others are told, and what the server gets to see.
 
+use std::convert::Infallible;
+use std::pin::pin;
+use std::task::{Context, Waker};
+
 use aws_lc_rs::hmac;
+use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Method;
@@ -269,4 +274,35 @@ async fn a_browser_client_may_read_the_challenge() {
             .header("access-control-expose-headers")
             .contains("www-authenticate")
     );
+}
+
+/// A connection whose body nobody reads is closed, and the challenge may be lost with it.
+#[tokio::test]
+async fn a_client_that_is_refused_may_send_its_message_to_the_end() {
+    let application = Application::default();
+    for (path, status) in [("/notes/mcp", 401), ("/register", 400), ("/jwks", 405)] {
+        let (client, body) = tokio::sync::oneshot::channel::<Vec<u8>>();
+        let mut request = request(Method::POST, path, &[], "");
+        *request.body_mut() = Body::from_stream(futures_util::stream::once(body));
+        let mut answer = pin!(application.send(request));
+        assert!(
+            answer
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()))
+                .is_pending(),
+            "{path}"
+        );
+        client.send(b"{}".to_vec()).unwrap();
+        assert_eq!(answer.await.status, status, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_is_refused_and_waits_for_a_word_gets_it_at_once() {
+    let application = Application::default();
+    for (path, status) in [("/notes/mcp", 401), ("/register", 400)] {
+        let mut request = request(Method::POST, path, &[("expect", "100-continue")], "");
+        *request.body_mut() = Body::from_stream(futures_util::stream::pending::<Result<Vec<u8>, Infallible>>());
+        assert_eq!(application.send(request).await.status, status, "{path}");
+    }
 }

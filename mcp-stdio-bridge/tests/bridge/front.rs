@@ -1,5 +1,9 @@
 //! What is turned away before a server hears of it.
 
+use std::convert::Infallible;
+use std::pin::pin;
+use std::task::{Context, Waker};
+
 use axum::Router;
 use axum::body::Body;
 use http::{Method, Request, StatusCode};
@@ -242,4 +246,32 @@ fn a_configuration_that_cannot_work_is_refused() {
         builder().hosts(Hosts::list([url])).build().err(),
         Some(ConfigError::Host(url.into()))
     );
+}
+
+/// A connection whose body nobody reads is closed, and the answer may be lost with it.
+#[tokio::test]
+async fn a_refused_client_may_send_its_message_to_the_end() {
+    let bridge = Bridge::builder(Command::new("/no/such/program")).build().unwrap();
+    let (client, body) = tokio::sync::oneshot::channel::<Vec<u8>>();
+    let body = Body::from_stream(futures_util::stream::once(body));
+    let request = Request::builder().method(Method::POST).uri("/mcp").body(body).unwrap();
+    let mut answer = pin!(bridge.router().oneshot(request));
+    assert!(
+        answer
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+            .is_pending()
+    );
+    client.send(b"{}".to_vec()).unwrap();
+    assert_eq!(answer.await.unwrap().status(), StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn a_refused_client_that_waits_for_a_word_gets_it_at_once() {
+    let bridge = Bridge::builder(Command::new("/no/such/program")).build().unwrap();
+    let request = Request::builder().method(Method::POST).uri("/mcp");
+    let request = request.header("expect", "100-continue");
+    let body = Body::from_stream(futures_util::stream::pending::<Result<Vec<u8>, Infallible>>());
+    let answer = bridge.router().oneshot(request.body(body).unwrap()).await;
+    assert_eq!(answer.unwrap().status(), StatusCode::FORBIDDEN);
 }
