@@ -202,7 +202,8 @@ async fn the_python_sdk_2_calls_tools_of_real_servers() {
     let (Some(python), Some(servers)) = (tools::python(test), Servers::start(test).await) else {
         return;
     };
-    for protocol in ["legacy", "2026-07-28"] {
+    // What the SDK does by itself is `auto`: it asks for the modern protocol first.
+    for protocol in ["legacy", "auto", "2026-07-28"] {
         servers.drive(&mut python_driver(&python, protocol)).await;
     }
 }
