@@ -214,6 +214,7 @@ async fn whatever_is_done_with_a_registration_is_reported_with_its_outcome() {
     for (method, token, body) in [
         ("GET", "wrong", ""),
         ("GET", right, ""),
+        ("PUT", "wrong", "{}"),
         ("PUT", right, "{}"),
         ("DELETE", right, ""),
     ] {
@@ -239,6 +240,7 @@ async fn whatever_is_done_with_a_registration_is_reported_with_its_outcome() {
         [
             ("read_client", Some(ErrorCode::InvalidToken)),
             ("read_client", None),
+            ("replace_client", Some(ErrorCode::InvalidToken)),
             ("replace_client", Some(ErrorCode::InvalidClientMetadata)),
             ("delete_client", None),
         ]

@@ -72,7 +72,7 @@ pub(super) struct SecretInformation {
 /// Somebody who may register: [`admit_registration`](AuthorizationServer::admit_registration) says who that is.
 #[must_use]
 #[derive(Debug)]
-pub struct Admitted(());
+pub struct AdmittedRegistration(());
 
 /// Why a client is not registered.
 #[derive(Debug, thiserror::Error)]
@@ -146,7 +146,7 @@ impl AuthorizationServer {
         &self,
         initial_access_token: Option<Secret>,
         origin: &Origin,
-    ) -> Result<Admitted, RegistrationError> {
+    ) -> Result<AdmittedRegistration, RegistrationError> {
         let result = self.admission(initial_access_token, origin).await;
         if let Err(error) = &result {
             self.audit(Event::new(Action::RegisterClient, origin).refused(&error.oauth()));
@@ -154,15 +154,19 @@ impl AuthorizationServer {
         result
     }
 
-    async fn admission(&self, token: Option<Secret>, origin: &Origin) -> Result<Admitted, RegistrationError> {
+    async fn admission(
+        &self,
+        token: Option<Secret>,
+        origin: &Origin,
+    ) -> Result<AdmittedRegistration, RegistrationError> {
         let tokens = match &self.0.registration.admission {
-            Admission::Everybody => return Ok(Admitted(())),
+            Admission::Everybody => return Ok(AdmittedRegistration(())),
             Admission::Nobody => return Err(RegistrationError::Closed),
             Admission::InitialAccessToken(tokens) => tokens,
         };
         let token = token.ok_or(RegistrationError::Unauthenticated)?;
         if tokens.include(&token) {
-            return Ok(Admitted(()));
+            return Ok(AdmittedRegistration(()));
         }
         self.spend(Work::FailedAuthentication, origin).await?;
         Err(RegistrationError::InvalidToken)
@@ -183,10 +187,10 @@ impl AuthorizationServer {
     pub async fn register(
         &self,
         body: &[u8],
-        admitted: Admitted,
+        admitted: AdmittedRegistration,
         origin: &Origin,
     ) -> Result<ClientInformation, RegistrationError> {
-        let Admitted(()) = admitted;
+        let AdmittedRegistration(()) = admitted;
         let result = self.new_client(body, origin).await;
         let event = Event::new(Action::RegisterClient, origin);
         self.audit(match &result {
