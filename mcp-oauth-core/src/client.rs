@@ -31,7 +31,9 @@ pub mod keys;
 pub mod metadata_document;
 pub mod preregistered;
 pub mod redirect_uri;
+pub mod redirect_uri_policy;
 pub mod registration;
+pub mod registration_policy;
 
 use redirect_uri::RedirectUri;
 use registration::ClientMetadata;

@@ -35,7 +35,6 @@ use crate::scope::ScopeSet;
 use crate::secret::Secret;
 
 mod code;
-pub mod policy;
 mod refresh;
 mod standing;
 pub(crate) mod upstream;

@@ -6,7 +6,7 @@
 //! and none of them reaches the record.
 //!
 //! ```
-//! use mcp_oauth_core::client::redirect_uri::policy::RedirectUriPolicy;
+//! use mcp_oauth_core::client::redirect_uri_policy::RedirectUriPolicy;
 //! use mcp_oauth_core::client::registration::RegistrationRequest;
 //!
 //! let request = RegistrationRequest::parse(br#"{"redirect_uris":["http://localhost/cb"],"client_name":"Ada's client"}"#)?;
@@ -20,14 +20,13 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::keys::{ClientKeys, InvalidClientKeys};
-use super::redirect_uri::policy::RedirectUriPolicy;
 use super::redirect_uri::{InvalidRedirectUri, RedirectUri};
+use super::redirect_uri_policy::RedirectUriPolicy;
 use crate::error::{ErrorCode, OAuthError};
 use crate::jwt::SignatureAlgorithm;
 use crate::scope::{Scope, ScopeSet};
 
 pub mod localized;
-pub mod policy;
 mod sharing;
 pub mod statement;
 

@@ -82,7 +82,7 @@ use super::tokens::{SignedIn, TokensRefreshed, UpstreamTokens};
 use super::{Identity, IdentityError, IdentityProvider, SignIn, SignInReturn, Standing};
 use crate::clock::{Clock, SystemClock};
 use crate::fetch::Fetcher;
-use crate::issuer::{Issuer, is_loopback};
+use crate::issuer::{Issuer, is_issuer_of_others, is_loopback};
 use crate::jwt::SignatureAlgorithm;
 use crate::jwt::remote::{RemoteKeys, RemoteKeysError};
 use crate::jwt::verify::UnverifiedJwt;
@@ -183,7 +183,7 @@ impl OpenIdConnect {
         if !is_name(&id) {
             return Err(InvalidOpenIdConnect::Name);
         }
-        if !is_issuer(&issuer) {
+        if !is_issuer_of_others(&issuer) {
             return Err(InvalidOpenIdConnect::Issuer);
         }
         Ok(Self::with_rule(&id, IssuerRule::Exactly(issuer), client_id.into()))
@@ -730,17 +730,6 @@ fn nonce(verifier: &CodeVerifier) -> Secret {
 fn is_name(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
     (1..=64).contains(&text.len()) && text.bytes().all(plain) && text.bytes().any(|byte| byte != b'.')
-}
-
-/// Issuers may end in a slash.
-fn is_issuer(text: &str) -> bool {
-    Url::parse(text).is_ok_and(|url| {
-        (url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url)))
-            && url.query().is_none()
-            && url.fragment().is_none()
-            && url.username().is_empty()
-            && url.password().is_none()
-    })
 }
 
 /// The host that the operator has named may be inside the network, and on their own machine if it is called so.

@@ -20,15 +20,15 @@ use crate::access::remembered::RememberedTokens;
 use crate::audit::AuditSink;
 use crate::client::preregistered::InvalidPreregisteredClient;
 use crate::client::redirect_uri::InvalidRedirectUri;
-use crate::client::registration::policy::RegistrationPolicy;
+use crate::client::registration_policy::RegistrationPolicy;
 use crate::clock::{Clock, SystemClock};
 use crate::grant::GrantLifetimes;
-use crate::grant::policy::GrantPolicy;
 use crate::identity::IdentityProvider;
 use crate::identity::enterprise::InvalidEnterpriseIssuer;
 use crate::identity::membership::Membership;
 use crate::issuer::{InvalidIssuer, Issuer};
 use crate::limits::Limits;
+use crate::policy::GrantPolicy;
 use crate::policy::{AllowList, InvalidAllowList};
 use crate::randomness::{Randomness, SystemRandomness};
 use crate::resource::{InvalidResource, Resource, ResourceUri};
@@ -350,7 +350,7 @@ impl AuthorizationServerBuilder {
 
     /// Lets clients register this very redirect URI although its scheme is not allowed otherwise, such as
     /// `cursor://anysphere.cursor-mcp/oauth/callback`. The same as
-    /// [`RedirectUriPolicy::allow`](crate::client::redirect_uri::policy::RedirectUriPolicy::allow).
+    /// [`RedirectUriPolicy::allow`](crate::client::redirect_uri_policy::RedirectUriPolicy::allow).
     pub fn allow_redirect_uri(mut self, uri: impl Into<String>) -> Self {
         self.allowed_redirect_uris.push(uri.into());
         self

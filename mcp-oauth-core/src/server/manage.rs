@@ -49,13 +49,12 @@ pub enum ManagementError {
     Refused(#[from] OAuthError),
 }
 
-impl ManagementError {
+impl From<&ManagementError> for OAuthError {
     /// The error that the client is told.
-    #[must_use]
-    pub fn oauth(&self) -> OAuthError {
-        match self {
-            Self::Refused(error) => error.clone(),
-            _ => OAuthError::new(ErrorCode::InvalidToken, self.to_string()),
+    fn from(error: &ManagementError) -> Self {
+        match error {
+            ManagementError::Refused(error) => error.clone(),
+            _ => Self::new(ErrorCode::InvalidToken, error.to_string()),
         }
     }
 }
@@ -109,12 +108,9 @@ impl AuthorizationServer {
         token: Option<Secret>,
         origin: &Origin,
     ) -> Result<ClientInformation, ManagementError> {
-        let result = match self.manager(client_id, token, origin).await {
-            Ok((loaded, token)) => Ok(self.client_information(loaded.record, None, Some(token))),
-            Err(error) => Err(error),
-        };
-        self.audit_management(Action::ReadClient, client_id, origin, &result);
-        result
+        let result = self.manager(client_id, token, origin).await;
+        let (client, token) = self.audited_management(Action::ReadClient, client_id, origin, result)?;
+        Ok(self.client_information(client.record, None, Some(token)))
     }
 
     /// Says whether somebody may replace what this client has registered: whether `token`, the bearer token of the
@@ -130,24 +126,24 @@ impl AuthorizationServer {
         origin: &Origin,
     ) -> Result<AdmittedReplacement, ManagementError> {
         let result = self.manager(client_id, token, origin).await;
-        if result.is_err() {
-            self.audit_management(Action::ReplaceClient, client_id, origin, &result);
-        }
-        let (client, token) = result?;
+        // Whoever is admitted has not replaced anything yet.
+        let (client, token) = match result {
+            Ok(manager) => manager,
+            refused => self.audited_management(Action::ReplaceClient, client_id, origin, refused)?,
+        };
         Ok(AdmittedReplacement { client, token })
     }
 
-    fn audit_management<T>(
+    fn audited_management<T>(
         &self,
         action: Action,
         client_id: &str,
         origin: &Origin,
-        result: &Result<T, ManagementError>,
-    ) {
-        let error = result.as_ref().err().map(ManagementError::oauth);
-        let mut event = Event::new(action, origin).ended(error.as_ref());
+        result: Result<T, ManagementError>,
+    ) -> Result<T, ManagementError> {
+        let mut event = Event::new(action, origin);
         event.client_id = client_id.parse().ok();
-        self.audit(event);
+        self.audited(event, result)
     }
 
     /// Replaces what a client has registered by what `body` says, all of it (RFC 7592 §2.2). A client that now
@@ -171,8 +167,7 @@ impl AuthorizationServer {
     ) -> Result<ClientInformation, ManagementError> {
         let client_id = admitted.client.record.client_id.clone();
         let result = self.replacement(body, admitted).await;
-        self.audit_management(Action::ReplaceClient, client_id.as_str(), origin, &result);
-        result
+        self.audited_management(Action::ReplaceClient, client_id.as_str(), origin, result)
     }
 
     async fn replacement(
@@ -238,8 +233,7 @@ impl AuthorizationServer {
         origin: &Origin,
     ) -> Result<(), ManagementError> {
         let result = self.deletion(client_id, token, origin).await;
-        self.audit_management(Action::DeleteClient, client_id, origin, &result);
-        result
+        self.audited_management(Action::DeleteClient, client_id, origin, result)
     }
 
     async fn deletion(&self, client_id: &str, token: Option<Secret>, origin: &Origin) -> Result<(), ManagementError> {

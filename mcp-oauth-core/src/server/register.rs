@@ -2,7 +2,7 @@
 //!
 //! First [`admit_registration`](AuthorizationServer::admit_registration) says whether the caller may register at all, before anything is read of
 //! what it sends; then [`register`](AuthorizationServer::register) makes it a client, as the
-//! [policy](crate::client::registration::policy) has it.
+//! [policy](crate::client::registration_policy) has it.
 //!
 //! # How long a registration lives
 //!
@@ -27,8 +27,8 @@ use tracing::field::Empty;
 
 use super::{AuthorizationServer, MAXIMUM_ROUNDS, client_key, contended};
 use crate::audit::{Action, Event};
-use crate::client::registration::policy::{Admission, Repeats};
 use crate::client::registration::{ClientMetadata, TokenEndpointAuthMethod};
+use crate::client::registration_policy::{Admission, Repeats};
 use crate::client::{Client, ClientCredential, ClientId};
 use crate::clock::UnixTime;
 use crate::error::{ErrorCode, OAuthError};
@@ -92,16 +92,15 @@ pub enum RegistrationError {
     Refused(#[from] OAuthError),
 }
 
-impl RegistrationError {
+impl From<&RegistrationError> for OAuthError {
     /// The error that the client is told.
-    #[must_use]
-    pub fn oauth(&self) -> OAuthError {
-        let code = match self {
-            Self::Refused(error) => return error.clone(),
-            Self::Closed => ErrorCode::AccessDenied,
+    fn from(error: &RegistrationError) -> Self {
+        let code = match error {
+            RegistrationError::Refused(error) => return error.clone(),
+            RegistrationError::Closed => ErrorCode::AccessDenied,
             _ => ErrorCode::InvalidToken,
         };
-        OAuthError::new(code, self.to_string())
+        Self::new(code, error.to_string())
     }
 }
 
@@ -149,7 +148,7 @@ impl AuthorizationServer {
     ) -> Result<AdmittedRegistration, RegistrationError> {
         let result = self.admission(initial_access_token, origin).await;
         if let Err(error) = &result {
-            self.audit(Event::new(Action::RegisterClient, origin).refused(&error.oauth()));
+            self.audit(Event::new(Action::RegisterClient, origin).refused(&OAuthError::from(error)));
         }
         result
     }

@@ -120,18 +120,18 @@ pub enum SessionError {
     Failed(#[from] OAuthError),
 }
 
-impl SessionError {
-    fn oauth(&self) -> OAuthError {
-        match self {
-            Self::Refused(refused) => OAuthError::new(ErrorCode::InvalidRequest, refused.to_string()),
-            Self::Provider { error, .. } => {
+impl From<&SessionError> for OAuthError {
+    fn from(error: &SessionError) -> Self {
+        match error {
+            SessionError::Refused(refused) => Self::new(ErrorCode::InvalidRequest, refused.to_string()),
+            SessionError::Provider { error, .. } => {
                 let code = match error {
                     IdentityError::Denied => ErrorCode::AccessDenied,
                     _ => ErrorCode::TemporarilyUnavailable,
                 };
-                OAuthError::new(code, "the identity provider did not say who the person is")
+                Self::new(code, "the identity provider did not say who the person is")
             }
-            Self::Failed(error) => error.clone(),
+            SessionError::Failed(error) => error.clone(),
         }
     }
 }
@@ -210,8 +210,7 @@ impl AuthorizationServer {
         let mut event = Event::new(Action::SignInToAccount, origin);
         let signed_in = self.signed_in(provider, state, ticket, parameters).await;
         event.subject = signed_in.as_ref().ok().map(|(session, _)| session.subject.clone());
-        self.audit(event.ended(signed_in.as_ref().err().map(SessionError::oauth).as_ref()));
-        signed_in
+        self.audited(event, signed_in)
     }
 
     async fn signed_in(

@@ -20,10 +20,10 @@ use futures_util::future::{join, try_join4};
 use serde::Serialize;
 use tracing::field::Empty;
 
+use super::client_authentication::presented_client;
 use super::not_before::{NotBefore, Stored};
 use super::{AuthorizationServer, MAXIMUM_ROUNDS, contended, grant_key};
 use crate::audit::{Action, Event};
-use crate::client::authentication::PresentedClient;
 use crate::client::registration::GrantType;
 use crate::client::{Client, ClientId};
 use crate::clock::UnixTime;
@@ -82,6 +82,12 @@ impl TokenError {
     #[must_use]
     pub fn needs_basic_challenge(&self) -> bool {
         self.challenge
+    }
+}
+
+impl From<&TokenError> for OAuthError {
+    fn from(refusal: &TokenError) -> Self {
+        refusal.error.clone()
     }
 }
 
@@ -176,8 +182,7 @@ impl AuthorizationServer {
         let mut event = Event::new(Action::IssueTokens(None), origin);
         // So many ways lead to tokens that whoever waits for this would have to hold 16 KiB.
         let result = Box::pin(self.tokens(form, authorization, &mut event)).await;
-        self.audit(event.ended(result.as_ref().err().map(TokenError::error)));
-        result
+        self.audited(event, result)
     }
 
     async fn tokens(
@@ -190,11 +195,7 @@ impl AuthorizationServer {
         if self.lets_devices_in() && form.get("grant_type")? == Some(GrantType::DeviceCode.as_str()) {
             return self.device_tokens(form, authorization, event).await;
         }
-        let presented = PresentedClient::read(authorization, form).map_err(|error| TokenError {
-            error,
-            challenge: authorization.is_some(),
-        })?;
-        event.client_id = presented.client_id().cloned();
+        let presented = presented_client(form, authorization, event)?;
         match form.get("grant_type")? {
             Some(name) if name == GrantType::ClientCredentials.as_str() && self.offers_client_credentials() => {
                 return self.client_credentials(form, &presented, event).await;

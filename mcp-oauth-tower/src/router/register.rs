@@ -46,10 +46,10 @@ pub(super) async fn closed() -> Response {
 
 fn not_registered(error: &RegistrationError) -> Response {
     match error {
-        RegistrationError::Closed => answer::error_with_status(StatusCode::NOT_FOUND, &error.oauth()),
-        RegistrationError::Unauthenticated => challenge(&error.oauth(), NO_TOKEN),
-        RegistrationError::InvalidToken => challenge(&error.oauth(), WRONG_TOKEN),
-        error => answer::error(&error.oauth()),
+        RegistrationError::Closed => answer::error_with_status(StatusCode::NOT_FOUND, &error.into()),
+        RegistrationError::Unauthenticated => challenge(&error.into(), NO_TOKEN),
+        RegistrationError::InvalidToken => challenge(&error.into(), WRONG_TOKEN),
+        error => answer::error(&error.into()),
     }
 }
 
@@ -133,8 +133,8 @@ fn token(headers: &HeaderMap) -> Option<Secret> {
 fn refuse(error: &ManagementError) -> Response {
     match error {
         ManagementError::Refused(error) => answer::error(error),
-        ManagementError::Unauthenticated => challenge(&error.oauth(), NO_TOKEN),
-        _ => challenge(&error.oauth(), WRONG_TOKEN),
+        ManagementError::Unauthenticated => challenge(&error.into(), NO_TOKEN),
+        _ => challenge(&error.into(), WRONG_TOKEN),
     }
 }
 

@@ -6,7 +6,7 @@
 //! like any other.
 //!
 //! ```
-//! use mcp_oauth_core::client::redirect_uri::policy::RedirectUriPolicy;
+//! use mcp_oauth_core::client::redirect_uri_policy::RedirectUriPolicy;
 //! use mcp_oauth_core::client::registration::RegistrationRequest;
 //!
 //! let request = br#"{"redirect_uris":["http://127.0.0.1/cb"],"client_name":"Notes","client_name#de":"Notizen"}"#;
@@ -103,7 +103,7 @@ mod tests {
 
     use super::super::{ClientMetadata, RegistrationRequest};
     use super::*;
-    use crate::client::redirect_uri::policy::RedirectUriPolicy;
+    use crate::client::redirect_uri_policy::RedirectUriPolicy;
 
     fn accept(members: &Value) -> Result<ClientMetadata, InvalidRegistration> {
         let mut request = json!({"redirect_uris": ["http://127.0.0.1/cb"]});
