@@ -118,15 +118,6 @@ impl ClientInformation {
     }
 }
 
-impl TokenEndpointAuthMethod {
-    pub(super) fn needs_secret(self) -> bool {
-        match self {
-            Self::None | Self::PrivateKeyJwt => false,
-            Self::ClientSecretBasic | Self::ClientSecretPost => true,
-        }
-    }
-}
-
 impl AuthorizationServer {
     /// Whether clients can register at all.
     #[must_use]

@@ -20,7 +20,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use super::{InvalidRegistration, MAXIMUM_ENTRIES, link, name, refuse};
+use super::request::{link, name};
+use super::{InvalidRegistration, MAXIMUM_ENTRIES, refuse};
 
 /// The members that may be there in several languages: all that people read (RFC 7591 §2.2).
 const HUMAN_READABLE: [&str; 5] = ["client_name", "client_uri", "logo_uri", "tos_uri", "policy_uri"];

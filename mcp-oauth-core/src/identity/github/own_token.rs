@@ -8,8 +8,9 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::account::Account;
 use super::api::{Api, object};
-use super::{Account, memberships};
+use super::memberships;
 use crate::identity::membership::Membership;
 use crate::identity::{Identity, IdentityError, Standing};
 
