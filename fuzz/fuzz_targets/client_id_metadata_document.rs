@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use mcp_oauth_core::client::client_id_url::ClientIdUrl;
 use mcp_oauth_core::client::metadata_document::MetadataDocument;
-use mcp_oauth_core::client::redirect_uri::policy::RedirectUriPolicy;
+use mcp_oauth_core::client::redirect_uri_policy::RedirectUriPolicy;
 use mcp_oauth_core::client::registration::TokenEndpointAuthMethod;
 
 fuzz_target!(|input: (&str, &[u8])| {

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use mcp_oauth_core::client::redirect_uri::policy::RedirectUriPolicy;
+use mcp_oauth_core::client::redirect_uri_policy::RedirectUriPolicy;
 use mcp_oauth_core::clock::UnixTime;
 use mcp_oauth_core::predecessor::{PredecessorRecord, convert, read_dump};
 

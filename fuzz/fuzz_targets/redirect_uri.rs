@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use mcp_oauth_core::client::redirect_uri::OUT_OF_BAND;
-use mcp_oauth_core::client::redirect_uri::policy::RedirectUriPolicy;
+use mcp_oauth_core::client::redirect_uri_policy::RedirectUriPolicy;
 use url::{Host, Url};
 
 fn is_loopback(url: &Url) -> bool {

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mcp_oauth_core::client::redirect_uri::policy::RedirectUriPolicy;
+use mcp_oauth_core::client::redirect_uri_policy::RedirectUriPolicy;
 use mcp_oauth_core::client::registration::{MAXIMUM_ENTRIES, MAXIMUM_METADATA, RegistrationRequest};
 
 fuzz_target!(|body: &[u8]| {

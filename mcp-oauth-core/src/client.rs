@@ -31,7 +31,9 @@ pub mod keys;
 pub mod metadata_document;
 pub mod preregistered;
 pub mod redirect_uri;
+pub mod redirect_uri_policy;
 pub mod registration;
+pub mod registration_policy;
 
 use redirect_uri::RedirectUri;
 use registration::ClientMetadata;
@@ -47,6 +49,7 @@ pub struct ClientId(String);
 /// Text that cannot be a client identifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a client_id is 1 to 512 printable ASCII characters without space")]
+#[non_exhaustive]
 pub struct InvalidClientId;
 
 impl ClientId {
@@ -62,8 +65,7 @@ impl ClientId {
     }
 
     /// Whether it looks like one that this server gives to clients that register themselves.
-    #[must_use]
-    pub fn looks_registered(&self) -> bool {
+    pub(crate) fn looks_registered(&self) -> bool {
         self.0.starts_with(REGISTERED)
     }
 

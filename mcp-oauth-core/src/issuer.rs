@@ -21,7 +21,7 @@ use url::{Host, Url};
 
 /// An issuer identifier (RFC 8414 §2): an `https` URL without query and fragment; for development also `http` on a
 /// loopback host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Issuer {
     text: String,
     url: Url,
@@ -86,6 +86,18 @@ impl Issuer {
     pub fn host(&self) -> &str {
         self.url.host_str().unwrap_or_default()
     }
+}
+
+/// Whether text can be the issuer of somebody else (RFC 8414 §2). Unlike this server's own, it may end in a slash: it is
+/// taken to the letter, as its owner writes it.
+pub(crate) fn is_issuer_of_others(text: &str) -> bool {
+    Url::parse(text).is_ok_and(|url| {
+        (url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url)))
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none()
+    })
 }
 
 /// Whether a URL's host is `localhost` or a loopback address (RFC 6761 §6.3, RFC 5735 §3, RFC 4291 §2.5.3).

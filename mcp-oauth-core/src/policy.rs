@@ -9,7 +9,7 @@
 //!
 //! # A policy of one's own
 //!
-//! What lists cannot say, a [`GrantPolicy`](crate::grant::policy::GrantPolicy) can: it is asked after the lists have let somebody in, and may allow, allow
+//! What lists cannot say, a [`GrantPolicy`] can: it is asked after the lists have let somebody in, and may allow, allow
 //! fewer scopes, or deny.
 //!
 //! # When it is decided
@@ -56,6 +56,8 @@
 
 mod allow_list;
 mod email;
+mod grant_policy;
 
 pub(crate) use allow_list::Ground;
 pub use allow_list::{AllowList, InvalidAllowList};
+pub use grant_policy::{GrantPolicy, GrantRequest, Occasion, PolicyError, Verdict};

@@ -30,7 +30,7 @@
 //!   that it has signed is good here.
 //!
 //! ```
-//! use mcp_oauth_core::client::redirect_uri::policy::RedirectUriPolicy;
+//! use mcp_oauth_core::client::redirect_uri_policy::RedirectUriPolicy;
 //! use mcp_oauth_core::clock::UnixTime;
 //! use mcp_oauth_core::predecessor::{LeftOut, PredecessorRecord, convert};
 //!
@@ -44,7 +44,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::client::redirect_uri::policy::RedirectUriPolicy;
+use crate::client::redirect_uri_policy::RedirectUriPolicy;
 use crate::client::registration::{ClientMetadata, MAXIMUM_ENTRIES, RegistrationRequest};
 use crate::client::{Client, ClientCredential, ClientId};
 use crate::clock::UnixTime;
@@ -261,6 +261,7 @@ fn accept(request: &Value, policy: &RedirectUriPolicy) -> Result<ClientMetadata,
 /// What is no dump of the predecessor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this is no backup of the predecessor: it has to be the JSON that its oauth-backup writes")]
+#[non_exhaustive]
 pub struct InvalidDump;
 
 /// Reads the clients in a backup that the predecessor's own commands have made: JSON in which, in whatever category, a member

@@ -27,7 +27,7 @@
 //! | [`session`] | a person signs in to their own pages | none; 1 or 2 to count it |
 //!
 //! Whatever leads to tokens also asks whether all that its person or its client had been granted is over; no round trip is
-//! added by that. A [policy of one's own](crate::grant::policy::GrantPolicy) costs the callback one round trip more. [`builder`] puts a server
+//! added by that. A [policy of one's own](crate::policy::GrantPolicy) costs the callback one round trip more. [`builder`] puts a server
 //! together; [`access`] is what a protected resource asks it; [`keys`] has the signing keys that nodes share; [`operator`] is
 //! for those who run it.
 //!
@@ -54,16 +54,15 @@ use futures_util::future::join;
 
 use crate::access::remembered::RememberedTokens;
 use crate::audit::{Action, AuditSink, Event};
-use crate::client::registration::policy::RegistrationPolicy;
+use crate::client::registration_policy::RegistrationPolicy;
 use crate::client::{Client, ClientId};
 use crate::clock::{Clock, UnixTime};
 use crate::error::{ErrorCode, OAuthError};
-use crate::grant::policy::GrantPolicy;
 use crate::grant::{EndReason, Grant, GrantId};
 use crate::issuer::Issuer;
 use crate::limits::Limits;
 use crate::origin::Origin;
-use crate::policy::AllowList;
+use crate::policy::{AllowList, GrantPolicy};
 use crate::randomness::Randomness;
 use crate::resource::{Resource, ResourceUri};
 use crate::revocation::{self, Ended, Revocations};
@@ -82,29 +81,31 @@ pub mod device;
 #[cfg(feature = "cimd")]
 mod documents;
 pub mod enterprise;
+mod entitlement;
 mod hints;
 pub mod identity_token;
 pub mod introspect;
 pub mod keys;
+mod known_token;
 pub mod manage;
 pub mod metadata;
 mod not_before;
 pub mod operator;
 mod own_jwt;
-mod policy;
 mod providers;
 mod quotas;
 pub mod register;
 pub mod remembered_consent;
+mod requested_access;
 pub mod revoke;
 pub mod session;
 pub mod token;
+mod token_error;
 pub mod vault;
 
 use builder::Lifetimes;
 use builder::clients::ConfiguredClients;
 pub(crate) use not_before::NotBefore;
-pub(crate) use own_jwt::OwnClaims;
 
 /// A client that is in use is given its whole life again when it was given it this long ago, or when half of it is over.
 const RENEWAL: Duration = Duration::from_secs(24 * 60 * 60);
@@ -229,6 +230,16 @@ impl AuthorizationServer {
         if let Some(sink) = &self.0.audit_sink {
             sink.record(&event);
         }
+    }
+
+    /// Reports how a step ended, and hands its result on.
+    fn audited<T, E>(&self, event: Event, result: Result<T, E>) -> Result<T, E>
+    where
+        OAuthError: for<'a> From<&'a E>,
+    {
+        let error = result.as_ref().err().map(OAuthError::from);
+        self.audit(event.ended(error.as_ref()));
+        result
     }
 
     pub(crate) fn store(&self) -> &dyn Store {

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 use mcp_oauth_core::client::client_id_url::ClientIdUrl;
 use mcp_oauth_core::client::metadata_document::MetadataDocument;
-use mcp_oauth_core::client::redirect_uri::policy::RedirectUriPolicy;
+use mcp_oauth_core::client::redirect_uri_policy::RedirectUriPolicy;
 use mcp_oauth_core::clock::{ManualClock, UnixTime};
 use mcp_oauth_core::fetch::{DEFAULT_MAXIMUM_BODY, FetchError, Fetched, Fetcher, FreshnessBounds, Resolve};
 use proptest::prelude::*;

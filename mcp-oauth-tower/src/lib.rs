@@ -159,7 +159,7 @@ pub use mcp_oauth_core::access::foreign::TrustedIssuer;
 pub use mcp_oauth_core::client::host_policy::HostPolicy;
 pub use mcp_oauth_core::client::preregistered::PreregisteredClient;
 pub use mcp_oauth_core::client::registration::GrantType;
-pub use mcp_oauth_core::client::registration::policy::RegistrationPolicy;
+pub use mcp_oauth_core::client::registration_policy::RegistrationPolicy;
 #[cfg(feature = "remote-jwks")]
 pub use mcp_oauth_core::fetch::Fetcher;
 pub use mcp_oauth_core::identity::development::DevIdentity;

@@ -10,7 +10,7 @@
 
 use std::time::{Duration, Instant};
 
-use mcp_oauth_core::client::registration::policy::{RegistrationPolicy, Repeats};
+use mcp_oauth_core::client::registration_policy::{RegistrationPolicy, Repeats};
 use mcp_oauth_core::limits::Limits;
 use mcp_oauth_core::store::Kind;
 use mcp_oauth_store::memory::Bounds;

@@ -2,7 +2,7 @@
 
 use mcp_oauth_core::audit::Outcome;
 use mcp_oauth_core::client::ClientId;
-use mcp_oauth_core::error::ErrorCode;
+use mcp_oauth_core::error::{ErrorCode, OAuthError};
 use mcp_oauth_core::limits::{Limits, Quota};
 use mcp_oauth_core::origin::Origin;
 use mcp_oauth_core::parameters::Parameters;
@@ -39,7 +39,7 @@ async fn register(server: &AuthorizationServer, metadata: &Value) -> Result<Clie
     let registered = server
         .register(metadata.to_string().as_bytes(), admitted, &origin)
         .await;
-    registered.map_err(|error| error.oauth().code())
+    registered.map_err(|error| OAuthError::from(&error).code())
 }
 
 /// An authorization request for this many resources.
@@ -214,6 +214,7 @@ async fn whatever_is_done_with_a_registration_is_reported_with_its_outcome() {
     for (method, token, body) in [
         ("GET", "wrong", ""),
         ("GET", right, ""),
+        ("PUT", "wrong", "{}"),
         ("PUT", right, "{}"),
         ("DELETE", right, ""),
     ] {
@@ -239,6 +240,7 @@ async fn whatever_is_done_with_a_registration_is_reported_with_its_outcome() {
         [
             ("read_client", Some(ErrorCode::InvalidToken)),
             ("read_client", None),
+            ("replace_client", Some(ErrorCode::InvalidToken)),
             ("replace_client", Some(ErrorCode::InvalidClientMetadata)),
             ("delete_client", None),
         ]

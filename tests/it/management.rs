@@ -2,6 +2,9 @@
 
 use http::Method;
 use mcp_oauth_core::client::preregistered::PreregisteredClient;
+use mcp_oauth_core::origin::Origin;
+use mcp_oauth_core::secret::Secret;
+use mcp_oauth_core::server::manage::ManagementError;
 use mcp_oauth_tests::application::{Answer, Application, ISSUER, NOTES, request};
 use mcp_oauth_tests::client::{Client, REDIRECT_URI, public_metadata};
 use mcp_oauth_tests::failing_store::Loss;
@@ -541,4 +544,30 @@ async fn parallel_replacements_leave_one_of_them() {
     let version = left["software_version"].as_str().unwrap();
     assert_eq!(left["client_name"], format!("name {version}"));
     assert_eq!(left["redirect_uris"], json!([REDIRECT_URI]));
+}
+
+#[tokio::test]
+async fn a_replacement_counts_for_what_the_registration_has_become_while_it_was_on_its_way() {
+    let managed = Managed::new(&public_metadata()).await;
+    let server = &managed.application.server;
+    let client_id = managed.registered["client_id"].as_str().unwrap();
+    let origin = Origin::unknown();
+    let admit = || async {
+        let token = Some(Secret::from(managed.token.as_str()));
+        server.admit_replacement(client_id, token, &origin).await.unwrap()
+    };
+    let (first, second, third) = (admit().await, admit().await, admit().await);
+    for (admitted, name) in [(first, "First"), (second, "Second")] {
+        let mut body = public_metadata();
+        body["client_id"] = client_id.into();
+        body["client_name"] = name.into();
+        let replaced = server
+            .replace_client(body.to_string().as_bytes(), admitted, &origin)
+            .await;
+        assert_eq!(replaced.unwrap().metadata.client_name.as_deref(), Some(name));
+    }
+    managed.send(Method::DELETE, &managed.token, &Value::Null).await;
+    let body = json!({"client_id": client_id, "redirect_uris": [REDIRECT_URI]});
+    let gone = server.replace_client(body.to_string().as_bytes(), third, &origin).await;
+    assert!(matches!(gone, Err(ManagementError::InvalidToken)), "{gone:?}");
 }

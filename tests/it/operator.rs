@@ -7,7 +7,7 @@ use mcp_oauth_core::audit::{Action, Command};
 use mcp_oauth_core::client::ClientId;
 use mcp_oauth_core::client::preregistered::PreregisteredClient;
 use mcp_oauth_core::client::registration::GrantType;
-use mcp_oauth_core::client::registration::policy::{Admission, RegistrationPolicy, Repeats};
+use mcp_oauth_core::client::registration_policy::{Admission, RegistrationPolicy, Repeats};
 use mcp_oauth_core::clock::{Clock as _, ManualClock};
 use mcp_oauth_core::grant::{EndReason, GrantId};
 use mcp_oauth_core::origin::Origin;

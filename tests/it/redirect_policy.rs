@@ -1,7 +1,7 @@
 //! Where codes may be sent, as the operator has it.
 
-use mcp_oauth_core::client::redirect_uri::policy::{Localhost, RedirectUriPolicy, WELL_KNOWN_APPS};
-use mcp_oauth_core::client::registration::policy::RegistrationPolicy;
+use mcp_oauth_core::client::redirect_uri_policy::{Localhost, RedirectUriPolicy, WELL_KNOWN_APPS};
+use mcp_oauth_core::client::registration_policy::RegistrationPolicy;
 use mcp_oauth_core::server::builder::ConfigurationError;
 use mcp_oauth_tests::application::Application;
 use mcp_oauth_tests::client::Client;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::Method;
-use mcp_oauth_core::client::registration::policy::{RegistrationPolicy, Repeats};
+use mcp_oauth_core::client::registration_policy::{RegistrationPolicy, Repeats};
 use mcp_oauth_core::limits::Limits;
 use mcp_oauth_core::server::builder::Lifetimes;
 use mcp_oauth_core::store::Kind;

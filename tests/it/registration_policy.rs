@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
-use mcp_oauth_core::client::redirect_uri::policy::{RedirectUriPolicy, Unfit};
-use mcp_oauth_core::client::registration::policy::{Admission, InitialAccessTokens, RegistrationPolicy, Repeats};
+use mcp_oauth_core::client::redirect_uri_policy::{RedirectUriPolicy, Unfit};
 use mcp_oauth_core::client::registration::statement::{SoftwareStatements, TrustedIssuers};
+use mcp_oauth_core::client::registration_policy::{Admission, InitialAccessTokens, RegistrationPolicy, Repeats};
 use mcp_oauth_core::limits::{Limits, Quota};
 use mcp_oauth_core::store::Kind;
 use mcp_oauth_tests::application::{Answer, Application, ISSUER, request};

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use mcp_oauth_core::client::redirect_uri::policy::{Localhost, RedirectUriPolicy, Unfit};
-use mcp_oauth_core::client::registration::policy::{Admission, InitialAccessTokens, RegistrationPolicy, Repeats};
+use mcp_oauth_core::client::redirect_uri_policy::{Localhost, RedirectUriPolicy, Unfit};
 use mcp_oauth_core::client::registration::statement::{SoftwareStatements, TrustedIssuers};
+use mcp_oauth_core::client::registration_policy::{Admission, InitialAccessTokens, RegistrationPolicy, Repeats};
 use mcp_oauth_core::jwt::keys::JwkSet;
 use mcp_oauth_core::limits::{Limits, Quota};
 use mcp_oauth_core::server::builder::Lifetimes;

@@ -217,7 +217,7 @@ mod tests {
                 document_fresh_until: None,
                 metadata: RegistrationRequest::parse(metadata.to_string().as_bytes())
                     .unwrap()
-                    .accept(&crate::client::redirect_uri::policy::RedirectUriPolicy::default())
+                    .accept(&crate::client::redirect_uri_policy::RedirectUriPolicy::default())
                     .unwrap(),
             };
             let seconds = NOW.as_seconds();

@@ -29,7 +29,7 @@
 //! ```
 //! use mcp_oauth_core::client::client_id_url::ClientIdUrl;
 //! use mcp_oauth_core::client::metadata_document::MetadataDocument;
-//! use mcp_oauth_core::client::redirect_uri::policy::RedirectUriPolicy;
+//! use mcp_oauth_core::client::redirect_uri_policy::RedirectUriPolicy;
 //! use mcp_oauth_core::clock::{Clock, SystemClock};
 //! use mcp_oauth_core::fetch::{Fetcher, FreshnessBounds};
 //!
@@ -47,7 +47,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::client_id_url::ClientIdUrl;
-use super::redirect_uri::policy::RedirectUriPolicy;
+use super::redirect_uri_policy::RedirectUriPolicy;
 use super::registration::{ClientMetadata, InvalidRegistration, RegistrationRequest, TokenEndpointAuthMethod};
 use super::{Client, ClientCredential, ClientId};
 use crate::clock::UnixTime;
@@ -196,7 +196,7 @@ mod tests {
     use super::*;
     use crate::client::keys::ClientKeys;
     use crate::client::redirect_uri::InvalidRedirectUri;
-    use crate::client::redirect_uri::policy::Unfit;
+    use crate::client::redirect_uri_policy::Unfit;
     use crate::client::registration::{ApplicationType, GrantType, MAXIMUM_ENTRIES};
 
     const URL: &str = "https://client.example/metadata.json";

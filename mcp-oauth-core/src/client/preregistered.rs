@@ -25,8 +25,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use super::keys::{ClientKeys, InvalidClientKeys};
-use super::redirect_uri::policy::RedirectUriPolicy;
 use super::redirect_uri::{InvalidRedirectUri, RedirectUri};
+use super::redirect_uri_policy::RedirectUriPolicy;
 use super::registration::localized::LocalizedMembers;
 use super::registration::{ClientLinks, ClientMetadata, GrantType, MAXIMUM_NAME, TokenEndpointAuthMethod};
 use super::{Client, ClientCredential, ClientId};

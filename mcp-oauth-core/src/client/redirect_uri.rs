@@ -2,11 +2,11 @@
 //!
 //! What can be registered: `https`, `http` on a loopback host, a private-use scheme in reverse-domain form
 //! (`com.example.app:/callback`, RFC 8252 §7.1), `urn:ietf:wg:oauth:2.0:oob`, and what the operator allows word for
-//! word; the operator's [policy] has the last word. What a request names is compared character by character (OAuth 2.1
+//! word; the operator's [policy](super::redirect_uri_policy) has the last word. What a request names is compared character by character (OAuth 2.1
 //! §2.3.1), but for the port of a loopback host, which the client's machine chooses at run time (RFC 8252 §7.3).
 //!
 //! ```
-//! use mcp_oauth_core::client::redirect_uri::policy::RedirectUriPolicy;
+//! use mcp_oauth_core::client::redirect_uri_policy::RedirectUriPolicy;
 //!
 //! let policy = RedirectUriPolicy::default();
 //! let registered = policy.take("http://127.0.0.1/callback")?;
@@ -24,8 +24,6 @@ use url::Url;
 
 use crate::issuer::is_loopback;
 
-pub mod policy;
-
 /// The redirect URI for clients that let people copy the code by hand.
 pub const OUT_OF_BAND: &str = "urn:ietf:wg:oauth:2.0:oob";
 
@@ -35,7 +33,7 @@ pub const MAXIMUM_LENGTH: usize = 2048;
 /// A redirect URI that may be used, exactly as it was registered or requested.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct RedirectUri(String);
+pub struct RedirectUri(pub(super) String);
 
 /// Why a redirect URI cannot be registered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -68,8 +66,7 @@ pub enum InvalidRedirectUri {
 
 impl InvalidRedirectUri {
     /// Whether another server might take it: nothing is wrong with it but that this one's operator does not want it.
-    #[must_use]
-    pub fn is_a_matter_of_policy(&self) -> bool {
+    pub(crate) fn is_a_matter_of_policy(&self) -> bool {
         matches!(self, Self::Scheme(_) | Self::Host(_) | Self::Localhost(_))
     }
 }
@@ -99,7 +96,7 @@ pub(crate) fn shown(text: &str) -> String {
 }
 
 /// What has to hold for every redirect URI, whatever the policy says.
-fn examine(text: &str) -> Result<Url, InvalidRedirectUri> {
+pub(super) fn examine(text: &str) -> Result<Url, InvalidRedirectUri> {
     // The URL parser strips tabs and newlines and reads a backslash as a slash; a browser may not. So none may
     // be there.
     let plain = text
@@ -169,7 +166,7 @@ impl RedirectUri {
         Url::parse(&self.0).is_ok_and(|url| url.scheme() == "http" && is_loopback(&url))
     }
 
-    fn names_localhost(&self) -> bool {
+    pub(super) fn names_localhost(&self) -> bool {
         without_loopback_port(&self.0).is_some_and(|(host, _)| host == "localhost")
     }
 
@@ -224,10 +221,11 @@ impl fmt::Display for RedirectUri {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::redirect_uri_policy::RedirectUriPolicy;
     use super::*;
 
     fn register(text: &str) -> Result<RedirectUri, InvalidRedirectUri> {
-        policy::RedirectUriPolicy::default().take(text)
+        RedirectUriPolicy::default().take(text)
     }
 
     #[test]
@@ -281,7 +279,7 @@ mod tests {
     fn a_scheme_without_a_dot_needs_the_operators_word_for_exactly_this_uri() {
         let cursor = "cursor://anysphere.cursor-mcp/oauth/callback";
         assert!(matches!(register(cursor), Err(InvalidRedirectUri::Scheme(_))));
-        let policy = policy::RedirectUriPolicy::default().allow(cursor);
+        let policy = RedirectUriPolicy::default().allow(cursor);
         assert!(policy.take(cursor).is_ok());
         assert!(policy.take("cursor://other").is_err());
     }
@@ -410,17 +408,14 @@ mod tests {
             register("http://127.0.0.1/cb").unwrap(),
         ];
         for named in ["https://a.example/cb", "http://127.0.0.1:49152/cb"] {
-            let selected = policy::RedirectUriPolicy::default().select(&registered, named).unwrap();
+            let selected = RedirectUriPolicy::default().select(&registered, named).unwrap();
             assert_eq!(selected.to_string(), named);
         }
         assert_eq!(
-            policy::RedirectUriPolicy::default().select(&registered, "https://b.example/cb"),
+            RedirectUriPolicy::default().select(&registered, "https://b.example/cb"),
             None
         );
-        assert_eq!(
-            policy::RedirectUriPolicy::default().select(&[], "https://a.example/cb"),
-            None
-        );
+        assert_eq!(RedirectUriPolicy::default().select(&[], "https://a.example/cb"), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The transitions of a grant, one by one.
 
 use super::*;
-use crate::client::redirect_uri::policy::RedirectUriPolicy;
+use crate::client::redirect_uri_policy::RedirectUriPolicy;
 use crate::pkce::{CodeChallenge, CodeVerifier};
 use crate::randomness::SystemRandomness;
 use code::RedemptionRefused;

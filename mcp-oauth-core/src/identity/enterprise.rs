@@ -6,7 +6,7 @@
 //!
 //! People are known by that name and the provider's `sub`, never by an e-mail address: `email=` and `domain=` on an
 //! allow-list let none of them in, or one enterprise could name the addresses of another. An address that the provider
-//! says it has verified (`email_verified`) is passed on to a [policy](crate::grant::policy), any other is dropped. If the provider is also the one
+//! says it has verified (`email_verified`) is passed on to a [policy](crate::policy::GrantPolicy), any other is dropped. If the provider is also the one
 //! that people sign in with here, and has the same `sub` for this server, give it the same name: then a person is the
 //! same person either way.
 //!
@@ -18,10 +18,9 @@
 //! ```
 
 use serde_json::Value;
-use url::Url;
 
 use crate::client::keys::{ClientKeys, InvalidClientKeys};
-use crate::issuer::is_loopback;
+use crate::issuer::is_issuer_of_others;
 use crate::jwt::SignatureAlgorithm;
 
 /// The name in front of the subjects of clients that act on their own behalf. No provider may have it.
@@ -117,7 +116,7 @@ impl EnterpriseIssuer {
         if !(1..=64).contains(&self.name.len()) || !self.name.bytes().all(plain) || self.name == CLIENT {
             return Err(InvalidEnterpriseIssuer::Name);
         }
-        if !is_issuer(&self.issuer) {
+        if !is_issuer_of_others(&self.issuer) {
             return Err(InvalidEnterpriseIssuer::Issuer);
         }
         if self.algorithms.is_empty() {
@@ -135,17 +134,6 @@ impl EnterpriseIssuer {
             algorithms: self.algorithms,
         })
     }
-}
-
-/// Other people's issuers may end in a slash.
-fn is_issuer(text: &str) -> bool {
-    Url::parse(text).is_ok_and(|url| {
-        (url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url)))
-            && url.query().is_none()
-            && url.fragment().is_none()
-            && url.username().is_empty()
-            && url.password().is_none()
-    })
 }
 
 #[cfg(test)]

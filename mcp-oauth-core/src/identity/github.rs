@@ -75,23 +75,13 @@
 
 use std::borrow::Cow;
 use std::error::Error;
-use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::future::try_join3;
-use http::StatusCode;
-use oauth2::basic::{BasicClient, BasicErrorResponse, BasicTokenResponse, BasicTokenType};
-use oauth2::{
-    AuthType, AuthUrl, AuthorizationCode, ClientId, ClientSecret, CsrfToken, EndpointNotSet, EndpointSet,
-    PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError, Scope, TokenResponse, TokenUrl,
-};
-use serde::Deserialize;
-use serde_json::Value;
+use oauth2::{CsrfToken, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope};
 use url::Url;
 
-use self::api::{Api, object};
 use self::base_url::BaseUrl;
 pub use self::base_url::InvalidBaseUrl;
 use self::standing::MembershipToken;
@@ -103,12 +93,14 @@ use crate::clock::Clock;
 use crate::issuer::Issuer;
 use crate::secret::Secret;
 
+mod account;
 mod api;
 mod base_url;
 pub mod device;
 mod memberships;
 mod own_token;
 mod standing;
+mod token_endpoint;
 mod upstream;
 
 /// What is asked of the person: to read the profile, and to read the e-mail addresses
@@ -289,116 +281,7 @@ impl GitHub {
         let for_resources = self.more_scopes.iter().map(String::as_str);
         SCOPES.into_iter().chain(for_memberships).chain(for_resources)
     }
-
-    fn oauth_client(&self) -> OAuthClient {
-        BasicClient::new(ClientId::new(self.client_id.clone()))
-            .set_client_secret(ClientSecret::new(self.client_secret.expose().to_owned()))
-            // GitHub documents the credentials as parameters of the form, not as HTTP Basic.
-            .set_auth_type(AuthType::RequestBody)
-            .set_auth_uri(AuthUrl::from_url(self.web.join("/login/oauth/authorize").into()))
-            .set_token_uri(TokenUrl::from_url(self.web.join("/login/oauth/access_token").into()))
-    }
-
-    /// Redeems the code.
-    async fn tokens(&self, returned: &SignInReturn<'_>) -> Result<UpstreamTokens, IdentityError> {
-        let code = returned
-            .parameters
-            .require("code")
-            .map_err(|_| unusable("the person came back without exactly one code; sign in again"))?;
-        let client = self.oauth_client();
-        let request = client
-            .exchange_code(AuthorizationCode::new(code.to_owned()))
-            .set_pkce_verifier(PkceCodeVerifier::new(returned.code_verifier.expose().to_owned()))
-            .set_redirect_uri(Cow::Owned(RedirectUrl::from_url(returned.callback.clone())));
-        let token = request.request_async(&self.upstream).await.map_err(not_a_token)?;
-        if *token.token_type() != BasicTokenType::Bearer {
-            return Err(unusable(
-                "the token is not a bearer token; check that the base URLs are those of GitHub",
-            ));
-        }
-        Ok(self.read_tokens(&token))
-    }
-
-    fn read_tokens(&self, token: &BasicTokenResponse) -> UpstreamTokens {
-        let mut tokens = UpstreamTokens::new(token.access_token().secret().as_str());
-        tokens.expires_at = token.expires_in().map(|lifetime| self.upstream.clock.now() + lifetime);
-        tokens.refresh_token = token.refresh_token().map(|token| Secret::from(token.secret().as_str()));
-        tokens.scope = token
-            .scopes()
-            .map(|scopes| scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" "));
-        tokens
-    }
-
-    /// Whose tokens these are, who has just signed in.
-    async fn whose(&self, tokens: UpstreamTokens) -> Result<SignedIn, IdentityError> {
-        let api = self.api(tokens.access_token.expose());
-        let email = async { Ok(self.email(&api).await) };
-        let memberships = memberships::of_signed_in(&api, &self.wanted);
-        let (account, email, memberships) = try_join3(self.account(&api), email, memberships).await?;
-        let mut identity = Identity::new(self.id(), account.id.to_string())
-            .with_login(account.login)
-            .with_memberships(memberships);
-        identity.name = account.name.filter(|name| !name.is_empty());
-        identity.email = email;
-        Ok(SignedIn::new(identity).with_tokens(tokens))
-    }
-
-    fn api<'a>(&'a self, token: &'a str) -> Api<'a> {
-        Api {
-            base: &self.api,
-            upstream: &self.upstream,
-            token,
-        }
-    }
-
-    /// Whose token it is.
-    async fn account(&self, api: &Api<'_>) -> Result<Account, IdentityError> {
-        let response = api.get("/user").await?;
-        match response.status() {
-            StatusCode::OK => object(response.body())
-                .filter(|account: &Account| !account.login.is_empty())
-                .ok_or_else(|| {
-                    unusable("the account has no readable number and login; check that the API's base URL is GitHub's")
-                }),
-            StatusCode::UNAUTHORIZED => Err(unusable(
-                "the API does not accept the token that was just issued; sign in again",
-            )),
-            StatusCode::FORBIDDEN if own_token::is_suspension(response.body()) => {
-                Err(unusable("the account is suspended there"))
-            }
-            StatusCode::FORBIDDEN => Err(unusable(
-                "the API forbids to read the account; check at GitHub that neither the account nor the app is restricted",
-            )),
-            status => Err(unusable(format!(
-                "the API answered with status {}; check that the API's base URL is GitHub's",
-                status.as_u16()
-            ))),
-        }
-    }
-
-    /// The verified primary address. To have none is no reason to turn somebody away, whatever it is that went wrong.
-    async fn email(&self, api: &Api<'_>) -> Option<String> {
-        match api.get("/user/emails").await {
-            Ok(response) if response.status() == StatusCode::OK => verified_primary(response.body()),
-            Ok(response) => {
-                tracing::debug!(
-                    status = response.status().as_u16(),
-                    "GitHub keeps the e-mail addresses to itself"
-                );
-                None
-            }
-            Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn Error,
-                    "GitHub did not tell the e-mail addresses; the sign-in goes on without"
-                );
-                None
-            }
-        }
-    }
 }
-
-type OAuthClient = BasicClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointSet>;
 
 #[async_trait]
 impl IdentityProvider for GitHub {
@@ -487,19 +370,7 @@ impl IdentityProvider for GitHub {
         let Some(refresh_token) = &tokens.refresh_token else {
             return Ok(TokensRefreshed::Impossible);
         };
-        let client = self.oauth_client();
-        let refresh_token = RefreshToken::new(refresh_token.expose().to_owned());
-        match client
-            .exchange_refresh_token(&refresh_token)
-            .request_async(&self.upstream)
-            .await
-        {
-            Ok(token) => Ok(TokensRefreshed::Tokens(Box::new(self.read_tokens(&token)), None)),
-            Err(error) => match refusal(error)?.as_deref() {
-                Some("bad_refresh_token" | "invalid_grant") => Ok(TokensRefreshed::Refused),
-                code => Err(why_refused(code)),
-            },
-        }
+        self.exchange(refresh_token).await
     }
 
     /// Asks GitHub with the person's own token.
@@ -533,71 +404,6 @@ impl IdentityProvider for GitHub {
             Some(token) => token.standing(&self.api(token.expose()), identity, &self.wanted).await,
             None => Ok(Standing::Unchanged),
         }
-    }
-}
-
-/// What this crate reads of <https://docs.github.com/en/rest/users/users#get-the-authenticated-user>.
-#[derive(Deserialize)]
-struct Account {
-    id: NonZeroU64,
-    login: String,
-    name: Option<String>,
-}
-
-/// Looks through <https://docs.github.com/en/rest/users/emails#list-email-addresses-for-the-authenticated-user>.
-///
-/// The entries are looked at one by one, so that what is wrong with one of them spoils no other.
-fn verified_primary(body: &[u8]) -> Option<String> {
-    let entries: Vec<Value> = serde_json::from_slice(body).ok()?;
-    let entry = entries
-        .iter()
-        .find(|entry| entry["primary"] == true && entry["verified"] == true)?;
-    entry["email"]
-        .as_str()
-        .filter(|email| !email.is_empty())
-        .map(str::to_owned)
-}
-
-/// Why there is no token. What GitHub wrote is looked at and left behind: it may hold anything, a token included.
-fn not_a_token(error: RequestTokenError<IdentityError, BasicErrorResponse>) -> IdentityError {
-    match refusal(error) {
-        Ok(code) => why_refused(code.as_deref()),
-        Err(error) => error,
-    }
-}
-
-/// The code of a refusal, if GitHub has answered at all.
-fn refusal(error: RequestTokenError<IdentityError, BasicErrorResponse>) -> Result<Option<String>, IdentityError> {
-    let refusal: Option<BasicErrorResponse> = match error {
-        RequestTokenError::Request(error) => return Err(error),
-        RequestTokenError::ServerResponse(response) => Some(response),
-        // GitHub refuses with status 200, so its errors come as tokens that cannot be read.
-        RequestTokenError::Parse(_, body) => object(&body),
-        RequestTokenError::Other(_) => None,
-    };
-    Ok(refusal.map(|refusal| refusal.error().as_ref().to_owned()))
-}
-
-fn why_refused(code: Option<&str>) -> IdentityError {
-    match code {
-        Some("access_denied") => IdentityError::Denied,
-        Some("bad_verification_code" | "invalid_grant") => {
-            unusable("the code has expired, was used before or is somebody else's; sign in again")
-        }
-        // An unknown client ID is "Not Found".
-        Some("incorrect_client_credentials" | "invalid_client" | "unauthorized_client" | "Not Found") => {
-            unusable("the client ID or the client secret is wrong; compare them with the OAuth app at GitHub")
-        }
-        Some("redirect_uri_mismatch") => unusable(
-            "the OAuth app at GitHub has another callback URL; enter the issuer of this server followed by /callback there",
-        ),
-        Some("unverified_user_email") => unusable(
-            "the account has no verified e-mail address; verify the primary address at GitHub and sign in again",
-        ),
-        Some(_) => {
-            unusable("the code was refused; sign in again, and if that does not help, look at the OAuth app at GitHub")
-        }
-        None => unusable("the token endpoint did not answer as GitHub does; sign in again, and check the base URLs"),
     }
 }
 

@@ -26,9 +26,10 @@ use url::Url;
 use super::AuthorizationServer;
 use super::consent::ConsentOutcome;
 use super::remembered_consent::wants;
+pub use super::requested_access::MAXIMUM_RESOURCES;
 use crate::audit::{Action, Event};
-use crate::client::redirect_uri::policy::RedirectUriPolicy;
 use crate::client::redirect_uri::{RedirectUri, shown};
+use crate::client::redirect_uri_policy::RedirectUriPolicy;
 use crate::client::registration::GrantType;
 use crate::client::{Client, ClientId, ClientIdentity};
 use crate::device::UserCode;
@@ -38,7 +39,7 @@ use crate::origin::Origin;
 use crate::parameters::Parameters;
 use crate::pkce::CodeChallenge;
 use crate::resource::ResourceUri;
-use crate::scope::{Scope, ScopeSet};
+use crate::scope::Scope;
 use crate::secret::Secret;
 use crate::transaction::{
     AuthorizationRequest, BrowserSecret, ClientState, Destination, Remembering, Transaction, TransactionId,
@@ -46,9 +47,6 @@ use crate::transaction::{
 
 /// At most this many characters in a client's `state`.
 pub const MAXIMUM_STATE: usize = 2048;
-
-/// At most this many resources in one request.
-pub const MAXIMUM_RESOURCES: usize = 8;
 
 /// A redirect back to the client. Only made where the redirect URI was checked against the client's registration.
 #[derive(Clone, PartialEq, Eq)]
@@ -124,7 +122,7 @@ impl AuthorizationRequest {
 }
 
 /// Why a request is not put before a person.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthorizeError {
     /// The client or the redirect URI is not known: the person is told, and nobody is redirected.
@@ -171,6 +169,12 @@ impl AuthorizeError {
         match self {
             Self::Page(error) | Self::Redirect { error, .. } | Self::Offer { error, .. } => error,
         }
+    }
+}
+
+impl From<&AuthorizeError> for OAuthError {
+    fn from(error: &AuthorizeError) -> Self {
+        error.error().clone()
     }
 }
 
@@ -422,101 +426,6 @@ impl AuthorizationServer {
             resources,
             scopes,
         })
-    }
-
-    /// What a request asks for: the resources, or the default one, and the scopes.
-    pub(super) fn wanted_access(&self, parameters: &Parameters) -> Result<(Vec<ResourceUri>, ScopeSet), OAuthError> {
-        let resources = match self.wanted_resources(parameters)? {
-            Some(resources) => resources,
-            None => vec![self.default_resource()?],
-        };
-        let scopes = self.wanted_scopes(parameters, &resources)?;
-        Ok((resources, scopes))
-    }
-
-    pub(super) fn default_resource(&self) -> Result<ResourceUri, OAuthError> {
-        self.0.default_resource.clone().ok_or_else(|| {
-            OAuthError::new(
-                ErrorCode::InvalidTarget,
-                "this server protects several resources: name one of them in the parameter resource",
-            )
-        })
-    }
-
-    /// The resources that a request names, in their canonical spelling; `None` if it names none.
-    pub(super) fn wanted_resources(&self, parameters: &Parameters) -> Result<Option<Vec<ResourceUri>>, OAuthError> {
-        let mut resources: Vec<ResourceUri> = Vec::new();
-        for asked in parameters.all("resource").take(MAXIMUM_RESOURCES + 1) {
-            let known = self.resource(asked).ok_or_else(|| {
-                OAuthError::new(
-                    ErrorCode::InvalidTarget,
-                    "the resource is not one that this server issues tokens for",
-                )
-            })?;
-            if !resources.contains(known.uri()) {
-                resources.push(known.uri().clone());
-            }
-        }
-        if resources.len() > MAXIMUM_RESOURCES {
-            return Err(OAuthError::new(
-                ErrorCode::InvalidTarget,
-                "the request names too many resources",
-            ));
-        }
-        Ok(Some(resources).filter(|resources| !resources.is_empty()))
-    }
-
-    /// All scopes that these resources have.
-    pub(super) fn scopes_of(&self, resources: &[ResourceUri]) -> ScopeSet {
-        resources
-            .iter()
-            .filter_map(|uri| self.resource(uri.as_str()))
-            .flat_map(|resource| resource.scopes().iter().cloned().collect::<Vec<_>>())
-            .collect()
-    }
-
-    /// The scopes to ask the person for: what the client asked for, as far as it exists; all of the resources' if
-    /// it asked for none. Never more than was asked for.
-    fn wanted_scopes(&self, parameters: &Parameters, resources: &[ResourceUri]) -> Result<ScopeSet, OAuthError> {
-        let of_resources = self.scopes_of(resources);
-        let asked: Vec<&str> = parameters
-            .get("scope")?
-            .unwrap_or_default()
-            .split(' ')
-            .filter(|word| !word.is_empty())
-            .collect();
-        let offline = asked.contains(&Scope::OFFLINE_ACCESS);
-        let asks_for_more = asked.iter().any(|word| *word != Scope::OFFLINE_ACCESS);
-        let mut scopes: ScopeSet = if asks_for_more {
-            of_resources
-                .iter()
-                .filter(|scope| asked.contains(&scope.as_str()))
-                .cloned()
-                .collect()
-        } else {
-            of_resources.clone()
-        };
-        if scopes.is_empty() && !of_resources.is_empty() {
-            return Err(OAuthError::new(
-                ErrorCode::InvalidScope,
-                format!("none of the scopes exists for this resource, which has: {of_resources}"),
-            ));
-        }
-        if offline && let Ok(scope) = Scope::OFFLINE_ACCESS.parse() {
-            scopes.insert(scope);
-        }
-        Ok(scopes)
-    }
-
-    /// What a scope of these resources allows, in words, if somebody has said so.
-    #[must_use]
-    pub fn scope_meaning(&self, resources: &[ResourceUri], scope: &Scope) -> Option<String> {
-        if scope.as_str() == Scope::OFFLINE_ACCESS {
-            return Some("stay signed in while you are away".to_owned());
-        }
-        let resources = resources.iter().filter_map(|uri| self.resource(uri.as_str()));
-        let mut meanings = resources.filter_map(|resource| resource.meaning(scope));
-        meanings.next().map(str::to_owned)
     }
 
     /// Who is behind a client.

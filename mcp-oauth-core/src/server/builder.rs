@@ -18,164 +18,29 @@ use super::vault::Vault;
 use super::{AuthorizationServer, Inner};
 use crate::access::remembered::RememberedTokens;
 use crate::audit::AuditSink;
-use crate::client::preregistered::InvalidPreregisteredClient;
-use crate::client::redirect_uri::InvalidRedirectUri;
-use crate::client::registration::policy::RegistrationPolicy;
+use crate::client::registration_policy::RegistrationPolicy;
 use crate::clock::{Clock, SystemClock};
-use crate::grant::GrantLifetimes;
-use crate::grant::policy::GrantPolicy;
 use crate::identity::IdentityProvider;
-use crate::identity::enterprise::InvalidEnterpriseIssuer;
-use crate::identity::membership::Membership;
-use crate::issuer::{InvalidIssuer, Issuer};
+use crate::issuer::Issuer;
 use crate::limits::Limits;
-use crate::policy::{AllowList, InvalidAllowList};
+use crate::policy::{AllowList, GrantPolicy};
 use crate::randomness::{Randomness, SystemRandomness};
-use crate::resource::{InvalidResource, Resource, ResourceUri};
+use crate::resource::Resource;
 use crate::revocation::Revocations;
 use crate::store::Store;
 use crate::token::keys::ring::KeyPlan;
-use crate::token::keys::{Algorithm, InvalidKeyRotation, KeyError, KeyRotation, KeySealing, KeySet, PublicKeys};
+use crate::token::keys::{Algorithm, KeyRotation, KeySealing, KeySet, PublicKeys};
 
+mod checks;
 pub(super) mod clients;
+mod error;
+mod lifetimes;
 
-use clients::{ClientConfiguration, ConfiguredClients};
+pub use error::ConfigurationError;
+pub use lifetimes::Lifetimes;
 
-/// How long things live.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Lifetimes {
-    /// An access token (1 hour). Clients count on it being good that long.
-    pub access_token: Duration,
-    /// An authorization request, from the first page to the person's consent, and from there to the code (10 minutes each).
-    pub transaction: Duration,
-    /// The codes of a device that waits to be let in, from their issue to the person's approval (10 minutes; 1 minute to
-    /// 1 hour). The longer, the more time there is to guess one (RFC 8628 §5.1).
-    pub device_code: Duration,
-    /// A registered client, from its last use (90 days; it is renewed once a day at most, and when half of it is over);
-    /// `None` means for ever.
-    pub client: Option<Duration>,
-    /// A registered client that has never got a token (1 day).
-    pub unused_client: Duration,
-    /// The same, when more clients come than [`Limits::lasting_registrations`] (half an hour): time enough to sign in
-    /// right away, as clients do, and too short to fill a store.
-    pub unused_client_in_a_flood: Duration,
-    /// The parts of a grant.
-    pub grant: GrantLifetimes,
-    /// How long the identity provider is not asked again how a person stands (15 minutes), counted from when it was last
-    /// asked. It is asked while a token is refreshed and at no other time, so nobody waits for it who has a good access
-    /// token. Zero has it asked at every refresh.
-    pub identity_check: Duration,
-    /// How long it is believed, without being confirmed, what the identity provider said (1 day): memberships of somebody
-    /// whom it cannot be asked about, e-mail addresses, and anything at all while it does not answer. See
-    /// [`crate::policy`]. A day, so that whoever leaves an organisation today is out tomorrow, and nobody signs in more
-    /// than once a day for it. [`Duration::MAX`] means for ever.
-    pub maximum_identity_age: Duration,
-}
-
-impl Default for Lifetimes {
-    fn default() -> Self {
-        Self {
-            access_token: Duration::from_secs(60 * 60),
-            transaction: Duration::from_secs(10 * 60),
-            device_code: Duration::from_secs(10 * 60),
-            client: Some(Duration::from_secs(90 * 24 * 60 * 60)),
-            unused_client: Duration::from_secs(24 * 60 * 60),
-            unused_client_in_a_flood: Duration::from_secs(30 * 60),
-            grant: GrantLifetimes::default(),
-            identity_check: Duration::from_secs(15 * 60),
-            maximum_identity_age: Duration::from_secs(24 * 60 * 60),
-        }
-    }
-}
-
-/// Why a server cannot be built. Each says what to change.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigurationError {
-    /// The issuer is none.
-    #[error(transparent)]
-    Issuer(#[from] InvalidIssuer),
-    /// A resource is none.
-    #[error(transparent)]
-    Resource(#[from] InvalidResource),
-    /// Something is missing that has no safe default.
-    #[error("the authorization server needs {0}")]
-    Missing(&'static str),
-    /// The same resource twice.
-    #[error("the resource {0} is configured twice")]
-    DuplicateResource(ResourceUri),
-    /// The default resource is not one of the resources.
-    #[error("the default resource {0} is not among the resources")]
-    UnknownDefault(String),
-    /// RFC 6749 §4.1.2 allows a code ten minutes at most.
-    #[error("an authorization code may live for 1 to 600 seconds: change lifetimes.grant.authorization_code")]
-    CodeLifetime,
-    /// Codes that people carry from one screen to another.
-    #[error("a device code may live for 60 to 3600 seconds: change lifetimes.device_code")]
-    DeviceCodeLifetime,
-    /// A redirect URI that clients are to be allowed is wrong in itself.
-    #[error("no client can be allowed this redirect URI: {0}")]
-    RedirectUri(#[from] InvalidRedirectUri),
-    /// The identity provider cannot be used here.
-    #[error("{0}")]
-    Identity(String),
-    /// An allow-list is none.
-    #[error(transparent)]
-    AllowList(#[from] InvalidAllowList),
-    /// An allow-list names something that the identity provider does not tell, so that it would let nobody in.
-    #[error(
-        "an allow-list names {membership}, and {provider} does not tell who belongs to that: set the provider up for it \
-         (GitHub: call .read_memberships(allow.memberships().cloned())), or take it off the list"
-    )]
-    UntoldMembership {
-        /// What the list names.
-        membership: Membership,
-        /// The name of the provider.
-        provider: String,
-    },
-    /// Where people sign in with several providers, a login, an address or a group is another's at each.
-    #[error(
-        "an allow-list names {entry}, and people sign in with several providers, each of which can call its people that: write \
-         {example}"
-    )]
-    AmbiguousEntry {
-        /// What the list names.
-        entry: String,
-        /// How it could be written.
-        example: String,
-    },
-    /// An allow-list, or a resource, names a provider that there is none of.
-    #[error("{0} is none of the identity providers, whose names are those that stand in front of their subjects")]
-    UnknownProvider(String),
-    /// A resource is to be given tokens that nobody keeps.
-    #[error("{0} is to be given tokens of an identity provider: call .vault(…) too, so that they are kept")]
-    NoVault(ResourceUri),
-    /// A client of the configuration cannot be like that.
-    #[error("the client {client_id:?} cannot be configured: {reason}")]
-    Client {
-        /// Its identifier, as it was given.
-        client_id: String,
-        /// What to change.
-        #[source]
-        reason: InvalidPreregisteredClient,
-    },
-    /// An enterprise's identity provider cannot be like that.
-    #[error("the enterprise issuer {issuer:?} cannot be configured: {reason}")]
-    Enterprise {
-        /// Its issuer, as it was given.
-        issuer: String,
-        /// What to change.
-        #[source]
-        reason: InvalidEnterpriseIssuer,
-    },
-    /// No key.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// Keys would be exchanged so that somebody does not know them.
-    #[error(transparent)]
-    KeyRotation(#[from] InvalidKeyRotation),
-}
+use checks::{check_lists, check_policies, check_resources};
+use clients::ClientConfiguration;
 
 /// Puts an [`AuthorizationServer`] together.
 ///
@@ -350,7 +215,7 @@ impl AuthorizationServerBuilder {
 
     /// Lets clients register this very redirect URI although its scheme is not allowed otherwise, such as
     /// `cursor://anysphere.cursor-mcp/oauth/callback`. The same as
-    /// [`RedirectUriPolicy::allow`](crate::client::redirect_uri::policy::RedirectUriPolicy::allow).
+    /// [`RedirectUriPolicy::allow`](crate::client::redirect_uri_policy::RedirectUriPolicy::allow).
     pub fn allow_redirect_uri(mut self, uri: impl Into<String>) -> Self {
         self.allowed_redirect_uris.push(uri.into());
         self
@@ -481,77 +346,6 @@ impl AuthorizationServerBuilder {
             clients,
         })))
     }
-}
-
-/// There is one, and none is there twice.
-fn check_resources(resources: &[Resource]) -> Result<(), ConfigurationError> {
-    if resources.is_empty() {
-        return Err(ConfigurationError::Missing("a protected resource: call .resource(…)"));
-    }
-    for (position, resource) in resources.iter().enumerate() {
-        let is_same = |other: &Resource| other.uri().is(resource.uri().as_str());
-        if resources[..position].iter().any(is_same) {
-            return Err(ConfigurationError::DuplicateResource(resource.uri().clone()));
-        }
-    }
-    Ok(())
-}
-
-/// Every list has to let somebody in, or it is pointed out; it has to be clear whom it means; and nobody may wait for a
-/// membership that is never told.
-fn check_lists(
-    providers: &Providers,
-    clients: &ConfiguredClients,
-    allow: &AllowList,
-    resources: &[Resource],
-) -> Result<(), ConfigurationError> {
-    if allow.is_empty() {
-        tracing::warn!("the allow-list is empty, so nobody may sign in");
-    }
-    let own = |resource| Resource::allowed(resource).map(|list| (resource.uri(), list));
-    for (uri, _) in resources.iter().filter_map(own).filter(|(_, list)| list.is_empty()) {
-        tracing::warn!(resource = %uri, "the allow-list of a resource is empty, so nobody may use it");
-    }
-    let first = providers.first().identity.as_ref();
-    for list in resources.iter().filter_map(Resource::allowed).chain([allow]) {
-        let is_enterprise = |name: &str| clients.enterprises.iter().any(|enterprise| enterprise.name == name);
-        let mut named = list.providers();
-        if let Some(unknown) = named.find(|name| providers.find(name).is_none() && !is_enterprise(name)) {
-            return Err(ConfigurationError::UnknownProvider(unknown.to_owned()));
-        }
-        if let Some(entry) = list.ambiguous().filter(|_| providers.only().is_none()) {
-            let example = format!("{}/{entry}", first.id());
-            return Err(ConfigurationError::AmbiguousEntry { entry, example });
-        }
-        for (named, membership) in list.qualified_memberships() {
-            let asked = match named {
-                Some(name) => providers.find(name).map(|provider| provider.identity.as_ref()),
-                None => Some(first),
-            };
-            if !asked.is_some_and(|provider| provider.tells(membership)) {
-                return Err(ConfigurationError::UntoldMembership {
-                    membership: membership.clone(),
-                    provider: asked.unwrap_or(first).display_name().to_owned(),
-                });
-            }
-        }
-    }
-    Ok(())
-}
-
-/// What resources are to be given has to be there.
-fn check_policies(providers: &Providers, resources: &[Resource], has_vault: bool) -> Result<(), ConfigurationError> {
-    for resource in resources {
-        for name in resource.tokens_handed_on() {
-            if !has_vault {
-                return Err(ConfigurationError::NoVault(resource.uri().clone()));
-            }
-            if providers.find(name).is_none() {
-                return Err(ConfigurationError::UnknownProvider(name.clone()));
-            }
-        }
-    }
-    Ok(())
 }
 
 impl AuthorizationServer {

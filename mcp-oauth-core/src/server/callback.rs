@@ -131,11 +131,7 @@ impl AuthorizationServer {
     ) -> Result<CallbackOutcome, TransactionError> {
         let mut event = Event::new(Action::SignIn, origin);
         let result = self.returned(provider, state, parameters, sign_in, &mut event).await;
-        self.audit(match &result {
-            Err(error) => event.refused(&error.oauth()),
-            Ok(_) => event,
-        });
-        result
+        self.audited(event, result)
     }
 
     async fn returned(

@@ -25,7 +25,8 @@ use std::sync::Arc;
 use futures_util::future::try_join;
 
 use super::AuthorizationServer;
-use super::token::TokenError;
+use super::token_error::TokenError;
+use crate::audit::Event;
 use crate::client::assertion::{AssertionRefused, ClientAssertion};
 use crate::client::authentication::{PresentedClient, not_proven};
 use crate::client::keys::ClientKeys;
@@ -35,6 +36,7 @@ use crate::error::{ErrorCode, OAuthError};
 use crate::jwt::claims::SingleUse;
 use crate::jwt::keys::JwkSet;
 use crate::origin::Origin;
+use crate::parameters::Parameters;
 use crate::store::{self, Key, Kind, Loaded, StoreError};
 
 /// Who has brought a client, or keys, here. What strangers bring has bounds of its own, so that they use up nothing of what
@@ -88,7 +90,18 @@ impl AuthorizationServer {
         self.load_client(client_id).await
     }
 
-    /// The client that a request comes from, proven.
+    /// The client that a request comes from, proven, with its record as it was read.
+    pub(super) async fn proven_client(
+        &self,
+        form: &Parameters,
+        authorization: Option<&str>,
+        event: &mut Event,
+    ) -> Result<Loaded<Client>, TokenError> {
+        let presented = presented_client(form, authorization, event)?;
+        self.proven(&presented, &event.origin).await
+    }
+
+    /// The same for who the request was already read to come from.
     pub(super) async fn proven(
         &self,
         presented: &PresentedClient,
@@ -273,6 +286,18 @@ impl AuthorizationServer {
         let time_to_live = single_use.until.since(self.now());
         store::insert(self.store(), &key, &(), Some(time_to_live)).await
     }
+}
+
+/// Who a request says that it comes from, which the event takes note of.
+pub(super) fn presented_client(
+    form: &Parameters,
+    authorization: Option<&str>,
+    event: &mut Event,
+) -> Result<PresentedClient, TokenError> {
+    let presented = PresentedClient::read(authorization, form)
+        .map_err(|error| TokenError::challenging(error, authorization.is_some()))?;
+    event.client_id = presented.client_id().cloned();
+    Ok(presented)
 }
 
 /// What the client is told: the reason, once it is certain that it is the client.

@@ -89,7 +89,7 @@ impl fmt::Debug for SignInUrl {
 }
 
 /// Why a decision leads nowhere. The person is told.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransactionError {
     /// The transaction does not go on.
@@ -103,14 +103,13 @@ pub enum TransactionError {
     Failed(#[from] OAuthError),
 }
 
-impl TransactionError {
+impl From<&TransactionError> for OAuthError {
     /// The same as an error of OAuth, for the log.
-    #[must_use]
-    pub fn oauth(&self) -> OAuthError {
-        match self {
-            Self::Refused(refused) => OAuthError::new(ErrorCode::InvalidRequest, refused.to_string()),
-            Self::DeviceClosed(closed) => OAuthError::new(ErrorCode::InvalidRequest, closed.to_string()),
-            Self::Failed(error) => error.clone(),
+    fn from(error: &TransactionError) -> Self {
+        match error {
+            TransactionError::Refused(refused) => Self::new(ErrorCode::InvalidRequest, refused.to_string()),
+            TransactionError::DeviceClosed(closed) => Self::new(ErrorCode::InvalidRequest, closed.to_string()),
+            TransactionError::Failed(error) => error.clone(),
         }
     }
 }
@@ -148,8 +147,7 @@ impl AuthorizationServer {
         };
         let mut event = Event::new(action, origin);
         let result = self.take_decision(transaction, decision, browser, &mut event).await;
-        self.audit(event.ended(result.as_ref().err().map(TransactionError::oauth).as_ref()));
-        result
+        self.audited(event, result)
     }
 
     async fn take_decision(

@@ -16,8 +16,8 @@ use serde::{Serialize, Serializer};
 use tracing::field::Empty;
 
 use super::AuthorizationServer;
-use super::revoke::KnownToken;
-use super::token::TokenError;
+use super::known_token::KnownToken;
+use super::token_error::TokenError;
 use crate::audit::{Action, Event};
 use crate::client::ClientId;
 use crate::clock::UnixTime;
@@ -108,8 +108,7 @@ impl AuthorizationServer {
     ) -> Result<Introspection, TokenError> {
         let mut event = Event::new(Action::Introspect, origin);
         let result = self.look_at(form, authorization, &mut event).await;
-        self.audit(event.ended(result.as_ref().err().map(TokenError::error)));
-        result
+        self.audited(event, result)
     }
 
     async fn look_at(
@@ -118,14 +117,14 @@ impl AuthorizationServer {
         authorization: Option<&str>,
         event: &mut Event,
     ) -> Result<Introspection, TokenError> {
-        let (presented, client, found) = self.proven_client_and_token(form, authorization, event).await?;
+        let (client, found) = self.proven_client_and_token(form, authorization, event).await?;
         // Anybody can claim to be a public client.
         if !client.credential.is_confidential() {
             let error = OAuthError::new(
                 ErrorCode::InvalidClient,
                 "introspection is for clients that have a secret or keys",
             );
-            return Err(TokenError::challenging(error, presented.used_header()));
+            return Err(TokenError::challenging(error, authorization.is_some()));
         }
         let found = match found {
             Some(token) if token.is_of(&client) || self.is_for(&token, &client).await? => Some(token),

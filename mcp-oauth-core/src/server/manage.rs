@@ -3,6 +3,10 @@
 //! The registration access token is the only key. Whatever is wrong with it (no such client, another client's
 //! token, an access token) has one and the same answer, so nobody learns which clients there are.
 //!
+//! To read and to delete are one step each. To replace are two, because there is a body: first
+//! [`admit_replacement`](AuthorizationServer::admit_replacement) says whether the caller may, before anything is read of
+//! what it sends; then [`replace_client`](AuthorizationServer::replace_client) replaces what was registered.
+//!
 //! ```
 //! use mcp_oauth_core::server::manage::ManagementError;
 //!
@@ -31,7 +35,7 @@ use crate::secret::{Secret, SecretDigest};
 use crate::store::{self, Loaded, StoreError};
 
 /// Why a registration is not shown or changed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ManagementError {
     /// No registration access token was sent.
@@ -45,15 +49,23 @@ pub enum ManagementError {
     Refused(#[from] OAuthError),
 }
 
-impl ManagementError {
+impl From<&ManagementError> for OAuthError {
     /// The error that the client is told.
-    #[must_use]
-    pub fn oauth(&self) -> OAuthError {
-        match self {
-            Self::Refused(error) => error.clone(),
-            _ => OAuthError::new(ErrorCode::InvalidToken, self.to_string()),
+    fn from(error: &ManagementError) -> Self {
+        match error {
+            ManagementError::Refused(error) => error.clone(),
+            _ => Self::new(ErrorCode::InvalidToken, error.to_string()),
         }
     }
+}
+
+/// Somebody who may replace a registration: [`admit_replacement`](AuthorizationServer::admit_replacement) says who that
+/// is. Holds the registration as it was then; what has become of it meanwhile is noticed when it is replaced.
+#[must_use]
+#[derive(Debug)]
+pub struct AdmittedReplacement {
+    client: Loaded<Client>,
+    token: Secret,
 }
 
 impl From<StoreError> for ManagementError {
@@ -96,51 +108,51 @@ impl AuthorizationServer {
         token: Option<Secret>,
         origin: &Origin,
     ) -> Result<ClientInformation, ManagementError> {
-        let result = match self.manager(client_id, token, origin).await {
-            Ok((loaded, token)) => Ok(self.client_information(loaded.record, None, Some(token))),
-            Err(error) => Err(error),
-        };
-        self.audit_management(Action::ReadClient, client_id, origin, &result);
-        result
+        let result = self.manager(client_id, token, origin).await;
+        let (client, token) = self.audited_management(Action::ReadClient, client_id, origin, result)?;
+        Ok(self.client_information(client.record, None, Some(token)))
     }
 
-    /// Says whether the token is that of the client, before anything else is looked at.
+    /// Says whether somebody may replace what this client has registered: whether `token`, the bearer token of the
+    /// request, is the registration access token of the client. Waits for the store once.
     ///
     /// # Errors
     ///
     /// See [`ManagementError`].
-    pub async fn manages_client(
+    pub async fn admit_replacement(
         &self,
         client_id: &str,
         token: Option<Secret>,
         origin: &Origin,
-    ) -> Result<(), ManagementError> {
-        let result = self.manager(client_id, token, origin).await.map(|_| ());
-        if result.is_err() {
-            self.audit_management(Action::ReadClient, client_id, origin, &result);
-        }
-        result
+    ) -> Result<AdmittedReplacement, ManagementError> {
+        let result = self.manager(client_id, token, origin).await;
+        // Whoever is admitted has not replaced anything yet.
+        let (client, token) = match result {
+            Ok(manager) => manager,
+            refused => self.audited_management(Action::ReplaceClient, client_id, origin, refused)?,
+        };
+        Ok(AdmittedReplacement { client, token })
     }
 
-    fn audit_management<T>(
+    fn audited_management<T>(
         &self,
         action: Action,
         client_id: &str,
         origin: &Origin,
-        result: &Result<T, ManagementError>,
-    ) {
-        let error = result.as_ref().err().map(ManagementError::oauth);
-        let mut event = Event::new(action, origin).ended(error.as_ref());
+        result: Result<T, ManagementError>,
+    ) -> Result<T, ManagementError> {
+        let mut event = Event::new(action, origin);
         event.client_id = client_id.parse().ok();
-        self.audit(event);
+        self.audited(event, result)
     }
 
-    /// Replaces what the client has registered by what `body` says, all of it (RFC 7592 §2.2). A client that now
-    /// needs a secret and had none gets one; one that needs none any more loses it.
+    /// Replaces what a client has registered by what `body` says, all of it (RFC 7592 §2.2). A client that now
+    /// needs a secret and had none gets one; one that needs none any more loses it. Waits for the store once, unless the
+    /// registration has changed since the caller was admitted.
     ///
     /// # Errors
     ///
-    /// See [`ManagementError`].
+    /// See [`ManagementError`]; [`InvalidToken`](ManagementError::InvalidToken) when the client was deleted meanwhile.
     #[tracing::instrument(
         level = "debug",
         target = "mcp_oauth::trace",
@@ -149,24 +161,24 @@ impl AuthorizationServer {
     )]
     pub async fn replace_client(
         &self,
-        client_id: &str,
-        token: Option<Secret>,
         body: &[u8],
+        admitted: AdmittedReplacement,
         origin: &Origin,
     ) -> Result<ClientInformation, ManagementError> {
-        let result = self.replacement(client_id, token, body, origin).await;
-        self.audit_management(Action::ReplaceClient, client_id, origin, &result);
-        result
+        let client_id = admitted.client.record.client_id.clone();
+        let result = self.replacement(body, admitted).await;
+        self.audited_management(Action::ReplaceClient, client_id.as_str(), origin, result)
     }
 
     async fn replacement(
         &self,
-        client_id: &str,
-        token: Option<Secret>,
         body: &[u8],
-        origin: &Origin,
+        admitted: AdmittedReplacement,
     ) -> Result<ClientInformation, ManagementError> {
-        let (mut loaded, token) = self.manager(client_id, token, origin).await?;
+        let AdmittedReplacement {
+            client: mut loaded,
+            token,
+        } = admitted;
         identify(&loaded.record, body)?;
         let policy = &self.0.registration;
         let request = policy.software_statements.read(body, self.issuer(), self.now());
@@ -221,8 +233,7 @@ impl AuthorizationServer {
         origin: &Origin,
     ) -> Result<(), ManagementError> {
         let result = self.deletion(client_id, token, origin).await;
-        self.audit_management(Action::DeleteClient, client_id, origin, &result);
-        result
+        self.audited_management(Action::DeleteClient, client_id, origin, result)
     }
 
     async fn deletion(&self, client_id: &str, token: Option<Secret>, origin: &Origin) -> Result<(), ManagementError> {

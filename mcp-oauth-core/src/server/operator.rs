@@ -116,18 +116,18 @@ pub enum OperatorError {
     Refused(#[from] OAuthError),
 }
 
-impl OperatorError {
-    fn oauth(&self) -> OAuthError {
-        match self {
-            Self::Store(StoreError::Unreadable { .. }) => {
-                OAuthError::new(ErrorCode::ServerError, "a record cannot be read")
+impl From<&OperatorError> for OAuthError {
+    fn from(error: &OperatorError) -> Self {
+        match error {
+            OperatorError::Store(StoreError::Unreadable { .. }) => {
+                Self::new(ErrorCode::ServerError, "a record cannot be read")
             }
-            Self::Store(_) => OAuthError::new(ErrorCode::TemporarilyUnavailable, "the store does not answer"),
-            Self::Keys(_) => OAuthError::new(ErrorCode::TemporarilyUnavailable, "the signing keys cannot be read"),
-            Self::Configured(_) | Self::NotEmpty | Self::Backup(_) => {
-                OAuthError::new(ErrorCode::InvalidRequest, self.to_string())
+            OperatorError::Store(_) => Self::new(ErrorCode::TemporarilyUnavailable, "the store does not answer"),
+            OperatorError::Keys(_) => Self::new(ErrorCode::TemporarilyUnavailable, "the signing keys cannot be read"),
+            OperatorError::Configured(_) | OperatorError::NotEmpty | OperatorError::Backup(_) => {
+                Self::new(ErrorCode::InvalidRequest, error.to_string())
             }
-            Self::Refused(error) => error.clone(),
+            OperatorError::Refused(error) => error.clone(),
         }
     }
 }
@@ -143,6 +143,7 @@ pub struct Cursor {
 /// Text that is no cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this is no cursor: take the one that came with a page, or begin without")]
+#[non_exhaustive]
 pub struct InvalidCursor;
 
 impl fmt::Display for Cursor {
@@ -164,7 +165,7 @@ impl FromStr for Cursor {
             Some((kind, position)) => (kind, Some(ListPosition(position.to_owned()))),
             None => (text.as_str(), None),
         };
-        let kind = Kind::named(kind).ok_or(InvalidCursor)?;
+        let kind = Kind::from_name(kind).ok_or(InvalidCursor)?;
         Ok(Self { kind, position })
     }
 }
@@ -239,9 +240,7 @@ impl Operator {
 
     /// Reports a command, and gives what came of it.
     fn audited<T>(&self, event: Event, outcome: Result<T, OperatorError>) -> Result<T, OperatorError> {
-        let error = outcome.as_ref().err().map(OperatorError::oauth);
-        self.server.audit(event.ended(error.as_ref()));
-        outcome
+        self.server.audited(event, outcome)
     }
 
     /// Reads keys of a kind from a position on, until there are as many as were asked for or no more.

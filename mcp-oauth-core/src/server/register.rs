@@ -2,7 +2,7 @@
 //!
 //! First [`admit_registration`](AuthorizationServer::admit_registration) says whether the caller may register at all, before anything is read of
 //! what it sends; then [`register`](AuthorizationServer::register) makes it a client, as the
-//! [policy](crate::client::registration::policy) has it.
+//! [policy](crate::client::registration_policy) has it.
 //!
 //! # How long a registration lives
 //!
@@ -27,8 +27,8 @@ use tracing::field::Empty;
 
 use super::{AuthorizationServer, MAXIMUM_ROUNDS, client_key, contended};
 use crate::audit::{Action, Event};
-use crate::client::registration::policy::{Admission, Repeats};
 use crate::client::registration::{ClientMetadata, TokenEndpointAuthMethod};
+use crate::client::registration_policy::{Admission, Repeats};
 use crate::client::{Client, ClientCredential, ClientId};
 use crate::clock::UnixTime;
 use crate::error::{ErrorCode, OAuthError};
@@ -72,10 +72,10 @@ pub(super) struct SecretInformation {
 /// Somebody who may register: [`admit_registration`](AuthorizationServer::admit_registration) says who that is.
 #[must_use]
 #[derive(Debug)]
-pub struct Admitted(());
+pub struct AdmittedRegistration(());
 
 /// Why a client is not registered.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistrationError {
     /// Nobody may register.
@@ -92,16 +92,15 @@ pub enum RegistrationError {
     Refused(#[from] OAuthError),
 }
 
-impl RegistrationError {
+impl From<&RegistrationError> for OAuthError {
     /// The error that the client is told.
-    #[must_use]
-    pub fn oauth(&self) -> OAuthError {
-        let code = match self {
-            Self::Refused(error) => return error.clone(),
-            Self::Closed => ErrorCode::AccessDenied,
+    fn from(error: &RegistrationError) -> Self {
+        let code = match error {
+            RegistrationError::Refused(error) => return error.clone(),
+            RegistrationError::Closed => ErrorCode::AccessDenied,
             _ => ErrorCode::InvalidToken,
         };
-        OAuthError::new(code, self.to_string())
+        Self::new(code, error.to_string())
     }
 }
 
@@ -116,15 +115,6 @@ impl ClientInformation {
     #[must_use]
     pub fn client_secret(&self) -> Option<&Secret> {
         self.secret.as_ref().and_then(|secret| secret.client_secret.as_ref())
-    }
-}
-
-impl TokenEndpointAuthMethod {
-    pub(super) fn needs_secret(self) -> bool {
-        match self {
-            Self::None | Self::PrivateKeyJwt => false,
-            Self::ClientSecretBasic | Self::ClientSecretPost => true,
-        }
     }
 }
 
@@ -146,23 +136,27 @@ impl AuthorizationServer {
         &self,
         initial_access_token: Option<Secret>,
         origin: &Origin,
-    ) -> Result<Admitted, RegistrationError> {
+    ) -> Result<AdmittedRegistration, RegistrationError> {
         let result = self.admission(initial_access_token, origin).await;
         if let Err(error) = &result {
-            self.audit(Event::new(Action::RegisterClient, origin).refused(&error.oauth()));
+            self.audit(Event::new(Action::RegisterClient, origin).refused(&OAuthError::from(error)));
         }
         result
     }
 
-    async fn admission(&self, token: Option<Secret>, origin: &Origin) -> Result<Admitted, RegistrationError> {
+    async fn admission(
+        &self,
+        token: Option<Secret>,
+        origin: &Origin,
+    ) -> Result<AdmittedRegistration, RegistrationError> {
         let tokens = match &self.0.registration.admission {
-            Admission::Everybody => return Ok(Admitted(())),
+            Admission::Everybody => return Ok(AdmittedRegistration(())),
             Admission::Nobody => return Err(RegistrationError::Closed),
             Admission::InitialAccessToken(tokens) => tokens,
         };
         let token = token.ok_or(RegistrationError::Unauthenticated)?;
         if tokens.include(&token) {
-            return Ok(Admitted(()));
+            return Ok(AdmittedRegistration(()));
         }
         self.spend(Work::FailedAuthentication, origin).await?;
         Err(RegistrationError::InvalidToken)
@@ -183,10 +177,10 @@ impl AuthorizationServer {
     pub async fn register(
         &self,
         body: &[u8],
-        admitted: Admitted,
+        admitted: AdmittedRegistration,
         origin: &Origin,
     ) -> Result<ClientInformation, RegistrationError> {
-        let Admitted(()) = admitted;
+        let AdmittedRegistration(()) = admitted;
         let result = self.new_client(body, origin).await;
         let event = Event::new(Action::RegisterClient, origin);
         self.audit(match &result {

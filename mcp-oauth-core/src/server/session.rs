@@ -16,7 +16,7 @@
 //!
 //! async fn greeting(server: &AuthorizationServer, cookie: &str) -> Result<String, SessionError> {
 //!     Ok(match server.session(cookie).await? {
-//!         Some(session) => format!("Hello {}", session.shown_name()),
+//!         Some(session) => format!("Hello {}", session.display_name()),
 //!         None => "Please sign in".to_owned(),
 //!     })
 //! }
@@ -93,7 +93,7 @@ pub struct Session {
 impl Session {
     /// What to call them: their name, their login or, if they have neither, their subject.
     #[must_use]
-    pub fn shown_name(&self) -> &str {
+    pub fn display_name(&self) -> &str {
         let name = self.name.as_deref().or(self.login.as_deref());
         name.filter(|name| !name.trim().is_empty()).unwrap_or(&self.subject)
     }
@@ -120,18 +120,18 @@ pub enum SessionError {
     Failed(#[from] OAuthError),
 }
 
-impl SessionError {
-    fn oauth(&self) -> OAuthError {
-        match self {
-            Self::Refused(refused) => OAuthError::new(ErrorCode::InvalidRequest, refused.to_string()),
-            Self::Provider { error, .. } => {
+impl From<&SessionError> for OAuthError {
+    fn from(error: &SessionError) -> Self {
+        match error {
+            SessionError::Refused(refused) => Self::new(ErrorCode::InvalidRequest, refused.to_string()),
+            SessionError::Provider { error, .. } => {
                 let code = match error {
                     IdentityError::Denied => ErrorCode::AccessDenied,
                     _ => ErrorCode::TemporarilyUnavailable,
                 };
-                OAuthError::new(code, "the identity provider did not say who the person is")
+                Self::new(code, "the identity provider did not say who the person is")
             }
-            Self::Failed(error) => error.clone(),
+            SessionError::Failed(error) => error.clone(),
         }
     }
 }
@@ -210,8 +210,7 @@ impl AuthorizationServer {
         let mut event = Event::new(Action::SignInToAccount, origin);
         let signed_in = self.signed_in(provider, state, ticket, parameters).await;
         event.subject = signed_in.as_ref().ok().map(|(session, _)| session.subject.clone());
-        self.audit(event.ended(signed_in.as_ref().err().map(SessionError::oauth).as_ref()));
-        signed_in
+        self.audited(event, signed_in)
     }
 
     async fn signed_in(

@@ -20,10 +20,11 @@ use futures_util::future::{join, try_join4};
 use serde::Serialize;
 use tracing::field::Empty;
 
+use super::client_authentication::presented_client;
 use super::not_before::{NotBefore, Stored};
+pub use super::token_error::TokenError;
 use super::{AuthorizationServer, MAXIMUM_ROUNDS, contended, grant_key};
 use crate::audit::{Action, Event};
-use crate::client::authentication::PresentedClient;
 use crate::client::registration::GrantType;
 use crate::client::{Client, ClientId};
 use crate::clock::UnixTime;
@@ -56,42 +57,6 @@ pub struct TokenResponse {
     /// How far the access token reaches; left out where the resource knows no scopes.
     #[serde(skip_serializing_if = "ScopeSet::is_empty")]
     pub scope: ScopeSet,
-}
-
-/// A refusal of an endpoint that clients prove themselves at.
-#[derive(Debug, thiserror::Error)]
-#[error("{error}")]
-pub struct TokenError {
-    error: OAuthError,
-    challenge: bool,
-}
-
-impl TokenError {
-    pub(super) fn challenging(error: OAuthError, challenge: bool) -> Self {
-        Self { error, challenge }
-    }
-
-    /// What to answer.
-    #[must_use]
-    pub fn error(&self) -> &OAuthError {
-        &self.error
-    }
-
-    /// Whether the answer needs `WWW-Authenticate: Basic`, because the client had used the `Authorization` header
-    /// (RFC 6749 §5.2).
-    #[must_use]
-    pub fn needs_basic_challenge(&self) -> bool {
-        self.challenge
-    }
-}
-
-impl<E: Into<OAuthError>> From<E> for TokenError {
-    fn from(error: E) -> Self {
-        Self {
-            error: error.into(),
-            challenge: false,
-        }
-    }
 }
 
 /// What is asked of the token endpoint.
@@ -176,8 +141,7 @@ impl AuthorizationServer {
         let mut event = Event::new(Action::IssueTokens(None), origin);
         // So many ways lead to tokens that whoever waits for this would have to hold 16 KiB.
         let result = Box::pin(self.tokens(form, authorization, &mut event)).await;
-        self.audit(event.ended(result.as_ref().err().map(TokenError::error)));
-        result
+        self.audited(event, result)
     }
 
     async fn tokens(
@@ -190,11 +154,7 @@ impl AuthorizationServer {
         if self.lets_devices_in() && form.get("grant_type")? == Some(GrantType::DeviceCode.as_str()) {
             return self.device_tokens(form, authorization, event).await;
         }
-        let presented = PresentedClient::read(authorization, form).map_err(|error| TokenError {
-            error,
-            challenge: authorization.is_some(),
-        })?;
-        event.client_id = presented.client_id().cloned();
+        let presented = presented_client(form, authorization, event)?;
         match form.get("grant_type")? {
             Some(name) if name == GrantType::ClientCredentials.as_str() && self.offers_client_credentials() => {
                 return self.client_credentials(form, &presented, event).await;

@@ -1,7 +1,7 @@
 //! The steps of a transaction, in order and out of it.
 
 use super::*;
-use crate::client::redirect_uri::policy::RedirectUriPolicy;
+use crate::client::redirect_uri_policy::RedirectUriPolicy;
 use crate::randomness::SystemRandomness;
 
 const END: UnixTime = UnixTime::from_seconds(600);

@@ -46,10 +46,10 @@ pub(super) async fn closed() -> Response {
 
 fn not_registered(error: &RegistrationError) -> Response {
     match error {
-        RegistrationError::Closed => answer::error_with_status(StatusCode::NOT_FOUND, &error.oauth()),
-        RegistrationError::Unauthenticated => challenge(&error.oauth(), NO_TOKEN),
-        RegistrationError::InvalidToken => challenge(&error.oauth(), WRONG_TOKEN),
-        error => answer::error(&error.oauth()),
+        RegistrationError::Closed => answer::error_with_status(StatusCode::NOT_FOUND, &error.into()),
+        RegistrationError::Unauthenticated => challenge(&error.into(), NO_TOKEN),
+        RegistrationError::InvalidToken => challenge(&error.into(), WRONG_TOKEN),
+        error => answer::error(&error.into()),
     }
 }
 
@@ -71,20 +71,20 @@ pub(super) async fn replace(
     ClientPath(client_id): ClientPath,
     request: Request,
 ) -> Response {
-    let token = token(request.headers());
-    // Who may not is told so before anything is said of what they sent.
-    if let Err(error) = endpoints
+    // Who may not is told so before anything is read of what they sent.
+    let admitted = match endpoints
         .server
-        .manages_client(&client_id, token.clone(), &origin)
+        .admit_replacement(&client_id, token(request.headers()), &origin)
         .await
     {
-        return refuse(&error);
-    }
+        Ok(admitted) => admitted,
+        Err(error) => return refuse(&error),
+    };
     let body = match form::read(request, "application/json", ErrorCode::InvalidClientMetadata).await {
         Ok(body) => body,
         Err(unreadable) => return answer::error_with_status(unreadable.status, &unreadable.error),
     };
-    match endpoints.server.replace_client(&client_id, token, &body, &origin).await {
+    match endpoints.server.replace_client(&body, admitted, &origin).await {
         Ok(information) => answer::private(StatusCode::OK, &information),
         Err(error) => refuse(&error),
     }
@@ -133,8 +133,8 @@ fn token(headers: &HeaderMap) -> Option<Secret> {
 fn refuse(error: &ManagementError) -> Response {
     match error {
         ManagementError::Refused(error) => answer::error(error),
-        ManagementError::Unauthenticated => challenge(&error.oauth(), NO_TOKEN),
-        _ => challenge(&error.oauth(), WRONG_TOKEN),
+        ManagementError::Unauthenticated => challenge(&error.into(), NO_TOKEN),
+        _ => challenge(&error.into(), WRONG_TOKEN),
     }
 }
 

@@ -6,7 +6,7 @@
 //! like any other.
 //!
 //! ```
-//! use mcp_oauth_core::client::redirect_uri::policy::RedirectUriPolicy;
+//! use mcp_oauth_core::client::redirect_uri_policy::RedirectUriPolicy;
 //! use mcp_oauth_core::client::registration::RegistrationRequest;
 //!
 //! let request = br#"{"redirect_uris":["http://127.0.0.1/cb"],"client_name":"Notes","client_name#de":"Notizen"}"#;
@@ -20,7 +20,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use super::{InvalidRegistration, MAXIMUM_ENTRIES, link, name, refuse};
+use super::values::{link, name};
+use super::{InvalidRegistration, MAXIMUM_ENTRIES, refuse};
 
 /// The members that may be there in several languages: all that people read (RFC 7591 §2.2).
 const HUMAN_READABLE: [&str; 5] = ["client_name", "client_uri", "logo_uri", "tos_uri", "policy_uri"];
@@ -103,7 +104,7 @@ mod tests {
 
     use super::super::{ClientMetadata, RegistrationRequest};
     use super::*;
-    use crate::client::redirect_uri::policy::RedirectUriPolicy;
+    use crate::client::redirect_uri_policy::RedirectUriPolicy;
 
     fn accept(members: &Value) -> Result<ClientMetadata, InvalidRegistration> {
         let mut request = json!({"redirect_uris": ["http://127.0.0.1/cb"]});

@@ -42,7 +42,7 @@ mod tests {
 
     use super::super::RegistrationRequest;
     use super::*;
-    use crate::client::redirect_uri::policy::RedirectUriPolicy;
+    use crate::client::redirect_uri_policy::RedirectUriPolicy;
 
     fn id(members: &Value) -> ClientId {
         let mut request = json!({

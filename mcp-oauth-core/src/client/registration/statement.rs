@@ -16,7 +16,7 @@
 //! redirect URIs have to come from it too, or anybody could register a name that is vouched for with an address of their
 //! own. A publisher that leaves the addresses to its customers has to be told so
 //! ([`leave_redirect_uris_to_clients`](TrustedIssuers::leave_redirect_uris_to_clients)); then only
-//! [`only_hosts`](crate::client::redirect_uri::policy::RedirectUriPolicy::only_hosts) says where codes go. Where a
+//! [`only_hosts`](crate::client::redirect_uri_policy::RedirectUriPolicy::only_hosts) says where codes go. Where a
 //! statement is merely [trusted](SoftwareStatements::Trusted), anybody may register anything without one, so nothing is
 //! gained by asking.
 //!
@@ -224,7 +224,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::client::redirect_uri::policy::RedirectUriPolicy;
+    use crate::client::redirect_uri_policy::RedirectUriPolicy;
     use crate::client::registration::ClientMetadata;
     use crate::error::{ErrorCode, OAuthError};
     use crate::token::keys::{Algorithm, KeySet};

@@ -74,8 +74,7 @@ impl AuthorizationServer {
     ) -> Result<DeviceAuthorization, TokenError> {
         let mut event = Event::new(Action::AuthorizeDevice, origin);
         let result = self.new_device(form, authorization, &mut event).await;
-        self.audit(event.ended(result.as_ref().err().map(TokenError::error)));
-        result
+        self.audited(event, result)
     }
 
     async fn new_device(
@@ -123,8 +122,7 @@ impl AuthorizationServer {
         if let Some(client_id) = form.get("client_id")? {
             self.document_client(client_id).await?;
         }
-        let (_, client) = self.proven_client(form, authorization, event).await?;
-        Ok(client)
+        Ok(self.proven_client(form, authorization, event).await?.record)
     }
 
     /// RFC 8628 §3.1, RFC 6749 §5.2.

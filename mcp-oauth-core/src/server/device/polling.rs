@@ -47,7 +47,7 @@ impl AuthorizationServer {
         let resources = self.wanted_resources(form)?;
         let scope = form.get("scope")?;
         let (client, mut loaded, ()) = try_join3(
-            self.proven_client_record(form, authorization, event),
+            self.proven_client(form, authorization, event),
             self.polling_device(code.as_ref()).err_into(),
             self.prepare_keys().err_into(),
         )

@@ -37,7 +37,7 @@ use crate::store::{self, Loaded, StoreError};
 use crate::transaction::{AuthorizationRequest, BrowserSecret, Destination, TransactionId, TransactionRefused};
 
 /// Why a code leads nowhere. The person is told.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UserCodeError {
     /// It is on no device that waits: mistyped, expired, used, or made up.
@@ -54,13 +54,12 @@ impl From<StoreError> for UserCodeError {
     }
 }
 
-impl UserCodeError {
+impl From<&UserCodeError> for OAuthError {
     /// The same as an error of OAuth, for the log.
-    #[must_use]
-    pub fn oauth(&self) -> OAuthError {
-        match self {
-            Self::Unusable => OAuthError::new(ErrorCode::InvalidRequest, self.to_string()),
-            Self::Failed(error) => error.clone(),
+    fn from(error: &UserCodeError) -> Self {
+        match error {
+            UserCodeError::Unusable => Self::new(ErrorCode::InvalidRequest, error.to_string()),
+            UserCodeError::Failed(error) => error.clone(),
         }
     }
 }
@@ -95,8 +94,7 @@ impl AuthorizationServer {
     pub async fn enter_user_code(&self, entered: &str, origin: &Origin) -> Result<UserCodeEntry, UserCodeError> {
         let mut event = Event::new(Action::EnterUserCode, origin);
         let result = self.begin_verification(entered, &mut event).await;
-        self.audit(event.ended(result.as_ref().err().map(UserCodeError::oauth).as_ref()));
-        result
+        self.audited(event, result)
     }
 
     async fn begin_verification(&self, entered: &str, event: &mut Event) -> Result<UserCodeEntry, UserCodeError> {

@@ -86,7 +86,7 @@ impl Operator {
     }
 
     /// Makes a client, for software that cannot register itself or must not. `metadata` is what it would register: the JSON of
-    /// RFC 7591 §2, with redirect URIs that the [policy](crate::client::redirect_uri::policy) takes. Nobody has to be admitted,
+    /// RFC 7591 §2, with redirect URIs that the [policy](crate::client::redirect_uri_policy) takes. Nobody has to be admitted,
     /// no quota is spent, and a software statement is ignored, since it is the operator who vouches.
     ///
     /// The client has a record in the store as those have that register, and an identifier that is drawn at random. It never

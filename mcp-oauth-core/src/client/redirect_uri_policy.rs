@@ -18,7 +18,7 @@
 //! port of `localhost` is decided anew at each authorization request.
 //!
 //! ```
-//! use mcp_oauth_core::client::redirect_uri::policy::{Localhost, RedirectUriPolicy};
+//! use mcp_oauth_core::client::redirect_uri_policy::{Localhost, RedirectUriPolicy};
 //!
 //! let policy = RedirectUriPolicy::default().allow_well_known_apps().localhost(Localhost::SamePort);
 //! assert!(policy.take("cursor://anysphere.cursor-mcp/oauth/callback").is_ok());
@@ -27,7 +27,7 @@
 
 use url::Url;
 
-use super::{InvalidRedirectUri, OUT_OF_BAND, RedirectUri, examine, shown};
+use super::redirect_uri::{InvalidRedirectUri, OUT_OF_BAND, RedirectUri, examine, shown};
 use crate::issuer::is_loopback;
 
 /// Where well-known MCP clients come back to by a scheme of their own that is not in reverse-domain form: Cursor's app

@@ -1,27 +1,4 @@
 //! A policy of one's own, beside the allow-lists: who gets a grant, and how far it reaches.
-//!
-//! [`crate::policy`] says how it fits in with the lists, and when it is asked. It is given to a server by
-//! [`policy`](crate::server::builder::AuthorizationServerBuilder::policy).
-//!
-//! ```
-//! use async_trait::async_trait;
-//! use mcp_oauth_core::grant::policy::{GrantPolicy, GrantRequest, PolicyError, Verdict};
-//!
-//! /// People outside of operations look and do not touch.
-//! #[derive(Debug)]
-//! struct ReadOnlyUnlessOps;
-//!
-//! #[async_trait]
-//! impl GrantPolicy for ReadOnlyUnlessOps {
-//!     async fn decide(&self, request: &GrantRequest<'_>) -> Result<Verdict, PolicyError> {
-//!         let ops = "team=acme/ops".parse().map_err(PolicyError::new)?;
-//!         if request.identity.belongs_to(&ops) {
-//!             return Ok(Verdict::Allow);
-//!         }
-//!         Ok(Verdict::Narrow("notes:read".parse().map_err(PolicyError::new)?))
-//!     }
-//! }
-//! ```
 
 use std::error::Error;
 use std::fmt::Debug;
@@ -90,7 +67,28 @@ impl PolicyError {
 /// Decides what the allow-lists leave open.
 ///
 /// Only people whom the lists let in come before it. It is asked at every approval and at every refresh, so it has to be
-/// quick, and bounded in time.
+/// quick, and bounded in time. A server is given one by
+/// [`policy`](crate::server::builder::AuthorizationServerBuilder::policy).
+///
+/// ```
+/// use async_trait::async_trait;
+/// use mcp_oauth_core::policy::{GrantPolicy, GrantRequest, PolicyError, Verdict};
+///
+/// /// People outside of operations look and do not touch.
+/// #[derive(Debug)]
+/// struct ReadOnlyUnlessOps;
+///
+/// #[async_trait]
+/// impl GrantPolicy for ReadOnlyUnlessOps {
+///     async fn decide(&self, request: &GrantRequest<'_>) -> Result<Verdict, PolicyError> {
+///         let ops = "team=acme/ops".parse().map_err(PolicyError::new)?;
+///         if request.identity.belongs_to(&ops) {
+///             return Ok(Verdict::Allow);
+///         }
+///         Ok(Verdict::Narrow("notes:read".parse().map_err(PolicyError::new)?))
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait GrantPolicy: Debug + Send + Sync + 'static {
     /// Decides about one request.

@@ -11,7 +11,7 @@
 //! kept by the [lifetimes](crate::server::builder::Lifetimes).
 //!
 //! ```
-//! use mcp_oauth_core::client::registration::policy::{Admission, InitialAccessTokens, RegistrationPolicy, Repeats};
+//! use mcp_oauth_core::client::registration_policy::{Admission, InitialAccessTokens, RegistrationPolicy, Repeats};
 //! use mcp_oauth_core::server::builder::AuthorizationServerBuilder;
 //!
 //! fn for_staff(builder: AuthorizationServerBuilder) -> Result<AuthorizationServerBuilder, Box<dyn std::error::Error>> {
@@ -22,8 +22,8 @@
 //! }
 //! ```
 
-use super::statement::SoftwareStatements;
-use crate::client::redirect_uri::policy::RedirectUriPolicy;
+use super::registration::statement::SoftwareStatements;
+use crate::client::redirect_uri_policy::RedirectUriPolicy;
 use crate::secret::{Secret, SecretDigest};
 
 /// What an operator wants of registrations, see the [module](self).
