@@ -22,7 +22,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::clients::{ClientSettings, EnterpriseSettings};
-use crate::identities::{Identities, IdentityProviderSettings};
+use crate::identities::Identities;
 
 mod access;
 mod backends;
@@ -30,6 +30,7 @@ mod changes;
 pub(crate) mod effective;
 mod github;
 pub(crate) mod hidden;
+mod identity_provider;
 mod keys;
 mod lists;
 mod pages;
@@ -54,6 +55,7 @@ pub(crate) mod telemetry;
 use backends::{BackendSettings, ForwardAuthSettings};
 use github::GitHubSettings;
 use hidden::Hidden;
+use identity_provider::IdentityProviderSettings;
 use keys::{algorithm_name, some_algorithm};
 use lists::{Texts, allow_list, some_texts, texts};
 use pages::PageSettings;

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
-use axum_server::{Control, Handle};
+use axum_server::{Control, Handle, Server};
 use futures_util::future::join_all;
 use http::{StatusCode, Uri, header};
 use hyper_util::rt::TokioTimer;
@@ -113,17 +113,9 @@ fn start(
     control: &Control,
     servers: &mut Served,
 ) -> anyhow::Result<Option<RustlsConfig>> {
-    let handle = || Handle::<SocketAddr>::with_control(control.clone());
     // Whoever stops in the middle of a body is not waited for: what comes after the head is bounded as the head is.
     let application = gateway.router().layer(RequestBodyTimeoutLayer::new(PATIENCE));
-    let mut server = axum_server::from_tcp(ports.main)?
-        .handle(handle())
-        .first_request_timeout(PATIENCE);
-    server
-        .http_builder()
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE);
+    let server = bounded(ports.main, control)?;
     let application = application.into_make_service_with_connect_info::<SocketAddr>();
     let current = gateway.current();
     let tls = current.certificate.as_ref().map(|certificate| {
@@ -142,18 +134,24 @@ fn start(
         }
     }
     if let Some(listener) = ports.redirect {
-        let mut server = axum_server::from_tcp(listener)?
-            .handle(handle())
-            .first_request_timeout(PATIENCE);
-        server
-            .http_builder()
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(PATIENCE);
+        let server = bounded(listener, control)?;
         let issuer = Url::parse(current.auth.issuer().as_str())?;
         servers.spawn(server.serve(to_https(issuer.port()).into_make_service()));
     }
     Ok(tls)
+}
+
+/// A server that waits no longer than that for the first request of a connection, and for the head of each.
+fn bounded(listener: TcpListener, control: &Control) -> std::io::Result<Server<SocketAddr>> {
+    let mut server = axum_server::from_tcp(listener)?
+        .handle(Handle::with_control(control.clone()))
+        .first_request_timeout(PATIENCE);
+    server
+        .http_builder()
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE);
+    Ok(server)
 }
 
 async fn reload(gateway: &mut Gateway, tls: Option<&RustlsConfig>, ending: &mut JoinSet<()>) {

@@ -3,8 +3,8 @@
 //! The predecessor keeps a client under `oauth:client:<client_id>` in Redis, as JSON in which lists are JSON inside of strings
 //! and in which the secret and the management token are readable. [`convert`] makes a client of this server out of such a
 //! record: pure, from bytes to a client or to the reason why not. The program around it reads a Redis
-//! (`mcp_oauth_store::redis::Predecessor`) or a [dump](read_dump), and hands the records to
-//! [`Operator::migrate`](crate::server::operator::Operator::migrate).
+//! (`mcp_oauth_store::redis::Predecessor`) or a [dump](visit_dump), and hands the records one after another to a
+//! [`Migration`](crate::server::operator::Migration).
 //!
 //! | what | is taken over |
 //! |---|---|
@@ -49,6 +49,10 @@ use crate::client::registration::{ClientMetadata, MAXIMUM_ENTRIES, RegistrationR
 use crate::client::{Client, ClientCredential, ClientId};
 use crate::clock::UnixTime;
 use crate::secret::{Secret, SecretDigest, is_encoded_256_bits};
+
+mod dump;
+
+pub use dump::{DumpError, InvalidDump, read_dump, visit_dump};
 
 /// How the keys of its clients begin.
 pub const KEY_PREFIX: &str = "oauth:client:";
@@ -256,68 +260,6 @@ fn accept(request: &Value, policy: &RedirectUriPolicy) -> Result<ClientMetadata,
     request
         .and_then(|request| request.accept(policy))
         .map_err(|error| error.to_string())
-}
-
-/// What is no dump of the predecessor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this is no backup of the predecessor: it has to be the JSON that its oauth-backup writes")]
-#[non_exhaustive]
-pub struct InvalidDump;
-
-/// Reads the clients in a backup that the predecessor's own commands have made: JSON in which, in whatever category, a member
-/// named `oauth:client:…` is an object with `value` (the record) and `ttl` (in seconds, negative if it stays). `age` is how
-/// long ago the backup was made, which is taken off what the records had left then.
-///
-/// # Errors
-///
-/// When it is not JSON.
-pub fn read_dump(dump: &[u8], age: Duration) -> Result<Vec<PredecessorRecord>, InvalidDump> {
-    let dump: Value = serde_json::from_slice(dump).map_err(|_| InvalidDump)?;
-    let mut records = Vec::new();
-    collect(&dump, age, &mut records);
-    Ok(records)
-}
-
-/// Looks for records at any depth, which serde_json bounds.
-fn collect(value: &Value, age: Duration, records: &mut Vec<PredecessorRecord>) {
-    match value {
-        Value::Object(members) => {
-            for (name, value) in members {
-                match name.strip_prefix(KEY_PREFIX) {
-                    Some(id) => records.extend(dumped(id, value, age)),
-                    None => collect(value, age, records),
-                }
-            }
-        }
-        Value::Array(values) => {
-            for value in values {
-                let named = value.get("key").and_then(Value::as_str);
-                match named.and_then(|name| name.strip_prefix(KEY_PREFIX)) {
-                    Some(id) => records.extend(dumped(id, value, age)),
-                    None => collect(value, age, records),
-                }
-            }
-        }
-        _ => {}
-    }
-}
-
-/// One record of a dump; `None` if its time is over.
-fn dumped(id: &str, value: &Value, age: Duration) -> Option<PredecessorRecord> {
-    let text = |value: &Value| match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    let record = value.get("value").or_else(|| value.get("parsed")).unwrap_or(value);
-    let seconds = value
-        .get("ttl")
-        .and_then(Value::as_i64)
-        .and_then(|seconds| u64::try_from(seconds).ok());
-    let left = seconds.map(|seconds| Duration::from_secs(seconds).checked_sub(age).unwrap_or_default());
-    if left == Some(Duration::ZERO) {
-        return None;
-    }
-    Some(PredecessorRecord::new(id, text(record), left))
 }
 
 #[cfg(test)]

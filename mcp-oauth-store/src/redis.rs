@@ -78,7 +78,7 @@ mod scripts;
 mod sets;
 
 pub use configuration::{InvalidConfiguration, RedisConfiguration};
-pub use predecessor::Predecessor;
+pub use predecessor::{Predecessor, PredecessorScan};
 
 use connect::Source;
 use failure::Failure;

@@ -58,14 +58,10 @@ async fn the_pages_with_made_up_people_can_be_read_by_everybody() {
 
 #[tokio::test]
 async fn the_choice_of_a_provider_can_be_read_by_everybody() {
-    let Some(chromium) = Chromium::find("the choice of a provider") else {
+    let Some((scene, _)) = Scene::with_two_providers("the choice of a provider").await else {
         return;
     };
-    let login = Provider::start("login", "Acme Login").await;
-    let other = Provider::start("other", "The other one").await;
-    let site = Site::configured(|builder| builder.identity(login.clone()).also_sign_in_with(other.clone())).await;
-    let scene = Scene::of(chromium, site).await;
-    let tab = scene.asked(&chromium.fresh().await).await;
+    let tab = scene.asked(&scene.chromium.fresh().await).await;
     tab.press("Allow").await;
     tab.shows("Where do you want to sign in?").await;
     tab.inspect("providers").await;

@@ -42,6 +42,15 @@ impl Scene {
         Some((Self::of(chromium, site).await, provider))
     }
 
+    /// With two providers to choose from, on a developer's machine.
+    pub(crate) async fn with_two_providers(test: &str) -> Option<(Self, [Provider; 2])> {
+        let chromium = Chromium::find(test)?;
+        let login = Provider::start("login", "Acme Login").await;
+        let other = Provider::start("other", "The other one").await;
+        let site = Site::configured(|builder| builder.identity(login.clone()).also_sign_in_with(other.clone())).await;
+        Some((Self::of(chromium, site).await, [login, other]))
+    }
+
     /// At this site, with a client on the person's own machine.
     pub(crate) async fn of(chromium: Chromium, site: Site) -> Self {
         let home = OtherSite::client_here().await;
@@ -91,5 +100,14 @@ impl Scene {
         let arrival = self.returned(tab).await;
         assert_eq!(parameter(&arrival, "code"), None);
         parameter(&arrival, "error").unwrap()
+    }
+}
+
+impl Tab {
+    /// Goes on from the consent page as one of the made-up people.
+    pub(crate) async fn allow_as(&self, name: &str) {
+        self.press("Allow").await;
+        self.shows(MADE_UP).await;
+        self.press(name).await;
     }
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::chromium::{Chromium, Settings};
-use crate::provider::{Provider, WHO};
+use crate::chromium::Settings;
+use crate::provider::WHO;
 use crate::scene::{CONSENT, MADE_UP, STOPPED, Scene};
-use crate::site::{Client, OUT_OF_BAND, Site};
+use crate::site::{Client, OUT_OF_BAND};
 use crate::web::OtherSite;
 
 #[tokio::test]
@@ -15,9 +15,7 @@ async fn a_first_sign_in_on_a_developers_machine_ends_at_the_client() {
     };
     let person = scene.chromium.fresh().await;
     let tab = scene.asked(&person).await;
-    tab.press("Allow").await;
-    tab.shows(MADE_UP).await;
-    tab.press("Ada Lovelace").await;
+    tab.allow_as("Ada Lovelace").await;
     assert_eq!(scene.lets_in(&tab).await, "development:ada");
     assert!(
         person.cookie_names().await.is_empty(),
@@ -132,9 +130,7 @@ async fn whoever_goes_back_after_it_is_over_is_told_so_and_can_begin_again() {
     };
     let person = scene.chromium.fresh().await;
     let tab = scene.asked(&person).await;
-    tab.press("Allow").await;
-    tab.shows(MADE_UP).await;
-    tab.press("Ada Lovelace").await;
+    tab.allow_as("Ada Lovelace").await;
     scene.returned(&tab).await;
     tab.back().await;
     tab.shows(MADE_UP).await;
@@ -145,9 +141,7 @@ async fn whoever_goes_back_after_it_is_over_is_told_so_and_can_begin_again() {
     tab.shows(MADE_UP).await;
     tab.back().await;
     tab.shows(CONSENT).await;
-    tab.press("Allow").await;
-    tab.shows(MADE_UP).await;
-    tab.press("Grace Hopper").await;
+    tab.allow_as("Grace Hopper").await;
     assert_eq!(scene.lets_in(&tab).await, "development:grace");
 }
 
@@ -256,15 +250,10 @@ async fn a_provider_that_is_away_can_be_tried_again_from_the_page_that_says_so()
 
 #[tokio::test]
 async fn with_several_providers_people_choose_and_can_go_back_to_choose_again() {
-    let test = "several providers";
-    let Some(chromium) = Chromium::find(test) else {
+    let Some((scene, [login, other])) = Scene::with_two_providers("several providers").await else {
         return;
     };
-    let login = Provider::start("login", "Acme Login").await;
-    let other = Provider::start("other", "The other one").await;
-    let site = Site::configured(|builder| builder.identity(login.clone()).also_sign_in_with(other.clone())).await;
-    let scene = Scene::of(chromium, site).await;
-    let tab = scene.asked(&chromium.fresh().await).await;
+    let tab = scene.asked(&scene.chromium.fresh().await).await;
     tab.press("Allow").await;
     tab.shows("Where do you want to sign in?").await;
     tab.press("Sign in with Acme Login").await;
@@ -285,9 +274,7 @@ async fn a_client_without_an_address_has_the_person_copy_the_code() {
     };
     scene.client = Client::register(&scene.site, "Weather App", OUT_OF_BAND).await;
     let tab = scene.asked(&scene.chromium.fresh().await).await;
-    tab.press("Allow").await;
-    tab.shows(MADE_UP).await;
-    tab.press("Ada Lovelace").await;
+    tab.allow_as("Ada Lovelace").await;
     let text = tab.reads("You are signed in").await;
     let mut words = text.split_whitespace();
     let code = words.find(|word| word.len() > 60).unwrap();

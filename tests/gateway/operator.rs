@@ -261,6 +261,30 @@ async fn a_person_who_says_no_is_told_that_nothing_was_changed() {
 }
 
 #[tokio::test]
+async fn purging_says_at_a_terminal_how_far_it_is_and_nothing_to_a_pipe() {
+    let test = "purging_says_at_a_terminal_how_far_it_is_and_nothing_to_a_pipe";
+    if !tools::terminal(test) {
+        return;
+    }
+    let Some(here) = Installation::start(test).await else {
+        return;
+    };
+    here.sign_in().await;
+    let settings = [here.site.address(), &here.redis.url()];
+    let [address, redis] = settings;
+    here.file(".env", &format!("GATEWAY_LISTEN={address}\nREDIS_URL={redis}\n"));
+    let (code, seen) = Terminal::open(here.folder.path(), "purge --dry-run").end().await;
+    assert_eq!(code, 0, "{seen}");
+    // A client, a grant, and the two lists that it is on.
+    assert!(
+        seen.contains("looking through the store") && seen.contains("0/4"),
+        "{seen}"
+    );
+    let piped = here.run(&["purge", "--dry-run"]).await;
+    assert_eq!((piped.code, piped.stderr.as_str()), (0, ""));
+}
+
+#[tokio::test]
 async fn clients_are_deleted_by_how_they_are_called() {
     let Some(here) = Installation::start("clients_are_deleted_by_how_they_are_called").await else {
         return;

@@ -291,7 +291,7 @@ async fn what_is_over_by_the_time_of_the_restore_stays_over() {
 async fn a_backup_of_another_server_a_newer_one_or_a_damaged_one_is_refused_by_name() {
     let clock = ManualClock::default();
     let before = node(&clock);
-    Client::public(&before).await.sign_in(&before, "ada").await;
+    Tokens::issued_to(&before, "ada").await;
     let file = String::from_utf8(backup(&before, None).await).unwrap();
     let restored = async |file: &str| restore(&node(&clock), file.as_bytes(), ImportOptions::new(Onto::Empty)).await;
     let other = file.replacen("http://127.0.0.1:8080", "https://other.example", 1);

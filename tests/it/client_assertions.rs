@@ -266,7 +266,7 @@ async fn other_jwts_are_no_assertions() {
         let refused = post(&application, "/introspect", &other, &[("token", "x")]).await;
         assert_eq!(refused.status, 401, "{typ}");
     }
-    let own = Client::public(&application).await.sign_in(&application, "ada").await;
+    let own = Tokens::issued_to(&application, "ada").await;
     let refused = post(&application, "/introspect", &own.access_token, &[("token", "x")]).await;
     assert_eq!(refused.status, 401, "an access token of this server");
     let assertion = client.assertion(&application);

@@ -2,13 +2,11 @@
 
 use axum::Router;
 use http::Method;
-use http_body_util::BodyExt as _;
 use mcp_oauth_tests::application::{Answer, Application, ISSUER, request};
 use mcp_oauth_tests::client::{Client, public_metadata};
 use mcp_oauth_tower::Routes;
 use mcp_oauth_tower::pages::{Brand, DefaultTemplates, Frame, Page, Pages, Palette, RenderError, Templates, Texts};
 use serde_json::json;
-use tower::ServiceExt as _;
 
 use crate::pages::{HOSTILE, assert_is_a_safe_page};
 
@@ -17,18 +15,7 @@ fn routes(application: &Application, pages: Pages) -> Router {
 }
 
 async fn open(router: &Router, path: &str) -> Answer {
-    let response = router
-        .clone()
-        .oneshot(request(Method::GET, path, &[("accept", "text/html")], ""))
-        .await
-        .unwrap();
-    let (parts, body) = response.into_parts();
-    let body = body.collect().await.unwrap().to_bytes();
-    Answer {
-        status: parts.status,
-        headers: parts.headers,
-        body: String::from_utf8(body.to_vec()).unwrap(),
-    }
+    Answer::from(router, request(Method::GET, path, &[("accept", "text/html")], "")).await
 }
 
 async fn consent_url(application: &Application, name: &str) -> String {

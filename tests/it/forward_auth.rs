@@ -5,22 +5,17 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{Method, Request};
 use http_body_util::BodyExt as _;
-use mcp_oauth_core::jwt::keys::JwkSet;
-use mcp_oauth_core::scope::rules::Rule;
-use mcp_oauth_core::server::identity_token::IDENTITY_TOKEN_TYPE;
-use mcp_oauth_core::token::keys::Algorithm;
 use mcp_oauth_tests::application::{Answer, Application, NOTES, SCOPE, TRUSTED_PROXY, request};
 use mcp_oauth_tests::browser::Browser;
 use mcp_oauth_tests::client::{Client, Tokens};
-use mcp_oauth_tests::signing;
 use mcp_oauth_tower::forward_auth::IDENTITY_HEADERS;
 use mcp_oauth_tower::{DevIdentity, ForwardAuth, Resource, Routes};
-use serde_json::{Value, json};
 use tower::ServiceExt as _;
+
+mod identity;
+mod rules;
 
 const WIKI: &str = "https://wiki.example.com/mcp";
 
@@ -654,103 +649,6 @@ async fn what_nginx_passes_on_is_the_refusal_and_never_a_200() {
     );
 }
 
-/// Defect S13, V-59.
-#[tokio::test]
-async fn the_access_token_is_handed_on_only_if_the_operator_says_so() {
-    let proxy = Proxy::new();
-    let token = proxy.token("ada").await;
-    let answer = proxy.call_with(&token).await;
-    assert!(
-        answer
-            .headers
-            .values()
-            .all(|value| !value.to_str().unwrap().contains(&token))
-    );
-    assert_eq!(answer.headers["x-auth-token"], "");
-
-    let proxy = Proxy::with(ForwardAuth::access_tokens);
-    let token = proxy.token("ada").await;
-    let answer = proxy.call_with(&token).await;
-    assert_eq!(answer.header("x-auth-token"), token);
-    assert!(answer.headers["x-auth-token"].is_sensitive());
-}
-
-fn part(token: &str, number: usize) -> Value {
-    let part = token.split('.').nth(number).unwrap();
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
-}
-
-#[tokio::test]
-async fn a_backend_can_be_told_who_calls_under_a_signature_for_it_alone() {
-    for algorithm in [Algorithm::Es256, Algorithm::EdDsa] {
-        let application = Application::new(|builder| builder.signing_algorithm(algorithm));
-        let proxy = Proxy::of(application, ForwardAuth::identity_tokens);
-        let client = Client::public(&proxy.application).await;
-        let token = client.sign_in(&proxy.application, "ada").await.access_token;
-        let answer = proxy.call_with(&token).await;
-        let identity = answer.header("x-identity-token");
-        let (header, claims) = (part(identity, 0), part(identity, 1));
-        assert_eq!(header["typ"], IDENTITY_TOKEN_TYPE);
-        assert_eq!(claims["aud"], NOTES);
-        assert_eq!(claims["iss"], "http://127.0.0.1:8080");
-        assert_eq!(
-            (&claims["sub"], &claims["client_id"]),
-            (&json!("development:ada"), &json!(client.client_id))
-        );
-        assert_eq!((&claims["scope"], &claims["username"]), (&json!(SCOPE), &json!("ada")));
-        assert_eq!(claims["grant_id"], answer.header("x-grant-id"));
-        let life = claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap();
-        assert_eq!(life, 60);
-
-        let keys = proxy.application.get("/jwks").await.body;
-        assert!(
-            JwkSet::parse(keys.as_bytes())
-                .unwrap()
-                .has(header["kid"].as_str().unwrap())
-        );
-        assert!(signing::verifies(&serde_json::from_str(&keys).unwrap(), identity));
-        let (signed, _) = identity.rsplit_once('.').unwrap();
-        let (_, other) = token.rsplit_once('.').unwrap();
-        assert!(!signing::verifies(
-            &serde_json::from_str(&keys).unwrap(),
-            &format!("{signed}.{other}")
-        ));
-    }
-}
-
-/// V-48: one kind of JWT is not taken for another.
-#[tokio::test]
-async fn an_identity_token_opens_nothing() {
-    let proxy = Proxy::with(ForwardAuth::identity_tokens);
-    let client = Client::public(&proxy.application).await;
-    let token = client.sign_in(&proxy.application, "ada").await.access_token;
-    let identity = proxy.call_with(&token).await.header("x-identity-token").to_owned();
-    assert_eq!(proxy.call_with(&identity).await.status, 401);
-    assert_eq!(proxy.application.call(NOTES, &identity).await.status, 401);
-    let told = client
-        .post(&proxy.application, "/introspect", &[("token", &identity)])
-        .await;
-    assert!(
-        told.status == 401 || told.json() == json!({"active": false}),
-        "{told:?}"
-    );
-    let revoked = client
-        .post(&proxy.application, "/revoke", &[("token", &identity)])
-        .await;
-    assert_eq!(revoked.status, 200);
-    assert_eq!(proxy.call_with(&token).await.status, 200);
-}
-
-#[tokio::test]
-async fn an_identity_token_does_not_outlive_the_access_token() {
-    let proxy = Proxy::with(ForwardAuth::identity_tokens);
-    let token = proxy.token("ada").await;
-    proxy.application.clock.advance(Duration::from_secs(3590));
-    let answer = proxy.call_with(&token).await;
-    let claims = part(answer.header("x-identity-token"), 1);
-    assert_eq!(claims["exp"], part(&token, 1)["exp"]);
-}
-
 #[tokio::test]
 async fn a_resource_can_be_at_more_than_one_place() {
     let proxy = Proxy::with(|forward_auth| {
@@ -774,99 +672,4 @@ async fn a_resource_can_be_at_more_than_one_place() {
         .ask("GET", "127.0.0.1:8080", "/notes/sse", &[("authorization", &bearer)])
         .await;
     assert_eq!((answer.status.as_u16(), answer.header("x-resource")), (200, NOTES));
-}
-
-/// Resources with rules about what is called, of which the headers tell.
-fn with_rules() -> Proxy {
-    let application = Application::new(|builder| {
-        let tools = Resource::new("https://tools.example.com/mcp").unwrap();
-        let tools = tools.scope("read", "read").unwrap().scope("write", "write").unwrap();
-        let tools = tools.otherwise("read").unwrap();
-        let tools = tools.rule(Rule::tool("delete").needs("write").unwrap()).unwrap();
-        builder.resource(tools.rule(Rule::method("tools/list").open()).unwrap())
-    });
-    Proxy::of(application, ForwardAuth::identity_tokens)
-}
-
-async fn status_of(proxy: &Proxy, headers: &[(&str, &str)]) -> Answer {
-    proxy.ask("POST", "tools.example.com", "/mcp", headers).await
-}
-
-/// 193, V-88.
-#[tokio::test]
-async fn headers_say_what_is_called_only_in_versions_in_which_servers_check_them() {
-    let proxy = with_rules();
-    let bearer = format!(
-        "Bearer {}",
-        proxy.token_for("https://tools.example.com/mcp", "read").await
-    );
-    let call = async |version: &str, method: &str, name: &str| {
-        let headers = [
-            ("authorization", bearer.as_str()),
-            ("mcp-protocol-version", version),
-            ("mcp-method", method),
-            ("mcp-name", name),
-        ];
-        status_of(&proxy, &headers).await
-    };
-    assert_eq!(call("2026-07-28", "tools/call", "search").await.status, 200);
-    // base64 of `search` and of `delete`.
-    assert_eq!(
-        call("2026-07-28", "tools/call", "=?base64?c2VhcmNo?=").await.status,
-        200
-    );
-    for (version, method, name) in [
-        ("2026-07-28", "tools/call", "delete"),
-        ("2026-07-28", "tools/call", "=?base64?ZGVsZXRl?="),
-        ("2025-11-25", "tools/call", "search"),
-        ("2025-06-18", "tools/list", ""),
-        ("", "tools/call", "search"),
-    ] {
-        let answer = call(version, method, name).await;
-        assert_eq!(
-            (answer.status.as_u16(), &*answer.error()),
-            (403, "insufficient_scope"),
-            "{version} {method} {name}"
-        );
-        assert!(answer.header("www-authenticate").contains("write"), "{answer:?}");
-    }
-    let twice = [
-        ("authorization", bearer.as_str()),
-        ("mcp-protocol-version", "2026-07-28"),
-        ("mcp-method", "tools/call"),
-        ("mcp-name", "search"),
-        ("mcp-name", "delete"),
-    ];
-    assert_eq!(status_of(&proxy, &twice).await.status, 403);
-    assert_eq!(status_of(&proxy, &[("authorization", &bearer)]).await.status, 403);
-}
-
-#[tokio::test]
-async fn what_is_open_goes_on_with_nobodys_name() {
-    let proxy = with_rules();
-    let open = [
-        ("mcp-protocol-version", "2026-07-28"),
-        ("mcp-method", "tools/list"),
-        ("x-user-id", "mallory"),
-    ];
-    let answer = status_of(&proxy, &open).await;
-    assert_eq!(answer.status, 200);
-    for name in IDENTITY_HEADERS {
-        assert_eq!(answer.headers.get_all(name).iter().collect::<Vec<_>>(), [""], "{name}");
-    }
-    let wrong = [open[0], open[1], ("authorization", "Bearer wrong.to.ken")];
-    assert_eq!(status_of(&proxy, &wrong).await.status, 401);
-    for closed in [
-        &[][..],
-        &[("mcp-protocol-version", "2025-11-25"), ("mcp-method", "tools/list")],
-        &[
-            ("mcp-protocol-version", "2026-07-28"),
-            ("mcp-method", "tools/call"),
-            ("mcp-name", "search"),
-        ],
-    ] {
-        assert_eq!(status_of(&proxy, closed).await.status, 401, "{closed:?}");
-    }
-    let stream = proxy.ask("GET", "tools.example.com", "/mcp", &open).await;
-    assert_eq!(stream.status, 401);
 }

@@ -3,6 +3,17 @@
 use mcp_oauth_tests::application::{Application, FILES, ISSUER, NOTES};
 use mcp_oauth_tower::{AllowList, AuthorizationServer, DevIdentity, MemoryStore, Resource};
 
+/// The server of this issuer, with one resource on the same host.
+fn with_one_resource(issuer: &str) -> AuthorizationServer {
+    AuthorizationServer::builder(issuer)
+        .resource(Resource::new("http://127.0.0.1:8080/mcp").unwrap())
+        .identity(DevIdentity::default())
+        .allow(AllowList::everybody())
+        .store(MemoryStore::default())
+        .build()
+        .unwrap()
+}
+
 /// Defect R3: what is advertised is done.
 #[tokio::test]
 async fn every_endpoint_that_the_metadata_names_exists() {
@@ -101,13 +112,7 @@ async fn the_openid_alias_says_the_same_and_what_openid_requires() {
 /// Defect R2: the document of one issuer is served at the places of that issuer and nowhere else.
 #[tokio::test]
 async fn an_issuer_with_a_path_is_found_in_each_place_where_clients_look() {
-    let server = AuthorizationServer::builder("http://127.0.0.1:8080/tenant")
-        .resource(Resource::new("http://127.0.0.1:8080/mcp").unwrap())
-        .identity(DevIdentity::default())
-        .allow(AllowList::everybody())
-        .store(MemoryStore::default())
-        .build()
-        .unwrap();
+    let server = with_one_resource("http://127.0.0.1:8080/tenant");
     let get = |path: &'static str| {
         let router = mcp_oauth_tower::router(&server);
         async move {
@@ -164,13 +169,7 @@ async fn each_resource_has_its_own_document_without_a_token() {
 
 #[tokio::test]
 async fn with_a_single_resource_its_document_is_at_the_root_too() {
-    let server = AuthorizationServer::builder("http://127.0.0.1:8080")
-        .resource(Resource::new("http://127.0.0.1:8080/mcp").unwrap())
-        .identity(DevIdentity::default())
-        .allow(AllowList::everybody())
-        .store(MemoryStore::default())
-        .build()
-        .unwrap();
+    let server = with_one_resource("http://127.0.0.1:8080");
     for path in [
         "/.well-known/oauth-protected-resource",
         "/.well-known/oauth-protected-resource/mcp",

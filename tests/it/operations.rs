@@ -88,14 +88,7 @@ impl Server {
         }
         let mut request = request(method, "/notes/mcp", &all, "");
         *request.body_mut() = Body::from(body.to_vec());
-        let response = router.clone().oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        Answer {
-            status: parts.status,
-            headers: parts.headers,
-            body: String::from_utf8(body.to_vec()).unwrap(),
-        }
+        Answer::from(router, request).await
     }
 
     async fn post(&self, token: &str, body: &str) -> Answer {

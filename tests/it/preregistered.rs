@@ -188,7 +188,7 @@ async fn a_resource_server_learns_at_once_what_has_ended() {
         inactive,
         "its client is gone"
     );
-    let third = Client::public(&application).await.sign_in(&application, "ada").await;
+    let third = Tokens::issued_to(&application, "ada").await;
     application.clock.advance(std::time::Duration::from_secs(3600));
     assert_eq!(
         look(&application, &third.access_token).await.json(),
@@ -205,11 +205,7 @@ async fn only_a_configured_resource_server_that_proves_itself_is_told() {
             .client(PreregisteredClient::with_secret("other", Secret::from(SECRET)).introspects(FILES))
             .client(PreregisteredClient::public("public").introspects(NOTES))
     });
-    let token = Client::public(&application)
-        .await
-        .sign_in(&application, "ada")
-        .await
-        .access_token;
+    let token = Tokens::issued_to(&application, "ada").await.access_token;
     let fields = [("token", token.as_str())];
     let other = post_with_basic(&application, "/introspect", "other", SECRET, &fields).await;
     assert_eq!(other.json(), json!({"active": false}));
@@ -228,11 +224,7 @@ async fn a_configured_client_may_have_keys() {
     let signer = Signer::new("a");
     let client = PreregisteredClient::with_keys("notes-server", signer.jwks()).introspects(NOTES);
     let application = Application::new(|builder| builder.client(client));
-    let token = Client::public(&application)
-        .await
-        .sign_in(&application, "ada")
-        .await
-        .access_token;
+    let token = Tokens::issued_to(&application, "ada").await.access_token;
     let assertion = signer.assertion(&application, "notes-server", &json!({}));
     let seen = post(&application, "/introspect", &assertion, &[("token", &token)]).await;
     assert_eq!(seen.json()["active"], true);

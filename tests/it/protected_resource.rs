@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Method;
 use mcp_oauth_tests::application::{Answer, Application, FILES, ISSUER, NOTES, request};
-use mcp_oauth_tests::client::Client;
+use mcp_oauth_tests::client::{Client, Tokens};
 use serde_json::{Value, json};
 
 const METADATA: &str = r#"resource_metadata="http://127.0.0.1:8080/.well-known/oauth-protected-resource/notes/mcp""#;
@@ -53,11 +53,7 @@ async fn a_preflight_is_answered_without_a_token_and_does_not_reach_the_server()
 #[tokio::test]
 async fn the_scheme_counts_in_any_case_and_a_malformed_header_is_a_400() {
     let application = Application::default();
-    let token = Client::public(&application)
-        .await
-        .sign_in(&application, "ada")
-        .await
-        .access_token;
+    let token = Tokens::issued_to(&application, "ada").await.access_token;
     for scheme in ["Bearer", "bearer", "BEARER"] {
         assert_eq!(
             call(&application, &[("authorization", &format!("{scheme} {token}"))])
@@ -101,11 +97,7 @@ async fn a_wrong_token_is_a_401_that_says_so() {
 #[tokio::test]
 async fn a_token_in_the_query_is_not_one() {
     let application = Application::default();
-    let token = Client::public(&application)
-        .await
-        .sign_in(&application, "ada")
-        .await
-        .access_token;
+    let token = Tokens::issued_to(&application, "ada").await.access_token;
     let path = format!("/notes/mcp?access_token={token}");
     assert_eq!(
         application.send(request(Method::POST, &path, &[], "")).await.status,
@@ -122,11 +114,7 @@ async fn a_token_in_the_query_is_not_one() {
 #[tokio::test]
 async fn a_token_for_one_resource_opens_no_other() {
     let application = Application::default();
-    let token = Client::public(&application)
-        .await
-        .sign_in(&application, "ada")
-        .await
-        .access_token;
+    let token = Tokens::issued_to(&application, "ada").await.access_token;
     assert_eq!(application.call(NOTES, &token).await.status, 200);
     let refused = application.call(FILES, &token).await;
     assert_eq!(
@@ -139,18 +127,14 @@ async fn a_token_for_one_resource_opens_no_other() {
 async fn a_token_of_another_server_opens_nothing_even_with_the_same_names() {
     let application = Application::default();
     let other = Application::default();
-    let token = Client::public(&other).await.sign_in(&other, "ada").await.access_token;
+    let token = Tokens::issued_to(&other, "ada").await.access_token;
     assert_eq!(application.call(NOTES, &token).await.status, 401);
 }
 
 #[tokio::test]
 async fn a_token_is_good_until_it_expires_and_not_a_second_longer() {
     let application = Application::default();
-    let token = Client::public(&application)
-        .await
-        .sign_in(&application, "ada")
-        .await
-        .access_token;
+    let token = Tokens::issued_to(&application, "ada").await.access_token;
     application.clock.advance(std::time::Duration::from_secs(3599));
     assert_eq!(application.call(NOTES, &token).await.status, 200);
     application.clock.advance(std::time::Duration::from_secs(1));
@@ -209,11 +193,7 @@ fn forge(header: &Value, claims: &Value, sign: impl FnOnce(&[u8]) -> Vec<u8>) ->
 async fn no_header_of_a_token_makes_its_signature_unnecessary() {
     let application =
         Application::new(|builder| builder.signing_algorithm(mcp_oauth_core::token::keys::Algorithm::Rs256));
-    let token = Client::public(&application)
-        .await
-        .sign_in(&application, "ada")
-        .await
-        .access_token;
+    let token = Tokens::issued_to(&application, "ada").await.access_token;
     let claims: Value =
         serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap()).unwrap();
     let key = application.get("/jwks").await.json()["keys"][0].clone();

@@ -15,11 +15,9 @@ use mcp_oauth_tests::device::{Device, device_metadata};
 use mcp_oauth_tests::distant_store::{Cost, DistantStore};
 use serde_json::{Value, json};
 
-type Distant = DistantStore<MemoryStore>;
-
 fn application(
     configure: impl FnOnce(AuthorizationServerBuilder) -> AuthorizationServerBuilder,
-) -> (Application, Distant) {
+) -> (Application, DistantStore<MemoryStore>) {
     let store = DistantStore::new(MemoryStore::default());
     let shared: Arc<dyn Store> = Arc::new(store.clone());
     let application = Application::new(|builder| configure(builder.shared_store(shared).device_authorization()));
@@ -27,7 +25,12 @@ fn application(
 }
 
 /// What a step cost, whose answer was as expected.
-async fn costs(store: &Distant, step: impl Future<Output = Answer>, status: u16, expected: (u64, u64)) -> Answer {
+async fn costs(
+    store: &DistantStore<MemoryStore>,
+    step: impl Future<Output = Answer>,
+    status: u16,
+    expected: (u64, u64),
+) -> Answer {
     let (answer, cost) = store.cost_of(step).await;
     assert_eq!(answer.status, status, "{answer:?}");
     let (round_trips, operations) = expected;

@@ -36,11 +36,7 @@ async fn the_endpoints_answer_503_with_retry_after() {
 #[tokio::test]
 async fn a_good_token_is_never_called_wrong() {
     let application = Application::default();
-    let token = Client::public(&application)
-        .await
-        .sign_in(&application, "ada")
-        .await
-        .access_token;
+    let token = Tokens::issued_to(&application, "ada").await.access_token;
     assert_eq!(application.call(NOTES, &token).await.status, 200);
     application.store.set_down(true);
     assert_eq!(

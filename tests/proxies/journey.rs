@@ -53,6 +53,12 @@ impl Browser {
     }
 }
 
+/// Where a challenge says that the metadata of the resource is (RFC 9728 §5.1).
+pub(crate) fn metadata_in(challenge: &str) -> &str {
+    let (_, metadata) = challenge.split_once("resource_metadata=\"").unwrap();
+    metadata.split('"').next().unwrap()
+}
+
 /// Signs a made-up person in, from what the server at `url` says alone, and returns the access token.
 pub(crate) async fn sign_in(url: &str, person: &str) -> String {
     let http = reqwest::Client::new();
@@ -66,13 +72,7 @@ pub(crate) async fn sign_in(url: &str, person: &str) -> String {
     let challenges: Vec<_> = refused.headers().get_all("www-authenticate").iter().collect();
     assert_eq!(challenges.len(), 1, "{challenges:?}");
     let challenge = challenges[0].to_str().unwrap();
-    let metadata = challenge
-        .split("resource_metadata=\"")
-        .nth(1)
-        .unwrap()
-        .split('"')
-        .next()
-        .unwrap();
+    let metadata = metadata_in(challenge);
     let get = async |url: String| -> Value { http.get(url).send().await.unwrap().json().await.unwrap() };
 
     let resource = get(metadata.to_owned()).await;

@@ -20,6 +20,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::compose::{Composition, DOMAIN};
 use crate::doubles;
+use crate::journey::metadata_in;
 
 const REDIRECT_URI: &str = "http://127.0.0.1:49152/callback";
 
@@ -143,13 +144,7 @@ impl Stack {
         let refused = self.ask(Method::POST, server, &[], "").await;
         assert_eq!(refused.status, 401, "{server}: {refused:?}");
         let challenge = refused.header("www-authenticate");
-        let metadata = challenge
-            .split("resource_metadata=\"")
-            .nth(1)
-            .unwrap()
-            .split('"')
-            .next()
-            .unwrap();
+        let metadata = metadata_in(challenge);
         let resource = self.get(metadata).await.json();
         assert_eq!(resource["resource"], server);
         let issuer = resource["authorization_servers"][0].as_str().unwrap();

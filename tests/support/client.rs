@@ -33,6 +33,11 @@ pub struct Tokens {
 }
 
 impl Tokens {
+    /// Those of a client that has just registered, as this made-up person.
+    pub async fn issued_to(application: &Application, person: &str) -> Self {
+        Client::public(application).await.sign_in(application, person).await
+    }
+
     /// Takes the tokens out of an answer.
     #[must_use]
     pub fn of(answer: &Answer) -> Self {

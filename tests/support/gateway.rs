@@ -1,6 +1,5 @@
 //! The example gateway as a process of its own.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -11,7 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
-use crate::example;
+use crate::{example, ports};
 
 /// For another process to do what it was told.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -46,13 +45,10 @@ pub fn program() -> PathBuf {
     PROGRAM.get_or_init(|| example::program("full-gateway")).clone()
 }
 
-/// A port that nobody listens on at this moment.
+/// A port that nobody listens on, and that no other test on this machine is given while this process lives.
 #[must_use]
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port")
-        .port()
+    ports::free_port()
 }
 
 /// The gateway's program in an empty directory, with nothing of this process's configuration.

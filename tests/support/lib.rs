@@ -3,6 +3,23 @@
 //! All of them work on the public API of the crates. The application is a real axum router; the browser keeps
 //! cookies, follows redirects and presses buttons; the client does what a client does, one step at a time, so that
 //! a test can do a step wrong.
+//!
+//! The README beside this folder says where a new test goes, and what it begins with. Here is all that a rule of the protocol
+//! needs:
+//!
+//! ```
+//! use mcp_oauth_tests::application::{Application, NOTES};
+//! use mcp_oauth_tests::client::Client;
+//!
+//! # async fn test() {
+//! let application = Application::default();
+//! let client = Client::public(&application).await;
+//! let tokens = client.sign_in(&application, "ada").await;
+//! let fields = [("token", tokens.refresh_token.as_str())];
+//! assert_eq!(client.post(&application, "/revoke", &fields).await.status, 200);
+//! assert_eq!(application.call(NOTES, &tokens.access_token).await.status, 401);
+//! # }
+//! ```
 
 #![allow(
     clippy::missing_panics_doc,
@@ -24,6 +41,9 @@ pub mod gateway;
 pub mod hesitant_store;
 pub mod identity;
 pub mod measure;
+// The store's tests start servers, too: both have to ask in one place.
+#[path = "../../mcp-oauth-store/tests/redis/ports.rs"]
+mod ports;
 pub mod redis;
 pub mod remembering_store;
 pub mod signing;

@@ -1,7 +1,5 @@
 //! How far something is that takes long: a bar on stderr, if that is a terminal.
 
-use std::time::Duration;
-
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// A bar for work of which the amount is known about.
@@ -16,12 +14,10 @@ pub(crate) fn bytes(what: &'static str, length: u64) -> ProgressBar {
     shown(ProgressBar::new(length), style, what)
 }
 
-/// Something that turns while nobody knows how long it takes.
-pub(crate) fn spinner(what: &'static str) -> ProgressBar {
-    let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
-    let spinner = shown(ProgressBar::new_spinner(), style, what);
-    spinner.enable_steady_tick(Duration::from_millis(120));
-    spinner
+/// A count of what is done, while nobody knows how much there is to do.
+pub(crate) fn count(what: &'static str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {msg} {pos} {elapsed}");
+    shown(ProgressBar::new_spinner(), style, what)
 }
 
 fn shown(
@@ -31,8 +27,11 @@ fn shown(
 ) -> ProgressBar {
     let bar = bar.with_message(what);
     // What cannot be drawn as it should be is drawn as it comes.
-    match style {
+    let bar = match style {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
-    }
+    };
+    // At once, for the first step may be the one that takes long.
+    bar.tick();
+    bar
 }

@@ -18,9 +18,16 @@ pub(crate) struct Purge {
 
 pub(super) async fn run(purge: Purge) -> anyhow::Result<()> {
     let operator = purge.operating.operator()?;
-    let spinner = progress::spinner("looking through the store");
-    let report = operator.purge(purge.dry_run).await?;
-    spinner.finish_and_clear();
+    let statistics = operator.statistics().await?;
+    // Each grant is looked at, and stands on two lists.
+    let expected = 3 * statistics.grants + statistics.registered_clients + statistics.document_clients;
+    let bar = progress::bar("looking through the store", expected);
+    let report = operator
+        .purge_watched(purge.dry_run, |report| {
+            bar.set_position(report.hints_examined + report.grants_examined + report.clients_examined);
+        })
+        .await?;
+    bar.finish_and_clear();
     let removed = if report.dry_run { "would be removed" } else { "removed" };
     let rows = vec![
         (

@@ -18,6 +18,7 @@ use kept::Kept;
 mod endpoints;
 mod flow;
 mod kept;
+mod lock;
 
 /// From where, for what, and as whom.
 #[derive(Debug, Args)]
@@ -43,7 +44,7 @@ pub(crate) struct Token {
     /// Keep what `--refresh` needs in this file, which only you can read
     #[arg(long, value_name = "FILE", conflicts_with = "client_credentials")]
     save: Option<PathBuf>,
-    /// Get a new token with what --save has kept, and keep what comes of it there
+    /// Get a new token with what --save has kept, and keep what comes of it there; of several processes one at a time
     #[arg(long, value_name = "FILE", conflicts_with_all = ["url", "resource", "client_id", "client_credentials", "save"])]
     refresh: Option<PathBuf>,
     #[command(flatten)]
@@ -58,6 +59,7 @@ pub(super) async fn run(token: Token) -> anyhow::Result<()> {
         .transpose()?;
     let http = endpoints::http()?;
     if let Some(path) = &token.refresh {
+        let _lock = lock::lock(path).await?;
         let kept = kept::read(path)?;
         // The refresh token is used up by its use: whoever cannot keep the next one must not use it.
         let file = PrivateFile::begin(path, Taken::Replaced)?;

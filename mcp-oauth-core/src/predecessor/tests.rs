@@ -1,3 +1,6 @@
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -139,6 +142,53 @@ fn a_dump_of_its_own_commands_is_read() {
     );
     assert!(convert(&records[0], &RedirectUriPolicy::default(), now()).is_ok());
     assert_eq!(read_dump(b"nonsense", Duration::ZERO).unwrap_err(), InvalidDump);
+}
+
+#[test]
+fn records_of_a_dump_come_one_by_one_before_its_end_is_known() {
+    let whole =
+        json!({"registrations": {"oauth:client:a": {"value": "{}"}, "oauth:client:b": {"value": "{}"}}}).to_string();
+    // Where it was cut off there is nothing, and what could not be read is no end.
+    let cut = &whole[..whole.len() - 2];
+    let mut met = Vec::new();
+    let broken = visit_dump(cut.as_bytes(), Duration::ZERO, |record| {
+        met.push(record.id().to_owned());
+        ControlFlow::Continue(())
+    });
+    assert!(matches!(broken, Err(DumpError::Invalid(_))), "{broken:?}");
+    assert_eq!(met, ["a", "b"]);
+
+    let mut met = 0;
+    let stopped = visit_dump(cut.as_bytes(), Duration::ZERO, |_| {
+        met += 1;
+        ControlFlow::Break(())
+    });
+    assert!(stopped.is_ok(), "{stopped:?}");
+    assert_eq!(met, 1);
+
+    let failing = cut.as_bytes().chain(Unreadable);
+    let unread = visit_dump(failing, Duration::ZERO, |_| ControlFlow::Continue(()));
+    assert!(matches!(unread, Err(DumpError::Read(_))), "{unread:?}");
+}
+
+/// A file on a disk that is broken.
+struct Unreadable;
+
+impl Read for Unreadable {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::StorageFull.into())
+    }
+}
+
+#[test]
+fn what_is_in_lists_is_found_at_any_depth_and_whatever_its_members_are_ordered_by() {
+    let dump = r#"[[{"more": [{"value": "{}", "key": "oauth:client:last"}], "oauth:client:named": {"value": "{}"}}], 1, null, true]"#;
+    let read = read_dump(dump.as_bytes(), Duration::ZERO).unwrap();
+    let mut ids: Vec<_> = read.iter().map(PredecessorRecord::id).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, ["last", "named"]);
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    assert_eq!(read_dump(deep.as_bytes(), Duration::ZERO).unwrap_err(), InvalidDump);
 }
 
 proptest! {

@@ -78,7 +78,7 @@ mod views;
 pub use export::{Export, ExportReport};
 pub use grants::{Ending, Whose};
 pub use import::{Import, ImportOptions, ImportReport, Onto};
-pub use migrate::{Loss, MigrationReport};
+pub use migrate::{Fate, Loss, Migration, MigrationReport};
 pub use purge::PurgeReport;
 pub use statistics::{KindCount, Statistics};
 pub use views::{ClientSource, ClientView, GrantState, GrantView, Unreadable, UserView};

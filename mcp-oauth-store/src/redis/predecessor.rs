@@ -9,9 +9,15 @@
 //!
 //! # async fn example(server: &AuthorizationServer) -> Result<(), Box<dyn std::error::Error>> {
 //! let configuration: RedisConfiguration = "redis://:password@redis.example".parse()?;
-//! let clients = Predecessor::new(&configuration)?.clients().await?;
-//! let report = server.operator().migrate(clients, true).await?;
-//! println!("{} clients would be taken over", report.taken_over);
+//! let predecessor = Predecessor::new(&configuration)?;
+//! let mut scan = predecessor.scan();
+//! let mut rehearsal = server.operator().migration(true);
+//! while let Some(clients) = scan.next().await? {
+//!     for client in &clients {
+//!         rehearsal.take_over(client).await?;
+//!     }
+//! }
+//! println!("{} clients would be taken over", rehearsal.finish().taken_over);
 //! # Ok(())
 //! # }
 //! ```
@@ -25,12 +31,12 @@ use mcp_oauth_core::store::StoreError;
 use super::configuration::{InvalidConfiguration, RedisConfiguration};
 use super::failure::Failure;
 use super::lanes::{Effect, Lanes, Request};
-use super::listing::{Place, Step};
+use super::listing::{Place, Shards, Step};
 use super::scripts::{Call, INSPECT};
 use super::{connected, shards, step};
 
-/// So many keys are looked at in one step.
-const STEP: usize = 1000;
+/// About so many keys are looked at in one step, and so at most about so many records are held.
+const STEP: usize = 200;
 
 /// The predecessor's Redis.
 pub struct Predecessor {
@@ -56,32 +62,27 @@ impl Predecessor {
         })
     }
 
-    /// Every client that is there.
+    /// Begins to read the clients, some at a time.
+    #[must_use]
+    pub fn scan(&self) -> PredecessorScan<'_> {
+        PredecessorScan {
+            predecessor: self,
+            state: State::Begins,
+        }
+    }
+
+    /// Every client that is there, each once, all of them held: [`scan`](Self::scan) is for as many as there may be.
     ///
     /// # Errors
     ///
     /// When Redis does not answer.
     pub async fn clients(&self) -> Result<Vec<PredecessorRecord>, StoreError> {
-        let (shards, pattern) = (shards(&self.lanes).await?, format!("{KEY_PREFIX}*"));
-        let (mut place, mut names) = (Some(Place::beginning(&shards)), Vec::new());
-        while let Some(here) = place {
-            match step(&self.lanes, &here, &shards, &pattern, STEP).await? {
-                Step::Taken(found, next) => {
-                    names.extend(found.into_iter().flatten());
-                    place = next;
-                }
-                Step::Lost => {
-                    names.clear();
-                    place = Some(Place::beginning(&shards));
-                }
-            }
+        let (mut scan, mut clients) = (self.scan(), Vec::new());
+        while let Some(some) = scan.next().await? {
+            clients.extend(some);
         }
-        names.sort_unstable();
-        names.dedup();
-        let mut clients = Vec::with_capacity(names.len());
-        for name in names {
-            clients.extend(self.client(&name).await?);
-        }
+        clients.sort_unstable_by(|one, other| one.id().cmp(other.id()));
+        clients.dedup_by(|one, other| one.id() == other.id());
         Ok(clients)
     }
 
@@ -104,5 +105,56 @@ impl Predecessor {
             };
         let left = u64::try_from(milliseconds).ok().map(Duration::from_millis);
         Ok(value.map(|value| PredecessorRecord::new(id, value, left)))
+    }
+}
+
+/// A way through the predecessor's clients, of which [`next`](Self::next) reads some at a time.
+#[derive(Debug)]
+pub struct PredecessorScan<'a> {
+    predecessor: &'a Predecessor,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Begins,
+    At(Place, Shards),
+    Over,
+}
+
+impl PredecessorScan<'_> {
+    /// Some clients more, about two hundred at most and perhaps none; `None` when there are no more.
+    ///
+    /// Every client that is there all the time is among them. One may come more than once: where Redis moves its keys
+    /// meanwhile, and where a server is replaced by another, with which everything begins again.
+    ///
+    /// # Errors
+    ///
+    /// When Redis does not answer. The next call tries the same again.
+    pub async fn next(&mut self) -> Result<Option<Vec<PredecessorRecord>>, StoreError> {
+        let Predecessor { lanes } = self.predecessor;
+        if let State::Begins = self.state {
+            let shards = shards(lanes).await?;
+            self.state = State::At(Place::beginning(&shards), shards);
+        }
+        let State::At(place, shards) = &self.state else {
+            return Ok(None);
+        };
+        let (names, next) = match step(lanes, place, shards, &format!("{KEY_PREFIX}*"), STEP).await? {
+            Step::Taken(names, next) => (names, next),
+            Step::Lost => {
+                self.state = State::Begins;
+                return Ok(Some(Vec::new()));
+            }
+        };
+        let mut clients = Vec::with_capacity(names.len());
+        for name in names.into_iter().flatten() {
+            clients.extend(self.predecessor.client(&name).await?);
+        }
+        self.state = match next {
+            Some(next) => State::At(next, shards.clone()),
+            None => State::Over,
+        };
+        Ok(Some(clients))
     }
 }

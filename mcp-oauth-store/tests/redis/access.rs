@@ -103,7 +103,7 @@ async fn tls_needs_an_authority_that_is_trusted_and_the_right_name() {
     let (certificate, key_file, port) = (
         path("server.crt"),
         path("server.key"),
-        crate::servers::free_port().to_string(),
+        crate::ports::free_port().to_string(),
     );
     let settings = [
         "--tls-port",

@@ -11,6 +11,7 @@ mod lists;
 mod migration;
 mod operations;
 mod people;
+mod ports;
 mod promotion;
 mod resharding;
 mod servers;

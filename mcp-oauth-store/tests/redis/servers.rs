@@ -1,15 +1,15 @@
 //! Real Redis servers, each on a free port of loopback with a directory of its own, gone when it is dropped.
 
 use std::io::Write as _;
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use mcp_oauth_store::redis::RedisConfiguration;
 use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, RedisResult};
 use tempfile::TempDir;
+
+use crate::ports::free_port;
 
 pub(crate) mod certificates;
 pub(crate) mod cluster;
@@ -35,21 +35,6 @@ pub(crate) fn available(test: &str) -> bool {
     // Not `eprintln!`, which the test harness keeps to itself when a test passes.
     let _ = std::io::stderr().write_all(message.as_bytes());
     false
-}
-
-/// A port that nobody listens on, and neither on the one that a node of a Cluster uses beside it. Below the ports that
-/// the system gives out by itself, and different for each process of tests.
-pub(crate) fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let process = u16::try_from(std::process::id() % 100).expect("below 100");
-    loop {
-        let offset = NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = 11_000 + (process * 90 + offset) % 9_000;
-        let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
-        if free(port) && free(port + 10_000) {
-            return port;
-        }
-    }
 }
 
 /// Asks again and again until something is so.

@@ -83,3 +83,50 @@ async fn its_backup_is_read_as_well_as_its_redis() {
         .await
         .failed(1);
 }
+
+#[tokio::test]
+async fn however_many_there_are_a_file_of_them_is_never_held() {
+    use std::io::Write as _;
+
+    let Some(here) = Installation::start("however_many_there_are_a_file_of_them_is_never_held").await else {
+        return;
+    };
+    // 40 MB, which could not be held together with what is made of it in the 60 MB that the process may have.
+    let (clients, padding) = (400, "x".repeat(100_000));
+    let mut dump = std::io::BufWriter::new(std::fs::File::create(here.folder.path().join("dump.json")).unwrap());
+    dump.write_all(b"{\"registrations\": {").unwrap();
+    for number in 0..clients {
+        let (id, separator) = (format!("client_{number}"), if number == 0 { "" } else { "," });
+        let value = json!({"value": record(&id, SECRET), "padding": padding});
+        write!(dump, "{separator}\"oauth:client:{id}\": {value}").unwrap();
+    }
+    dump.write_all(b"}}").unwrap();
+    dump.into_inner().unwrap();
+    let program = mcp_oauth_tests::gateway::program();
+    let bounded = tokio::process::Command::new("sh")
+        .args(["-c", "ulimit -d 60000 && exec \"$@\"", "sh"])
+        .arg(program)
+        .args(["import", "predecessor", "--dump", "dump.json", "--json"])
+        .env("GATEWAY_LISTEN", here.site.address())
+        .env("GATEWAY_KEY_SEALING_SECRET", crate::node::SEALING_SECRET)
+        .env("REDIS_URL", here.redis.url())
+        .current_dir(here.folder.path())
+        .output()
+        .await
+        .unwrap();
+    let taken = super::Ended::of(&bounded).json();
+    assert_eq!(taken["taken_over"], clients, "{taken}");
+}
+
+#[tokio::test]
+async fn of_half_a_backup_nothing_is_taken_over() {
+    let Some(here) = Installation::start("of_half_a_backup_nothing_is_taken_over").await else {
+        return;
+    };
+    let dump = json!({"registrations": {format!("oauth:client:{ID}"): {"value": record(ID, SECRET)}}}).to_string();
+    here.file("half.json", &dump[..dump.len() - 1]);
+    here.run(&["import", "predecessor", "--dump", "half.json"])
+        .await
+        .failed(1);
+    here.run(&["clients", "show", ID]).await.failed(3);
+}

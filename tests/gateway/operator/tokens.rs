@@ -68,6 +68,44 @@ async fn what_is_saved_is_private_and_gets_the_next_token_without_a_person() {
 }
 
 #[tokio::test]
+async fn while_one_process_refreshes_another_waits_and_then_goes_on_from_what_that_has_kept() {
+    let Some(here) = Installation::start("while_one_process_refreshes_another_waits").await else {
+        return;
+    };
+    let_in(&here, &["--save", "saved.json"]).await.done();
+    let (saved, lock) = (
+        here.folder.path().join("saved.json"),
+        here.folder.path().join("saved.json.lock"),
+    );
+    here.run(&["token", "--refresh", "saved.json"]).await.done();
+
+    // Another process holds the lock, and has not kept yet what it got.
+    let held = std::fs::File::open(&lock).unwrap();
+    fs4::FileExt::lock(&held).unwrap();
+    let mut command = command_in(here.folder.path(), &[]);
+    let mut child = command.args(["token", "--refresh", "saved.json"]).spawn().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines();
+    let told = stderr.next_line().await.unwrap().expect("it says that it waits");
+    assert!(told.contains("waiting"), "{told}");
+    let text = std::fs::read_to_string(&saved).unwrap();
+    let mut kept: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(child.try_wait().unwrap(), None);
+    kept["client_id"] = "client_of_the_other".into();
+    std::fs::write(&saved, kept.to_string()).unwrap();
+    drop(held);
+
+    let mut told = String::new();
+    while let Some(line) = stderr.next_line().await.unwrap() {
+        told.push_str(&line);
+    }
+    assert_eq!(child.wait().await.unwrap().code(), Some(1));
+    assert!(
+        told.contains("invalid_client"),
+        "it uses what has been kept meanwhile: {told}"
+    );
+}
+
+#[tokio::test]
 async fn a_client_that_an_operator_has_made_shows_its_secret_and_a_person_lets_it_in() {
     let Some(here) = Installation::start("a_client_that_an_operator_has_made_shows_its_secret").await else {
         return;

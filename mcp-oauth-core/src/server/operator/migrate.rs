@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Operator, OperatorError};
-use crate::audit::Command;
+use crate::audit::{Command, Event};
 use crate::client::Client;
 use crate::predecessor::{PredecessorRecord, convert};
 use crate::server::client_key;
@@ -19,6 +19,9 @@ pub struct Loss {
     pub reasons: Vec<String>,
 }
 
+/// At most this many losses of either kind are named in a report; all of them are counted.
+const MAXIMUM_NAMED: usize = 1000;
+
 /// What taking over the predecessor's clients came to, or would come to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -29,15 +32,53 @@ pub struct MigrationReport {
     pub taken_over: u64,
     /// How many were here already. They stayed as they are.
     pub already_here: u64,
-    /// Those that were taken over, but not all that they had registered.
+    /// How many were taken over, but not all that they had registered.
+    pub in_part_count: u64,
+    /// Which those are, the first thousand.
     pub in_part: Vec<Loss>,
-    /// Those that were left out.
+    /// How many were left out.
+    pub left_out_count: u64,
+    /// Which those are, the first thousand.
     pub left_out: Vec<Loss>,
 }
 
+/// What has become of one client, or would have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fate {
+    /// It was taken over with all that it had registered.
+    TakenOver,
+    /// It was taken over without some of what it had registered.
+    InPart(Loss),
+    /// It was here already, and stayed as it is.
+    AlreadyHere,
+    /// It was left out.
+    LeftOut(Loss),
+}
+
+/// Clients of the predecessor that are being taken over. Hand in [each](Self::take_over), then [`finish`](Self::finish): no
+/// more than one of them is held.
+#[derive(Debug)]
+pub struct Migration {
+    operator: Operator,
+    report: MigrationReport,
+}
+
 impl Operator {
-    /// Takes over clients of the predecessor: see [`crate::predecessor`] for what of them. With `dry_run` it only says what
-    /// it would do. Doing it again takes over what is new.
+    /// Begins to take over clients of the predecessor: see [`crate::predecessor`] for what of them. With `dry_run` it only
+    /// says what it would do. Doing it again takes over what is new.
+    #[must_use]
+    pub fn migration(&self, dry_run: bool) -> Migration {
+        Migration {
+            operator: self.clone(),
+            report: MigrationReport {
+                dry_run,
+                ..MigrationReport::default()
+            },
+        }
+    }
+
+    /// Takes over clients of the predecessor that are held already, as a [`Migration`] does one by one.
     ///
     /// # Errors
     ///
@@ -47,24 +88,75 @@ impl Operator {
         records: impl IntoIterator<Item = PredecessorRecord>,
         dry_run: bool,
     ) -> Result<MigrationReport, OperatorError> {
-        let mut report = MigrationReport {
-            dry_run,
-            ..MigrationReport::default()
+        let mut migration = self.migration(dry_run);
+        for record in records {
+            migration.take_over(&record).await?;
+        }
+        Ok(migration.finish())
+    }
+}
+
+impl Migration {
+    /// Takes over a client, unless it is here, and says what has become of it.
+    ///
+    /// # Errors
+    ///
+    /// When the store does not answer, or is full. What was taken over by then is here.
+    pub async fn take_over(&mut self, record: &PredecessorRecord) -> Result<Fate, OperatorError> {
+        let fate = self.operator.take_over(record, self.report.dry_run).await;
+        let fate = match fate {
+            Ok(fate) => fate,
+            Err(error) => return self.operator.audited(self.event(), Err(error)),
         };
-        let command = if dry_run {
+        let report = &mut self.report;
+        match &fate {
+            Fate::TakenOver => report.taken_over += 1,
+            Fate::AlreadyHere => report.already_here += 1,
+            Fate::InPart(loss) => {
+                report.taken_over += 1;
+                report.in_part_count += 1;
+                name(&mut report.in_part, loss);
+            }
+            Fate::LeftOut(loss) => {
+                report.left_out_count += 1;
+                name(&mut report.left_out, loss);
+            }
+        }
+        Ok(fate)
+    }
+
+    /// What it has come to so far.
+    #[must_use]
+    pub fn report(&self) -> &MigrationReport {
+        &self.report
+    }
+
+    /// Ends it, and says what it came to.
+    #[must_use]
+    pub fn finish(self) -> MigrationReport {
+        let event = self.event().ended(None);
+        self.operator.server.audit(event);
+        self.report
+    }
+
+    fn event(&self) -> Event {
+        let command = if self.report.dry_run {
             Command::RehearseMigration
         } else {
             Command::Migrate
         };
-        for record in records {
-            if let Err(error) = self.take_over(&record, &mut report).await {
-                return self.audited(self.event(command), Err(error));
-            }
-        }
-        self.audited(self.event(command), Ok(report))
+        self.operator.event(command)
     }
+}
 
-    async fn take_over(&self, record: &PredecessorRecord, report: &mut MigrationReport) -> Result<(), OperatorError> {
+fn name(losses: &mut Vec<Loss>, loss: &Loss) {
+    if losses.len() < MAXIMUM_NAMED {
+        losses.push(loss.clone());
+    }
+}
+
+impl Operator {
+    async fn take_over(&self, record: &PredecessorRecord, dry_run: bool) -> Result<Fate, OperatorError> {
         let policy = &self.server.0.registration.redirect_uris;
         let loss = |reasons| Loss {
             client_id: record.id().to_owned(),
@@ -72,34 +164,26 @@ impl Operator {
         };
         let converted = match convert(record, policy, self.server.now()) {
             Ok(converted) => converted,
-            Err(reason) => {
-                report.left_out.push(loss(vec![reason.to_string()]));
-                return Ok(());
-            }
+            Err(reason) => return Ok(Fate::LeftOut(loss(vec![reason.to_string()]))),
         };
         let client = match self.as_one_of_here(converted.client) {
             Ok(client) => client,
-            Err(reason) => {
-                report.left_out.push(loss(vec![reason]));
-                return Ok(());
-            }
+            Err(reason) => return Ok(Fate::LeftOut(loss(vec![reason]))),
         };
         let key = client_key(&client.client_id);
-        let is_new = if report.dry_run {
+        let is_new = if dry_run {
             self.server.store().get(&key).await?.is_none()
         } else {
             let time_to_live = client.expires_at.map(|expires_at| expires_at.since(self.server.now()));
             store::insert(self.server.store(), &key, &client, time_to_live).await?
         };
         if !is_new || self.server.0.clients.preregistered.contains_key(&client.client_id) {
-            report.already_here += 1;
-            return Ok(());
+            return Ok(Fate::AlreadyHere);
         }
-        report.taken_over += 1;
-        if !converted.left_out.is_empty() {
-            report.in_part.push(loss(converted.left_out));
+        if converted.left_out.is_empty() {
+            return Ok(Fate::TakenOver);
         }
-        Ok(())
+        Ok(Fate::InPart(loss(converted.left_out)))
     }
 
     /// The client with no other ways to tokens, and no longer a life, than clients have here.

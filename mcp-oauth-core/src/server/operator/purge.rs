@@ -46,6 +46,18 @@ impl PurgeReport {
     }
 }
 
+/// What it has come to so far, and who is told.
+struct Watched<'a> {
+    report: PurgeReport,
+    watch: &'a mut (dyn FnMut(&PurgeReport) + Send),
+}
+
+impl Watched<'_> {
+    fn tell(&mut self) {
+        (self.watch)(&self.report);
+    }
+}
+
 impl Operator {
     /// Removes what is stale: hints that point at nothing, and clients whose time is over in a store that does not forget by
     /// itself. Puts grants back on their lists. Reports records that cannot be read, and leaves them. With `dry_run` it only
@@ -57,56 +69,78 @@ impl Operator {
     ///
     /// When the store does not answer. What was done by then is done.
     pub async fn purge(&self, dry_run: bool) -> Result<PurgeReport, OperatorError> {
+        self.purge_watched(dry_run, |_| {}).await
+    }
+
+    /// Does what [`purge`](Self::purge) does, and tells `watch` again and again how far it is, by what the report says so
+    /// far: a store of millions of grants takes a while.
+    ///
+    /// # Errors
+    ///
+    /// As `purge`.
+    pub async fn purge_watched(
+        &self,
+        dry_run: bool,
+        mut watch: impl FnMut(&PurgeReport) + Send,
+    ) -> Result<PurgeReport, OperatorError> {
         let command = if dry_run {
             Command::RehearsePurge
         } else {
             Command::Purge
         };
-        let outcome = self.tidied(dry_run).await;
+        let outcome = self.tidied(dry_run, &mut watch).await;
         self.audited(self.event(command), outcome)
     }
 
-    async fn tidied(&self, dry_run: bool) -> Result<PurgeReport, OperatorError> {
-        let mut report = PurgeReport {
-            dry_run,
-            ..PurgeReport::default()
+    async fn tidied(
+        &self,
+        dry_run: bool,
+        watch: &mut (dyn FnMut(&PurgeReport) + Send),
+    ) -> Result<PurgeReport, OperatorError> {
+        let mut purge = Watched {
+            report: PurgeReport {
+                dry_run,
+                ..PurgeReport::default()
+            },
+            watch,
         };
         for kind in [Kind::UserGrants, Kind::ClientGrants] {
-            self.each_key(kind, &mut report, async |key, report| self.tidy_set(&key, report).await)
+            self.each_key(kind, &mut purge, async |key, purge| self.tidy_set(&key, purge).await)
                 .await?;
         }
-        self.each_key(Kind::Grant, &mut report, async |key, report| {
-            self.list_grant(&key, report).await
+        self.each_key(Kind::Grant, &mut purge, async |key, purge| {
+            self.list_grant(&key, &mut purge.report).await
         })
         .await?;
         for kind in [Kind::Client, Kind::Document] {
-            self.each_key(kind, &mut report, async |key, report| {
-                self.tidy_client(&key, report).await
+            self.each_key(kind, &mut purge, async |key, purge| {
+                self.tidy_client(&key, &mut purge.report).await
             })
             .await?;
         }
-        self.each_key(Kind::NotBefore, &mut report, async |key, report| {
+        self.each_key(Kind::NotBefore, &mut purge, async |key, purge| {
             match store::load::<crate::server::not_before::NotBefore>(self.server.store(), &key).await {
                 Ok(_) => Ok(()),
-                Err(error) => report.report(error),
+                Err(error) => purge.report.report(error),
             }
         })
         .await?;
-        Ok(report)
+        Ok(purge.report)
     }
 
     /// Does something with every key of a kind.
     async fn each_key(
         &self,
         kind: Kind,
-        report: &mut PurgeReport,
-        work: impl AsyncFn(Key, &mut PurgeReport) -> Result<(), StoreError>,
+        purge: &mut Watched<'_>,
+        work: impl AsyncFn(Key, &mut Watched<'_>) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let mut position = None;
         loop {
             let page = self.server.store().list(kind, position.as_ref(), MAXIMUM_PAGE).await?;
             for key in page.keys {
-                work(key, report).await?;
+                work(key, purge).await?;
+                purge.tell();
             }
             position = page.next;
             if position.is_none() {
@@ -115,7 +149,7 @@ impl Operator {
         }
     }
 
-    async fn tidy_set(&self, set: &Key, report: &mut PurgeReport) -> Result<(), StoreError> {
+    async fn tidy_set(&self, set: &Key, purge: &mut Watched<'_>) -> Result<(), StoreError> {
         let belongs = |grant: &Grant| match set.kind() {
             Kind::UserGrants => grant.identity.subject() == set.id(),
             _ => grant.client_id.as_str() == set.id(),
@@ -128,7 +162,7 @@ impl Operator {
                 .members(set, position.as_ref(), MAXIMUM_PAGE)
                 .await?;
             for (member, found) in self.pointed_at(page.members).await {
-                report.hints_examined += 1;
+                purge.report.hints_examined += 1;
                 let stale = match found {
                     Ok(Some(grant)) => !belongs(&grant.record),
                     Ok(None) => !self.server.may_be_ahead(member.time_to_live),
@@ -137,12 +171,14 @@ impl Operator {
                     Err(error) => return Err(error),
                 };
                 if stale {
-                    report.hints_removed += 1;
-                    if !report.dry_run {
+                    purge.report.hints_removed += 1;
+                    if !purge.report.dry_run {
                         self.server.store().remove_member(set, &member.name).await?;
                     }
                 }
             }
+            // A client that everybody uses has all of its grants in one set.
+            purge.tell();
             position = page.next;
             if position.is_none() {
                 return Ok(());

@@ -6,7 +6,8 @@ use mcp_oauth_store::redis::RedisConfiguration;
 use redis::Value;
 use tempfile::TempDir;
 
-use super::{Server, eventually, free_port};
+use super::{Server, eventually};
+use crate::ports::free_port;
 
 pub(crate) const SERVICE: &str = "mymaster";
 
