@@ -186,6 +186,7 @@ pub use mcp_oauth_core::identity::oidc::OpenIdConnect;
 pub use mcp_oauth_core::policy::AllowList;
 pub use mcp_oauth_core::resource::Resource;
 pub use mcp_oauth_core::scope::rules::Rule;
+pub use mcp_oauth_core::secret::Secret;
 pub use mcp_oauth_core::server::AuthorizationServer;
 pub use mcp_oauth_core::server::builder::{ConfigurationError, Lifetimes};
 pub use mcp_oauth_core::token::keys::{Algorithm, KeyRotation, KeySealing, KeySet, SigningKey};

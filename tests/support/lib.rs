@@ -38,6 +38,8 @@ mod guides {
     struct OwnStore;
     #[doc = include_str!("../../docs/guides/rmcp-server.md")]
     struct RmcpServer;
+    #[doc = include_str!("../../docs/guides/several-replicas.md")]
+    struct SeveralReplicas;
     #[doc = include_str!("../../docs/guides/stdio-server.md")]
     struct StdioServer;
 }
