@@ -4,11 +4,13 @@
 //! cargo run --example embedded
 //! ```
 //!
-//! Then give `http://127.0.0.1:8080/mcp` to an MCP client. It finds its own way from the first refusal to the sign-in
+//! Then give `http://127.0.0.1:8080/mcp` to an MCP client; the line that is printed does so for Claude Code. It finds its own way from the first refusal to the sign-in
 //! page, where whoever sits at the browser can be Ada or Grace; after that, ask it to call `whoami`.
 //!
 //! To make it real, replace the two lines that are for a developer's machine: `DevIdentity` by an identity provider,
 //! and `everybody` by the people who may come in.
+
+use std::net::SocketAddr;
 
 use axum::Router;
 use mcp_oauth_tower::{
@@ -47,5 +49,8 @@ async fn main() -> anyhow::Result<()> {
         .layer(cors::protected_resource())
         .merge(auth.router());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+    println!("claude mcp add --transport http tools http://127.0.0.1:8080/mcp");
+    // Quotas are counted by the network that a request comes from, which nobody knows otherwise.
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
     Ok(axum::serve(listener, app).await?)
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use http::HeaderValue;
+use mcp_oauth_core::issuer::Issuer;
 use mcp_oauth_core::policy::AllowList;
 use mcp_oauth_core::server::builder::Lifetimes;
 use mcp_oauth_core::token::keys::Algorithm;
@@ -236,6 +237,11 @@ impl Configuration {
 
     /// Whether the settings fit together.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
+        // First of all: the address of every server follows from it, and would be blamed for it.
+        if let Some(url) = &self.public_url {
+            url.parse::<Issuer>()
+                .context("public_url (GATEWAY_PUBLIC_URL) cannot be used")?;
+        }
         self.redis()?;
         self.keys()?;
         self.vault_sealing()?;

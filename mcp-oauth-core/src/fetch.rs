@@ -1,8 +1,9 @@
-//! Fetching what somebody else names: one guarded GET.
+//! Fetching what somebody else names: one guarded request.
 //!
 //! Some requests make the server ask another one: a `client_id` that is a URL, a key set that a client publishes. The
 //! URL is a stranger's, and the request goes out from inside the operator's network, before anybody has signed in. So
-//! everything of this kind goes through a [`Fetcher`], which gets public JSON by https and can do nothing else.
+//! everything of this kind goes through a [`Fetcher`], which by [`get`](Fetcher::get) gets public JSON by https and nothing
+//! else. For what is no JSON, or no GET, there is [`send`](Fetcher::send), within the same bounds.
 //!
 //! # What is guarded
 //!

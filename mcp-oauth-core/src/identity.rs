@@ -17,6 +17,81 @@
 //! What was learnt at a sign-in grows old: people leave organisations, and accounts are closed. A provider that can be
 //! asked about somebody who is away says so by [`IdentityProvider::standing`], which the server asks when a token is
 //! refreshed, at bounded intervals. See [`crate::policy`] for how long what cannot be asked again is believed.
+//!
+//! # A provider of one's own
+//!
+//! GitHub and OpenID Connect are there (`github` and `oidc`, each behind the feature of its name). Anything else
+//! takes two functions: one that says where people go to sign in, and one that says who has come back. That the `state` is the
+//! one that was sent, and the browser the one that was sent away, is checked before the second is called.
+//!
+//! ```
+//! use async_trait::async_trait;
+//! use mcp_oauth_core::identity::{Identity, IdentityError, IdentityProvider, SignIn, SignInReturn};
+//! use mcp_oauth_core::pkce::{CodeChallenge, CodeVerifier};
+//! use url::Url;
+//!
+//! /// A directory with a login page, which tells by a code who has signed in there.
+//! #[derive(Debug)]
+//! struct Directory;
+//!
+//! impl Directory {
+//!     /// Asks the directory; bounded in time.
+//!     async fn person(&self, code: &str, verifier: &CodeVerifier) -> Result<(u64, String), IdentityError> {
+//! #         let _ = (code, verifier.expose());
+//!         // POST code and verifier, with whatever client there is. IdentityError::Unavailable if nobody answers.
+//!         Ok((4711, "ada".to_owned()))
+//!     }
+//! }
+//!
+//! #[async_trait]
+//! impl IdentityProvider for Directory {
+//!     fn id(&self) -> &str {
+//!         "directory"
+//!     }
+//!
+//!     fn display_name(&self) -> &str {
+//!         "the company's directory"
+//!     }
+//!
+//!     async fn sign_in_url(&self, sign_in: &SignIn<'_>) -> Result<Url, IdentityError> {
+//!         let parameters = [
+//!             ("redirect_uri", sign_in.callback.as_str()),
+//!             ("state", sign_in.state.expose()),
+//!             ("code_challenge", &CodeChallenge::of(sign_in.code_verifier).to_string()),
+//!             ("code_challenge_method", "S256"),
+//!         ];
+//!         Url::parse_with_params("https://directory.example/login", parameters)
+//!             .map_err(|error| IdentityError::Unusable(error.to_string()))
+//!     }
+//!
+//!     async fn identify(&self, returned: &SignInReturn<'_>) -> Result<Identity, IdentityError> {
+//!         let unusable = |error: mcp_oauth_core::error::OAuthError| IdentityError::Unusable(error.to_string());
+//!         if returned.parameters.get("error").map_err(unusable)?.is_some() {
+//!             return Err(IdentityError::Denied);
+//!         }
+//!         let code = returned.parameters.require("code").map_err(unusable)?;
+//!         let (number, login) = self.person(code, returned.code_verifier).await?;
+//!         Ok(Identity::new(self.id(), number.to_string()).with_login(login))
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // It is tried without a server.
+//! let callback: Url = "https://auth.example.com/callback".parse()?;
+//! let verifier: CodeVerifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk".parse()?;
+//! let away = Directory.sign_in_url(&SignIn::new(&"a state".into(), &callback, &verifier)).await?;
+//! assert!(away.query_pairs().any(|parameter| parameter == ("state".into(), "a state".into())));
+//!
+//! let parameters = mcp_oauth_core::parameters::Parameters::parse(b"code=1&state=a+state")?;
+//! let ada = Directory.identify(&SignInReturn::new(&parameters, &callback, &verifier)).await?;
+//! assert_eq!(ada.subject(), "directory:4711");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The identifier has to be one that never changes and is never given to anybody else. [`IdentityError`] tells a person who
+//! declined from a provider that does not answer and from one whose answer is no good: what people are told depends on it.
 
 use std::error::Error;
 use std::fmt::Debug;
@@ -270,7 +345,12 @@ pub trait IdentityProvider: Debug + Send + Sync + 'static {
         Ok(true)
     }
 
-    /// Learns who came back.
+    /// Learns who came back. `state` and browser have been checked.
+    ///
+    /// # Errors
+    ///
+    /// When the person has declined, when the provider does not answer, and when it does not know the code or its answer cannot be
+    /// used; see [`IdentityError`] for which is which.
     async fn identify(&self, returned: &SignInReturn<'_>) -> Result<Identity, IdentityError>;
 
     /// Learns who came back, and hands over the tokens that the provider has issued for them. Called in place of

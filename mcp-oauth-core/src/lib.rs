@@ -66,10 +66,10 @@
 //! | feature | adds |
 //! |---|---|
 //! | `cimd` | clients whose identifier is the URL of their metadata document, and what it needs to get it within bounds |
-//! | `fetch` | `fetch`: outbound HTTP within bounds; the features that need it turn it on |
-//! | `remote-jwks` | keys that clients and identity providers publish at an address, and `fetch`, which gets them within bounds |
+//! | `remote-jwks` | keys that clients and identity providers publish at an address |
 //! | `oidc` | `identity::oidc`: sign in with any OpenID Connect provider, and `remote-jwks` |
 //! | `github` | `identity::github`: sign in with GitHub or GitHub Enterprise Server |
+//! | `fetch` | `fetch`: a client that stays within bounds; each of the four above brings it along |
 //! | `metrics` | `metrics`: what happens, counted and timed, for whatever recorder the program installs |
 //! | `test-util` | `clock::ManualClock`, a clock that tests turn by hand; `store::contract`, what every store has to pass |
 

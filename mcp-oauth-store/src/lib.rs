@@ -7,7 +7,30 @@
 //! | [`MemoryStore`] | one process: a person, a team, a test. Everything is gone when the process ends |
 //! | `RedisStore` (feature `redis`) | any number of processes: Redis or Valkey as one node, behind Sentinel, or as a Cluster |
 //!
-//! Both pass the contract that `mcp-oauth-core` publishes for every store (`store::contract`, feature `test-util`).
+//! Both pass the contract that `mcp-oauth-core` publishes for every store (`store::contract`, feature `test-util`), as one of
+//! your own has to. Whoever builds on `mcp-oauth-tower` finds both there, under its features `memory` and `redis`.
+//!
+//! # A server with a store
+//!
+//! ```
+//! use mcp_oauth_core::identity::development::DevIdentity;
+//! use mcp_oauth_core::policy::AllowList;
+//! use mcp_oauth_core::resource::Resource;
+//! use mcp_oauth_core::server::AuthorizationServer;
+//! use mcp_oauth_store::MemoryStore;
+//!
+//! # fn main() -> Result<(), mcp_oauth_core::server::builder::ConfigurationError> {
+//! let server = AuthorizationServer::builder("http://127.0.0.1:8080")
+//!     .resource(Resource::new("http://127.0.0.1:8080/mcp")?)
+//!     .identity(DevIdentity::default())
+//!     .allow(AllowList::everybody())
+//!     .store(MemoryStore::default()) // or RedisStore::from_env()?
+//!     .build()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it does
 //!
 //! ```
 //! use mcp_oauth_core::store::{Key, Kind, Store};
@@ -22,7 +45,14 @@
 //! # Ok(())
 //! # }
 //! ```
-
+//!
+//! # The map
+//!
+//! | to find | look in |
+//! |---|---|
+//! | how many records of each kind are kept in memory | [`memory`] |
+//! | what Redis has to be, how to name it, and what happens when it fails | `redis` (feature `redis`) |
+//! | what a store is, and how to make one | [`mcp_oauth_core::store`] |
 //!
 //! # Features
 //!

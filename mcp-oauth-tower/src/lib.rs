@@ -15,7 +15,9 @@
 //! ```no_run
 //! # #[cfg(all(feature = "axum", feature = "memory", feature = "github", feature = "rmcp"))]
 //! # mod program {
-//! use mcp_oauth_tower::{AllowList, AuthorizationServer, AuthorizationServerExt, Caller, GitHub, MemoryStore, Resource};
+//! use mcp_oauth_tower::{
+//!     AllowList, AuthorizationServer, AuthorizationServerExt, Caller, GitHub, MemoryStore, Resource, cors,
+//! };
 //! use rmcp::transport::streamable_http_server::{
 //!     StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
 //! };
@@ -43,11 +45,17 @@
 //!     let app = axum::Router::new()
 //!         .nest_service("/mcp", mcp)
 //!         .layer(auth.protect("/mcp")?)
+//!         .layer(cors::protected_resource())
 //!         .merge(auth.router());
-//!     Ok(axum::serve(tokio::net::TcpListener::bind("0.0.0.0:8080").await?, app).await?)
+//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+//!     Ok(axum::serve(listener, app.into_make_service_with_connect_info::<std::net::SocketAddr>()).await?)
 //! }
 //! # }
 //! ```
+//!
+//! It is for a proxy in front that does TLS, which [`Routes::behind`](router::Routes::behind) then has to name. To try it on
+//! your own machine, have `http://127.0.0.1:8080` in place of `https://mcp.example.com`, and [`DevIdentity`] in place of
+//! `GitHub`.
 //!
 //! # A server with somebody else's authorization server
 //!
@@ -76,11 +84,14 @@
 //! |---|---|
 //! | the layer and what it does with a request | [`OAuthLayer`], [`service`], [`future`](mod@future) |
 //! | how it says no | [`refusal`] |
+//! | which scopes a tool, a prompt or a method needs | [`Rule`], and [`bodies`] for clients that say what they call nowhere else |
 //! | whether a token is good | [`authenticator`] |
-//! | what it does with the bodies of requests | [`bodies`] |
 //! | somebody else's authorization server | `protected_resource` (feature `remote-jwks`) |
 //! | who calls | [`Caller`], and [`upstream`] for acting in their name elsewhere |
+//! | the authorization server and all that can be set | [`AuthorizationServer`], [`mcp_oauth_core::server::builder`] |
+//! | where people sign in, and who may | [`DevIdentity`], `GitHub`, `OpenIdConnect`, [`AllowList`]; [`mcp_oauth_core::identity`] for one of your own |
 //! | the endpoints over HTTP | [`router`](mod@router) |
+//! | what people see | [`pages`] |
 //! | a reverse proxy that asks about each request | [`forward_auth`] |
 //! | browsers | [`cors`] |
 //! | proxies | [`proxies`] |
@@ -111,6 +122,10 @@
 //! * What is promised, and what an operator has to do, stands in the project's `SECURITY.md`.
 //!
 //! # Deployment
+//!
+//! Quotas are counted by the network that a request comes from, and that is known only to an application which is served with
+//! `into_make_service_with_connect_info::<SocketAddr>()`, as above. What happens is told through [`tracing`](https://docs.rs/tracing):
+//! install a subscriber to see who signed in, who was refused, and why.
 //!
 //! Issuer and resources are configured and never read from a request, so no header can change where clients are
 //! sent. Behind a proxy, let the proxy terminate TLS and hand everything on as it is. A server that checks `Host`
@@ -171,6 +186,7 @@ pub use mcp_oauth_core::identity::oidc::OpenIdConnect;
 pub use mcp_oauth_core::policy::AllowList;
 pub use mcp_oauth_core::resource::Resource;
 pub use mcp_oauth_core::scope::rules::Rule;
+pub use mcp_oauth_core::secret::Secret;
 pub use mcp_oauth_core::server::AuthorizationServer;
 pub use mcp_oauth_core::server::builder::{ConfigurationError, Lifetimes};
 pub use mcp_oauth_core::token::keys::{Algorithm, KeyRotation, KeySealing, KeySet, SigningKey};

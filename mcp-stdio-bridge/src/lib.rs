@@ -64,19 +64,42 @@
 //!
 //! # The map
 //!
-//! A request's way: `front` (HTTP: who, what kind, how large) → `server` (which process is for it: `session`, `shared`,
-//! `modern`, or a `translate`) → `child` (under which number) → `back` (the process and its pipes). What comes back goes
-//! into the call's `stream`. `message` is what all pass on, `start` where processes come from, `era` how it is found out
-//! what they speak, `config` the bounds that all keep.
+//! | to find | look in |
+//! |---|---|
+//! | one server behind HTTP, and all that can be set | [`Bridge`], [`Builder`] |
+//! | the program, what it sees of the environment, what it may use of the machine | [`Command`], [`ResourceLimits`] |
+//! | which clients share a process, and who they are | [`Share`], [`Caller`] |
+//! | which names and pages the bridge answers to | [`Hosts`], [`Origins`] |
+//! | where events are kept for clients whose connection breaks | [`EventStore`] |
+//! | many servers from one file | [`servers`] |
+//! | the first line of `main` | [`helper`] |
+//! | the way back: a remote, protected server behind stdio | `connect` (feature `connect`) |
+//!
+//! # Security
+//!
+//! - A bridge asks nobody who they are. Listen on loopback, or put a layer in front that authenticates callers, and have
+//!   it say who calls by a [`Caller`] among the extensions of each request. Without one, whoever knows a session's id may
+//!   use the session.
+//! - Pages of other sites are turned away by `Host` and `Origin`: what a browser does at the bidding of a page is not what
+//!   its user wants.
+//! - A server sees a few variables and those that it is handed, and neither this process's secrets nor the client's
+//!   `Authorization`.
+//! - A server runs with the rights of this process, unless [`Command::user`] and [`Command::limits`] say less.
 //!
 //! # Features
 //!
-//! - `connect` (default): the way back, a remote server behind stdio (the module `connect`).
-//! - `keyring`: its tokens in the system's keyring; on Linux that is reached over D-Bus.
-//! - `cli` (default): the program `mcp-stdio-bridge`. A library goes without: `default-features = false`.
-//! - `metrics`: what happens, counted and timed, for whatever recorder the program installs; see the module of that name.
-//! - `test-util`: what the fuzzer calls. Not part of the interface.
+//! | feature | adds |
+//! |---|---|
+//! | `cli` (default) | the program `mcp-stdio-bridge`. A library goes without: `default-features = false` |
+//! | `connect` (default) | the way back, a remote server behind stdio: the module `connect` |
+//! | `keyring` | its tokens in the system's keyring; on Linux that is reached over D-Bus |
+//! | `metrics` | what happens, counted and timed, for whatever recorder the program installs: the module `metrics` |
+//! | `test-util` | what the fuzzer calls; not part of the interface |
 
+// A request's way: `front` (HTTP: who, what kind, how large) → `server` (which process is for it: `session`, `shared`, `modern`,
+// or a `translate`) → `child` (under which number) → `back` (the process and its pipes). What comes back goes into the call's
+// `stream`. `message` is what all pass on, `start` where processes come from, `era` how it is found out what they speak,
+// `config` the bounds that all keep.
 mod back;
 mod bridge;
 mod caller;

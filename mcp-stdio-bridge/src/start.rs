@@ -48,7 +48,7 @@ pub(crate) enum OpenError {
     #[error("{end}")]
     Failed { end: End, stderr: Option<String> },
     /// It has failed to start before, and is left alone for a while.
-    #[error("the server has failed to start {failures} times; it is tried again in {} seconds", wait.as_secs() + 1)]
+    #[error("the server does not start (failures in a row: {failures}); next try in {} s", wait.as_secs() + 1)]
     BackingOff {
         failures: u32,
         wait: Duration,

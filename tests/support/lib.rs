@@ -48,3 +48,18 @@ pub mod redis;
 pub mod remembering_store;
 pub mod signing;
 pub mod tools;
+
+/// The programs that the guides show, so that `cargo test` compiles them.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../../docs/guides/own-identity-provider.md")]
+    struct OwnIdentityProvider;
+    #[doc = include_str!("../../docs/guides/own-store.md")]
+    struct OwnStore;
+    #[doc = include_str!("../../docs/guides/rmcp-server.md")]
+    struct RmcpServer;
+    #[doc = include_str!("../../docs/guides/several-replicas.md")]
+    struct SeveralReplicas;
+    #[doc = include_str!("../../docs/guides/stdio-server.md")]
+    struct StdioServer;
+}

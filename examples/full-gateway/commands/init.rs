@@ -170,6 +170,7 @@ fn tell(init: &Init, answers: &Answers, providers: Option<PathBuf>) -> anyhow::R
             "Without Redis everything is forgotten when the gateway ends, and commands have nothing to look into.",
         );
     }
+    output::note("Servers of yours go into gateway.toml beside it: [servers.NAME] with command or url.");
     output::note("Start it with `full-gateway serve`, in the folder of the file.");
     Ok(())
 }

@@ -347,6 +347,14 @@ fn a_file_that_was_named_has_to_be_there() {
 }
 
 #[test]
+fn a_public_url_that_is_no_issuer_is_refused_by_its_own_name() {
+    for url in ["http://mcp.example.com", "https://mcp.example.com/", "mcp.example.com"] {
+        let refused = refusal(&format!("public_url = {url:?}\n[servers.time]\ncommand = [\"x\"]"), &[]);
+        assert!(refused.starts_with("public_url (GATEWAY_PUBLIC_URL)"), "{refused}");
+    }
+}
+
+#[test]
 fn what_others_reach_has_tls_or_a_proxy_in_front_and_an_address() {
     let github = [
         ("GITHUB_CLIENT_ID", "x"),

@@ -71,6 +71,9 @@ pub enum InvalidAllowList {
     /// An address without a key: a login cannot be one, so it would let nobody in.
     #[error("{0:?} cannot be on an allow-list as it is: write email={0}")]
     BareAddress(String),
+    /// A login as people write it when they speak of somebody. No login begins like that, so it would let nobody in.
+    #[error("{0:?} cannot be on an allow-list as it is: write {login}, without the @", login = .0.trim_start_matches('@'))]
+    Mention(String),
     /// Not an address with exactly one `@` and a domain after it.
     #[error("{0:?} is not written as email=ada@example.com")]
     Email(String),
@@ -307,6 +310,7 @@ impl Who {
                 .map(Self::Membership)
                 .map_err(|reason| InvalidAllowList::Membership { entry: owned(), reason }),
             Some(_) => Err(InvalidAllowList::Key(owned())),
+            None if entry.rfind('@') == Some(0) => Err(InvalidAllowList::Mention(owned())),
             None if entry.contains('@') => Err(InvalidAllowList::BareAddress(owned())),
             None => Ok(Self::Login(owned())),
         }
@@ -447,6 +451,11 @@ mod tests {
             (
                 "ada@example.com",
                 InvalidAllowList::BareAddress("ada@example.com".to_owned()),
+            ),
+            ("@ada", InvalidAllowList::Mention("@ada".to_owned())),
+            (
+                "@ada@example.com",
+                InvalidAllowList::BareAddress("@ada@example.com".to_owned()),
             ),
             ("email=ada", InvalidAllowList::Email("email=ada".to_owned())),
             (
