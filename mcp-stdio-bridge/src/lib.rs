@@ -77,6 +77,8 @@
 //! - `metrics`: what happens, counted and timed, for whatever recorder the program installs; see the module of that name.
 //! - `test-util`: what the fuzzer calls. Not part of the interface.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod back;
 mod bridge;
 mod caller;
