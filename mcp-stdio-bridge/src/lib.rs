@@ -96,6 +96,8 @@
 //! | `metrics` | what happens, counted and timed, for whatever recorder the program installs: the module `metrics` |
 //! | `test-util` | what the fuzzer calls; not part of the interface |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 // A request's way: `front` (HTTP: who, what kind, how large) → `server` (which process is for it: `session`, `shared`, `modern`,
 // or a `translate`) → `child` (under which number) → `back` (the process and its pipes). What comes back goes into the call's
 // `stream`. `message` is what all pass on, `start` where processes come from, `era` how it is found out what they speak,
