@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use mcp_oauth_tower::{AllowList, Resource};
-use mcp_stdio_bridge::{Bridge, Builder, Command, Hosts, Origins, ResourceLimits};
+use mcp_stdio_bridge::{Bridge, BridgeBuilder, Command, Hosts, Origins, ResourceLimits};
 use url::Url;
 
 use crate::configuration::hidden::Hidden;
@@ -178,8 +178,12 @@ impl Program {
         Ok(command.limits(limits))
     }
 
-    fn bounded(&self, mut builder: Builder) -> Builder {
-        fn set<T>(builder: Builder, value: Option<T>, setter: impl FnOnce(Builder, T) -> Builder) -> Builder {
+    fn bounded(&self, mut builder: BridgeBuilder) -> BridgeBuilder {
+        fn set<T>(
+            builder: BridgeBuilder,
+            value: Option<T>,
+            setter: impl FnOnce(BridgeBuilder, T) -> BridgeBuilder,
+        ) -> BridgeBuilder {
             match value {
                 Some(value) => setter(builder, value),
                 None => builder,
@@ -187,22 +191,30 @@ impl Program {
         }
         let bounds = &self.bounds;
         let forever = |seconds: u64| (seconds > 0).then(|| Duration::from_secs(seconds));
-        builder = set(builder, bounds.spares, Builder::spares);
-        builder = set(builder, bounds.max_sessions, Builder::max_sessions);
+        builder = set(builder, bounds.spares, BridgeBuilder::spares);
+        builder = set(builder, bounds.max_sessions, BridgeBuilder::max_sessions);
         builder = set(
             builder,
             bounds.max_sessions_per_caller,
-            Builder::max_sessions_per_caller,
+            BridgeBuilder::max_sessions_per_caller,
         );
-        builder = set(builder, bounds.max_pool, Builder::max_pool);
-        builder = set(builder, bounds.max_calls, Builder::max_calls);
-        builder = set(builder, bounds.max_body, Builder::max_body);
-        builder = set(builder, bounds.max_line, Builder::max_line);
-        builder = set(builder, bounds.idle_timeout.map(forever), Builder::idle_timeout);
-        builder = set(builder, bounds.request_timeout.map(forever), Builder::request_timeout);
+        builder = set(builder, bounds.max_pool, BridgeBuilder::max_pool);
+        builder = set(builder, bounds.max_calls, BridgeBuilder::max_calls);
+        builder = set(builder, bounds.max_body, BridgeBuilder::max_body);
+        builder = set(builder, bounds.max_line, BridgeBuilder::max_line);
+        builder = set(builder, bounds.idle_timeout.map(forever), BridgeBuilder::idle_timeout);
+        builder = set(
+            builder,
+            bounds.request_timeout.map(forever),
+            BridgeBuilder::request_timeout,
+        );
         let seconds = |seconds: Option<u64>| seconds.map(Duration::from_secs);
-        builder = set(builder, seconds(bounds.handshake_timeout), Builder::handshake_timeout);
-        set(builder, seconds(bounds.stream_after), Builder::stream_after)
+        builder = set(
+            builder,
+            seconds(bounds.handshake_timeout),
+            BridgeBuilder::handshake_timeout,
+        );
+        set(builder, seconds(bounds.stream_after), BridgeBuilder::stream_after)
     }
 }
 

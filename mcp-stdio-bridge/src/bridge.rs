@@ -32,9 +32,9 @@ pub struct Bridge {
 }
 
 impl Bridge {
-    /// A bridge to this server, with the defaults that [`Builder`] names.
-    pub fn builder(command: Command) -> Builder {
-        Builder {
+    /// A bridge to this server, with the defaults that [`BridgeBuilder`] names.
+    pub fn builder(command: Command) -> BridgeBuilder {
+        BridgeBuilder {
             command,
             name: None,
             share: Share::default(),
@@ -67,7 +67,7 @@ impl Bridge {
     }
 
     /// Ends everything in order: new requests are refused, those in flight may finish within the
-    /// [time](Builder::drain_timeout) set for that and get an error then, and the processes are ended. Returns when the
+    /// [time](BridgeBuilder::drain_timeout) set for that and get an error then, and the processes are ended. Returns when the
     /// last one is gone, which takes some six seconds more if it does not want to go.
     pub async fn shutdown(&self) {
         self.front.server.shutdown().await;
@@ -101,7 +101,7 @@ impl Bridge {
 /// The configuration of a [`Bridge`].
 #[derive(Debug, Clone)]
 #[must_use]
-pub struct Builder {
+pub struct BridgeBuilder {
     command: Command,
     name: Option<String>,
     share: Share,
@@ -115,7 +115,7 @@ pub struct Builder {
     limits: Limits,
 }
 
-impl Builder {
+impl BridgeBuilder {
     /// What the server is called in the log; the program's name where nothing is said.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());

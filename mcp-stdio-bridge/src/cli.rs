@@ -11,7 +11,9 @@ use std::time::Duration;
 use clap::Parser;
 use clap::ValueEnum;
 use clap::builder::FalseyValueParser;
-use mcp_stdio_bridge::{Bridge, Builder, Command, ConfigError, Hosts, MemoryEvents, Origins, ResourceLimits, Share};
+use mcp_stdio_bridge::{
+    Bridge, BridgeBuilder, Command, ConfigError, Hosts, MemoryEvents, Origins, ResourceLimits, Share,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -311,7 +313,7 @@ impl Options {
     }
 
     /// What the options say of a server.
-    pub(crate) fn configure(&self, mut command: Command) -> Result<Builder, ConfigError> {
+    pub(crate) fn configure(&self, mut command: Command) -> Result<BridgeBuilder, ConfigError> {
         for (name, value) in &self.env {
             command = command.env(name, value);
         }

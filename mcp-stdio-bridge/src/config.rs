@@ -28,7 +28,7 @@ pub enum Share {
     Shared,
 }
 
-/// The bounds a bridge is built with; [`Builder`](crate::Builder) documents each.
+/// The bounds a bridge is built with; [`BridgeBuilder`](crate::BridgeBuilder) documents each.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
     pub(crate) max_body: usize,

@@ -26,8 +26,8 @@
 //! let connection = Connection::builder("https://mcp.example.com/mcp")
 //!     .access_token(Secret::new("from somewhere else"))
 //!     .build()?;
-//! let mut caller = connection.call().await?;
-//! let tools = caller.request("tools/list", serde_json::json!({})).await?;
+//! let mut server = connection.call().await?;
+//! let tools = server.request("tools/list", serde_json::json!({})).await?;
 //! println!("{tools}");
 //! # Ok(())
 //! # }
@@ -38,7 +38,7 @@
 //! As the MCP authorization specification has it for clients: the server's `401` leads to its protected resource metadata
 //! ([RFC 9728]), that to the authorization server's ([RFC 8414] or OpenID Connect), whose issuer has to be the very one
 //! that was named. There this program is a client by a metadata document of its own
-//! ([`Builder::client_metadata_url`]), by hand ([`Builder::client`]), or by registering ([RFC 7591]). A person signs in in
+//! ([`ConnectionBuilder::client_metadata_url`]), by hand ([`ConnectionBuilder::client`]), or by registering ([RFC 7591]). A person signs in in
 //! a browser or on another device ([`Grant`]), always with PKCE S256, which the authorization server has to offer, with the
 //! resource, a state, and a check of who answered ([RFC 9207]). A `403 insufficient_scope` asks for what is granted and
 //! what is missing together, twice at most for one request.
@@ -62,7 +62,6 @@ mod address;
 mod authorization;
 mod authorizer;
 mod callback;
-mod caller;
 mod challenge;
 mod client;
 mod device;
@@ -73,6 +72,7 @@ mod parameters;
 mod person;
 mod registration;
 mod relay;
+mod remote_server;
 mod secret;
 mod storage;
 mod tokens;
@@ -91,12 +91,12 @@ use url::Url;
 pub use self::address::AddressError;
 pub use self::authorization::{IssuerError, RandomError};
 pub use self::authorizer::{AuthorizationError, Enterprise, Grant, Status};
-pub use self::caller::{CallError, Caller};
 pub use self::client::{ClientCredentials, KeyError, SigningKey};
 pub use self::discovery::DiscoveryError;
-pub use self::fetch::FetchError;
+pub use self::fetch::{FetchError, HttpClientError};
 pub use self::person::{Browser, DevicePrompt, Person, Terminal};
 pub use self::registration::RegistrationError;
+pub use self::remote_server::{CallError, RemoteServer};
 pub use self::secret::Secret;
 #[cfg(feature = "keyring")]
 pub use self::storage::keyring::KeyringStorage;
@@ -124,7 +124,7 @@ pub enum ConnectError {
     ClientMetadataUrl,
     /// The HTTP client could not be made.
     #[error("no HTTP client could be made: {0}")]
-    Http(#[from] reqwest::Error),
+    Http(#[from] HttpClientError),
     /// stdin or stdout broke.
     #[error("stdio: {0}")]
     Stdio(#[from] io::Error),
@@ -133,7 +133,7 @@ pub enum ConnectError {
 /// How a connection is made. [`Connection::builder`] begins one.
 #[derive(Debug)]
 #[must_use]
-pub struct Builder {
+pub struct ConnectionBuilder {
     server: String,
     settings: Settings,
     storage: Arc<dyn Storage>,
@@ -151,7 +151,7 @@ pub struct Connection {
     drain_timeout: Duration,
 }
 
-impl Builder {
+impl ConnectionBuilder {
     /// How a token is asked for. By default a person signs in in a browser.
     pub fn grant(mut self, grant: Grant) -> Self {
         self.settings.grant = grant;
@@ -265,8 +265,8 @@ impl Builder {
 
 impl Connection {
     /// Begins a connection to a server by its address: https, or http on this machine.
-    pub fn builder(server: impl Into<String>) -> Builder {
-        Builder {
+    pub fn builder(server: impl Into<String>) -> ConnectionBuilder {
+        ConnectionBuilder {
             server: server.into(),
             settings: Settings {
                 grant: Grant::default(),
@@ -338,19 +338,19 @@ impl Connection {
     }
 
     /// Begins to call the server, without a client behind stdio.
-    pub async fn call(&self) -> Result<Caller, CallError> {
+    pub async fn call(&self) -> Result<RemoteServer, CallError> {
         self.begin_to_call(true).await
     }
 
     /// The same, but for that nobody is asked to sign in: without a token that the server takes this fails.
-    pub async fn call_without_sign_in(&self) -> Result<Caller, CallError> {
+    pub async fn call_without_sign_in(&self) -> Result<RemoteServer, CallError> {
         self.begin_to_call(false).await
     }
 
-    async fn begin_to_call(&self, sign_in: bool) -> Result<Caller, CallError> {
+    async fn begin_to_call(&self, sign_in: bool) -> Result<RemoteServer, CallError> {
         let (out, lines) = mpsc::channel(QUEUE);
         let relay = self.relay(out, sign_in)?;
-        Caller::begin(relay, lines).await
+        RemoteServer::begin(relay, lines).await
     }
 
     /// What is kept of the tokens for this server. Nothing is sent.

@@ -56,7 +56,7 @@
 //!   through its start is left alone for a while, and longer each time.
 //! - **Ids are kept apart.** Clients may use one id for several requests at once; each gets the answer to its own. The
 //!   same holds for progress tokens, subscriptions and cancellations.
-//! - **Bounds** on everything ([`Builder`]): bodies, messages, sessions, requests in flight, queues, lines of stderr. A
+//! - **Bounds** on everything ([`BridgeBuilder`]): bodies, messages, sessions, requests in flight, queues, lines of stderr. A
 //!   client that does not read is waited for only where nobody else is kept waiting, and then cut off.
 //! - **Guarded** against pages in a browser ([`Hosts`], [`Origins`]). Who the caller is, is for a layer in front to say
 //!   ([`Caller`]); a session belongs to the caller who opened it.
@@ -130,7 +130,7 @@ mod tools;
 mod translate;
 mod versions;
 
-pub use self::bridge::{Bridge, Builder};
+pub use self::bridge::{Bridge, BridgeBuilder};
 pub use self::caller::Caller;
 pub use self::command::Command;
 pub use self::config::{ConfigError, Share};

@@ -15,7 +15,7 @@
 //! | [`REQUEST_DURATION`] | histogram, seconds | `server`, `method`, `outcome` |
 //! | [`SENT_BYTES`], [`RECEIVED_BYTES`] | counter, bytes | `server` |
 //!
-//! `server` is the [name](crate::Builder::name) that the operator has given. `method` is one that the protocol has, or
+//! `server` is the [name](crate::BridgeBuilder::name) that the operator has given. `method` is one that the protocol has, or
 //! `other`.
 //!
 //! ```

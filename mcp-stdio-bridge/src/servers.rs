@@ -33,7 +33,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
-use crate::bridge::{Bridge, Builder};
+use crate::bridge::{Bridge, BridgeBuilder};
 use crate::command::Command;
 use crate::config::{ConfigError, Share};
 use crate::front;
@@ -41,7 +41,7 @@ use crate::placeholder::{expand, names_caller};
 use crate::server::Readiness;
 
 /// Makes a bridge's configuration of what the file says: the name, and the command.
-type Configure = dyn Fn(&str, Command) -> Builder + Send + Sync;
+type Configure = dyn Fn(&str, Command) -> BridgeBuilder + Send + Sync;
 
 /// The servers of a file, each behind a bridge of its own.
 ///
@@ -156,7 +156,7 @@ impl Servers {
     /// and what comes to its path is answered with `503`.
     pub fn open(
         file: impl Into<PathBuf>,
-        configure: impl Fn(&str, Command) -> Builder + Send + Sync + 'static,
+        configure: impl Fn(&str, Command) -> BridgeBuilder + Send + Sync + 'static,
     ) -> Result<Self, ServersError> {
         let servers = Self(Arc::new(Inner {
             file: file.into(),

@@ -153,7 +153,7 @@ async fn a_person_who_is_taken_off_the_list_after_the_approval_gets_no_tokens() 
         with(400, "access_denied"),
         "it stays like that"
     );
-    assert_eq!(application.store.inner().count(Kind::Grant), 0);
+    assert_eq!(application.store.inner().count_of(Kind::Grant), 0);
 }
 
 /// Lets everybody in, and nobody stay signed in.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use mcp_stdio_bridge::connect::{
-    AuthorizationError, CallError, Caller, ConnectError, Connection, RequestError, Status,
+    AuthorizationError, CallError, ConnectError, Connection, RemoteServer, RequestError, Status,
 };
 use serde_json::{Map, Value, json};
 use tracing_subscriber::EnvFilter;
@@ -175,7 +175,7 @@ async fn list(connection: &Connection, method: &str, member: &str, name: &str, j
 }
 
 /// The session ends whichever way the call went.
-async fn finish<T>(result: Result<T, CallError>, caller: Caller) -> Result<T, CallError> {
+async fn finish<T>(result: Result<T, CallError>, caller: RemoteServer) -> Result<T, CallError> {
     caller.close().await;
     result
 }

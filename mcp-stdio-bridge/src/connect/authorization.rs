@@ -20,6 +20,7 @@ pub(crate) fn random() -> Result<Secret, RandomError> {
 /// The system gave no random numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the system gave no random numbers")]
+#[non_exhaustive]
 pub struct RandomError;
 
 /// What is remembered from the request until its answer.

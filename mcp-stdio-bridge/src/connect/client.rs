@@ -70,6 +70,7 @@ pub struct SigningKey {
 /// A text is no private key that can sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("this is no private key in PEM form (PKCS #8) of the kinds P-256, P-384, Ed25519 or RSA")]
+#[non_exhaustive]
 pub struct KeyError;
 
 impl SigningKey {

@@ -48,6 +48,11 @@ pub enum FetchError {
     },
 }
 
+/// The HTTP client could not be made: mostly because of the certificates of the system, or its proxy.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct HttpClientError(#[source] pub(super) reqwest::Error);
+
 /// An answer, whatever its status.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -76,13 +81,14 @@ pub(crate) struct Fetcher {
 }
 
 impl Fetcher {
-    pub(crate) fn new(reach: Reach) -> Result<Self, reqwest::Error> {
+    pub(crate) fn new(reach: Reach) -> Result<Self, HttpClientError> {
         let client = reqwest::Client::builder()
             .user_agent(USER_AGENT)
             .redirect(reqwest::redirect::Policy::none())
             .timeout(TIME)
             .dns_resolver(Guarded(reach))
-            .build()?;
+            .build()
+            .map_err(HttpClientError)?;
         Ok(Self { client, reach })
     }
 

@@ -10,7 +10,7 @@ use url::Url;
 use super::address::shown;
 use super::authorizer::{Allowed, AuthorizationError, Authorizer};
 use super::challenge::Challenge;
-use super::fetch::{USER_AGENT, why};
+use super::fetch::{HttpClientError, USER_AGENT, why};
 use super::tokens::sensitive;
 
 /// How often one request may be refused for its token before it has failed.
@@ -70,13 +70,14 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    pub(crate) fn new(endpoint: Url, authorizer: Arc<Authorizer>, most: usize) -> Result<Self, reqwest::Error> {
+    pub(crate) fn new(endpoint: Url, authorizer: Arc<Authorizer>, most: usize) -> Result<Self, HttpClientError> {
         let client = reqwest::Client::builder()
             .user_agent(USER_AGENT)
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT)
             .tcp_nodelay(true)
-            .build()?;
+            .build()
+            .map_err(HttpClientError)?;
         Ok(Self {
             endpoint: Mutex::new(endpoint),
             client,

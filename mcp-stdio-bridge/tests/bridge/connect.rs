@@ -1,5 +1,6 @@
 //! The way back, against a remote server and its authorization server that do what they are told to.
 
+mod device;
 mod remote;
 
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mcp_stdio_bridge::connect::{
-    AuthorizationError, Builder, CallError, ClientCredentials, Connection, DevicePrompt, FileStorage, Person,
+    AuthorizationError, CallError, ClientCredentials, Connection, ConnectionBuilder, DevicePrompt, FileStorage, Person,
     RequestError, Secret,
 };
 use serde_json::{Value, json};
@@ -53,7 +54,7 @@ impl Setting {
         }
     }
 
-    fn builder(&self) -> Builder {
+    fn builder(&self) -> ConnectionBuilder {
         let visits = Arc::clone(&self.visits);
         Connection::builder(self.remote.server())
             .storage(FileStorage::new(self.kept.path()).unwrap())

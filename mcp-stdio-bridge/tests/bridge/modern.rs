@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use http::{Method, StatusCode};
-use mcp_stdio_bridge::{Bridge, Builder};
+use mcp_stdio_bridge::{Bridge, BridgeBuilder};
 use serde_json::json;
 
 use crate::support::{Modern, request, scripted};
 
-fn modern() -> Builder {
+fn modern() -> BridgeBuilder {
     Bridge::builder(scripted(&["modern"]))
 }
 

@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::{Body, BodyDataStream};
 use futures_util::StreamExt;
 use http::{HeaderMap, Method, Request, StatusCode};
-use mcp_stdio_bridge::{Bridge, Builder, Command};
+use mcp_stdio_bridge::{Bridge, BridgeBuilder, Command};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -49,7 +49,7 @@ pub(crate) fn scripted(arguments: &[&str]) -> Command {
     Command::new(program()).args(arguments.iter().copied())
 }
 
-pub(crate) fn builder() -> Builder {
+pub(crate) fn builder() -> BridgeBuilder {
     Bridge::builder(scripted(&[]))
 }
 

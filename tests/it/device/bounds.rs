@@ -51,7 +51,7 @@ async fn everybody_together_begins_no_more_devices_than_the_quota_whatever_room_
             assert_eq!(asked.status.as_u16(), if number < 5 { 200 } else { 429 }, "{minute}");
         }
         for kind in [Kind::Device, Kind::UserCode] {
-            most = most.max(application.store.inner().count(kind));
+            most = most.max(application.store.inner().count_of(kind));
         }
         application.clock.advance(Duration::from_secs(60));
     }

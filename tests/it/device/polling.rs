@@ -71,8 +71,8 @@ async fn codes_expire() {
         with(400, "invalid_grant"),
         "nothing is left of it"
     );
-    assert_eq!(application.store.inner().count(Kind::Device), 0);
-    assert_eq!(application.store.inner().count(Kind::UserCode), 0);
+    assert_eq!(application.store.inner().count_of(Kind::Device), 0);
+    assert_eq!(application.store.inner().count_of(Kind::UserCode), 0);
 }
 
 #[tokio::test]
@@ -174,7 +174,7 @@ async fn of_64_parallel_polls_of_a_device_that_was_let_in_one_gets_tokens() {
     assert_eq!(good.len(), 1);
     assert!(bad.iter().all(|answer| answer.error() == "invalid_grant"), "{bad:?}");
     assert_eq!(
-        application.store.inner().count(Kind::Grant),
+        application.store.inner().count_of(Kind::Grant),
         1,
         "the others left nothing behind"
     );

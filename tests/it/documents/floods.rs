@@ -74,7 +74,7 @@ async fn a_flood_of_documents_has_a_shelf_of_its_own_and_clients_in_use_stay() {
         .refresh(&application, &Tokens::of(&refreshed).refresh_token, &[])
         .await;
     assert_eq!(refreshed.status, 200, "what is in use is not");
-    assert_eq!(application.store.inner().count(Kind::Document), 2);
+    assert_eq!(application.store.inner().count_of(Kind::Document), 2);
 }
 
 #[tokio::test]
@@ -127,5 +127,5 @@ async fn a_client_that_nobody_signs_in_with_is_forgotten_however_often_its_docum
     }
     assert_eq!(published.fetches().await, 3);
     published.application.clock.advance(Duration::from_secs(24 * 60));
-    assert_eq!(published.application.store.inner().count(Kind::Document), 0);
+    assert_eq!(published.application.store.inner().count_of(Kind::Document), 0);
 }

@@ -221,7 +221,7 @@ async fn a_client_whose_document_cannot_be_fetched_for_the_moment_is_told_to_com
         assert_eq!(page.status, 503);
         assert_eq!(page.header("retry-after"), "1");
         assert!(!page.body.contains("remove the connection"), "{}", page.body);
-        assert_eq!(published.application.store.inner().count(Kind::Document), 0);
+        assert_eq!(published.application.store.inner().count_of(Kind::Document), 0);
         let form = [("client_id", published.client.client_id.as_str())];
         let device = published.application.post_form("/device_authorization", &form).await;
         assert_eq!(

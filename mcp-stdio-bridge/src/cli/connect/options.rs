@@ -319,11 +319,11 @@ impl Options {
             GrantKind::Enterprise => {
                 let id = self.idp_client_id.clone().ok_or_else(|| missing("--idp-client-id"))?;
                 let endpoint = self.idp_token_endpoint.clone();
-                Grant::Enterprise(Enterprise {
-                    token_endpoint: endpoint.ok_or_else(|| missing("--idp-token-endpoint"))?,
-                    client: ClientCredentials::public(id),
-                    id_token_file: self.id_token_file.clone().ok_or_else(|| missing("--id-token-file"))?,
-                })
+                Grant::Enterprise(Enterprise::new(
+                    endpoint.ok_or_else(|| missing("--idp-token-endpoint"))?,
+                    ClientCredentials::public(id),
+                    self.id_token_file.clone().ok_or_else(|| missing("--id-token-file"))?,
+                ))
             }
         })
     }
@@ -361,17 +361,17 @@ impl Options {
 
 #[cfg(feature = "keyring")]
 fn keyring(
-    builder: mcp_stdio_bridge::connect::Builder,
+    builder: mcp_stdio_bridge::connect::ConnectionBuilder,
     files: FileStorage,
-) -> anyhow::Result<mcp_stdio_bridge::connect::Builder> {
+) -> anyhow::Result<mcp_stdio_bridge::connect::ConnectionBuilder> {
     Ok(builder.storage(mcp_stdio_bridge::connect::KeyringStorage::new(files)?))
 }
 
 #[cfg(not(feature = "keyring"))]
 fn keyring(
-    _: mcp_stdio_bridge::connect::Builder,
+    _: mcp_stdio_bridge::connect::ConnectionBuilder,
     _: FileStorage,
-) -> anyhow::Result<mcp_stdio_bridge::connect::Builder> {
+) -> anyhow::Result<mcp_stdio_bridge::connect::ConnectionBuilder> {
     anyhow::bail!(Usage(
         "this program was built without the feature `keyring`; use --credentials file".to_owned()
     ))

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::super::authorization::{IssuerError, RandomError};
 use super::super::discovery::DiscoveryError;
-use super::super::fetch::FetchError;
+use super::super::fetch::{FetchError, HttpClientError};
 use super::super::registration::RegistrationError;
 use super::super::storage::StorageError;
 use super::super::tokens::TokenError;
@@ -40,7 +40,7 @@ pub enum AuthorizationError {
     Callback(io::Error),
     /// The HTTP client could not be made.
     #[error("no HTTP client could be made: {0}")]
-    Http(#[from] reqwest::Error),
+    Http(#[from] HttpClientError),
     /// A file with an assertion could not be read.
     #[error("{}: {error}", path.display())]
     Assertion {

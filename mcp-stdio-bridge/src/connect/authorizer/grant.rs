@@ -38,6 +38,7 @@ pub enum Grant {
 
 /// The identity provider of an enterprise, and who signed in there.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Enterprise {
     /// Where it gives tokens.
     pub token_endpoint: Url,
@@ -45,6 +46,18 @@ pub struct Enterprise {
     pub client: ClientCredentials,
     /// The file that the person's ID token is in. It is read each time.
     pub id_token_file: PathBuf,
+}
+
+impl Enterprise {
+    /// The identity provider that gives tokens here, this program as it is known there, and the file with the ID token.
+    #[must_use]
+    pub fn new(token_endpoint: Url, client: ClientCredentials, id_token_file: impl Into<PathBuf>) -> Self {
+        Self {
+            token_endpoint,
+            client,
+            id_token_file: id_token_file.into(),
+        }
+    }
 }
 
 impl Grant {

@@ -2,7 +2,7 @@
 
 #![allow(clippy::result_large_err, reason = "what refuses is the answer itself")]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use aws_lc_rs::digest;
@@ -28,6 +28,8 @@ pub(super) struct Tricks {
     pub(super) no_pkce: bool,
     /// The server names another authorization server.
     pub(super) moved: bool,
+    /// The errors with which a device's code is answered, before it is good.
+    pub(super) device_errors: VecDeque<&'static str>,
 }
 
 /// What it has seen.
@@ -44,6 +46,9 @@ pub(super) struct Seen {
     pub(super) deleted: usize,
     pub(super) resumed_from: Option<String>,
     pub(super) modern_headers: Option<[String; 3]>,
+    /// What was asked for a device, and when its code was presented.
+    pub(super) devices: Vec<HashMap<String, String>>,
+    pub(super) device_codes: Vec<tokio::time::Instant>,
 }
 
 #[derive(Default)]
@@ -93,6 +98,7 @@ impl Remote {
             .route("/{who}/register/{id}", get(show).put(update).delete(end))
             .route("/{who}/authorize", get(authorize))
             .route("/{who}/token", post(token))
+            .route("/{who}/device", post(device))
             .route("/{who}/revoke", post(revoke))
             .route("/mcp", post(mcp).get(stream).delete(delete))
             .with_state(Arc::clone(&inner));
@@ -172,6 +178,7 @@ async fn server_metadata(State(inner): State<Shared>, Path(who): Path<String>) -
         "token_endpoint": format!("{issuer}/token"),
         "registration_endpoint": format!("{issuer}/register"),
         "revocation_endpoint": format!("{issuer}/revoke"),
+        "device_authorization_endpoint": format!("{issuer}/device"),
         "response_types_supported": ["code"],
         "token_endpoint_auth_methods_supported": ["none", "client_secret_basic"],
         "authorization_response_iss_parameter_supported": true,
@@ -294,6 +301,16 @@ async fn token(State(inner): State<Shared>, Path(who): Path<String>, RawForm(for
             }
             None => return refused(),
         },
+        "urn:ietf:params:oauth:grant-type:device_code" => {
+            inner.seen.device_codes.push(tokio::time::Instant::now());
+            if let Some(error) = inner.tricks.device_errors.pop_front() {
+                return json_answer(400, &json!({"error": error}));
+            }
+            let Some((_, scope)) = inner.codes.remove(&asked["device_code"]) else {
+                return refused();
+            };
+            scope
+        }
         other => panic!("nobody asks for {other} here"),
     };
     let (access, refresh) = (inner.secret("access"), inner.secret("refresh"));
@@ -302,6 +319,21 @@ async fn token(State(inner): State<Shared>, Path(who): Path<String>, RawForm(for
     json_answer(
         200,
         &json!({"access_token": access, "token_type": "Bearer", "expires_in": 3600, "refresh_token": refresh, "scope": scope}),
+    )
+}
+
+async fn device(State(inner): State<Shared>, Path(who): Path<String>, RawForm(form): RawForm) -> Response {
+    let mut inner = inner.lock().unwrap();
+    let asked = fields(&form);
+    inner.seen.devices.push(asked.clone());
+    let code = inner.secret("device");
+    inner
+        .codes
+        .insert(code.clone(), (String::new(), asked["scope"].clone()));
+    let uri = format!("{}/{who}/enter", inner.base);
+    json_answer(
+        200,
+        &json!({"device_code": code, "user_code": "BCDF-GHJK", "verification_uri": uri, "expires_in": 60, "interval": 2}),
     )
 }
 

@@ -47,9 +47,9 @@ impl CallError {
     }
 }
 
-/// Calls one server.
+/// A remote server as somebody who calls it has it. [`Connection::call`](super::Connection::call) begins one.
 #[derive(Debug)]
-pub struct Caller {
+pub struct RemoteServer {
     relay: Arc<Relay>,
     lines: mpsc::Receiver<String>,
     next: u64,
@@ -57,9 +57,9 @@ pub struct Caller {
     server: Value,
 }
 
-impl Caller {
+impl RemoteServer {
     pub(crate) async fn begin(relay: Arc<Relay>, lines: mpsc::Receiver<String>) -> Result<Self, CallError> {
-        let mut caller = Self {
+        let mut remote = Self {
             relay,
             lines,
             next: 0,
@@ -68,21 +68,21 @@ impl Caller {
         };
         let client = json!({"name": "mcp-stdio-bridge", "version": env!("CARGO_PKG_VERSION")});
         let initialize = json!({"protocolVersion": LEGACY[0], "capabilities": {}, "clientInfo": client});
-        match caller.request("initialize", initialize).await {
+        match remote.request("initialize", initialize).await {
             Ok(server) => {
-                caller.server = server;
-                caller
+                remote.server = server;
+                remote
                     .send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
                     .await;
             }
             // A server that knows no sessions says so in one of many ways; it knows this, or nothing helps.
             Err(error) if error.is_the_servers_own() => {
-                caller.modern = true;
-                caller.server = caller.request("server/discover", json!({})).await.map_err(|_| error)?;
+                remote.modern = true;
+                remote.server = remote.request("server/discover", json!({})).await.map_err(|_| error)?;
             }
             Err(error) => return Err(error),
         }
-        Ok(caller)
+        Ok(remote)
     }
 
     /// What the server said of itself: the result of `initialize` or `server/discover`.
