@@ -112,7 +112,7 @@ pub enum BackupError {
 /// How a backup begins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Header {
+pub(crate) struct Header {
     format: String,
     /// The version of the format.
     pub version: u32,
@@ -432,7 +432,7 @@ impl BackupReader {
     }
 
     fn read_record(&mut self, read: RecordLine) -> Result<Entry, BackupError> {
-        let kind = Kind::named(&read.kind).filter(|kind| KINDS.contains(kind) || *kind == Kind::Keys);
+        let kind = Kind::from_name(&read.kind).filter(|kind| KINDS.contains(kind) || *kind == Kind::Keys);
         let kind = kind.ok_or_else(|| self.damaged("it is of no kind that is in backups"))?;
         let key = Key::new(kind, read.id);
         let record = Bytes::from(read.value.get().to_owned());

@@ -49,6 +49,7 @@ pub struct ClientId(String);
 /// Text that cannot be a client identifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a client_id is 1 to 512 printable ASCII characters without space")]
+#[non_exhaustive]
 pub struct InvalidClientId;
 
 impl ClientId {
@@ -64,8 +65,7 @@ impl ClientId {
     }
 
     /// Whether it looks like one that this server gives to clients that register themselves.
-    #[must_use]
-    pub fn looks_registered(&self) -> bool {
+    pub(crate) fn looks_registered(&self) -> bool {
         self.0.starts_with(REGISTERED)
     }
 

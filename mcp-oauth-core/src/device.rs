@@ -86,6 +86,7 @@ pub struct DeviceCode {
 /// Text that cannot be a device code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a device code is 22 characters of base64url, a full stop, and a secret")]
+#[non_exhaustive]
 pub struct InvalidDeviceCode;
 
 impl DeviceCode {
@@ -204,6 +205,7 @@ pub(crate) enum Poll {
 /// of these it is, is for the device alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this code does not work any more, have the device show a new one")]
+#[non_exhaustive]
 pub struct DeviceClosed;
 
 impl Device {

@@ -55,6 +55,7 @@ pub struct GrantId(String);
 /// Text that cannot be the identifier of a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a grant's identifier is 22 characters of base64url")]
+#[non_exhaustive]
 pub struct InvalidGrantId;
 
 impl GrantId {

@@ -126,7 +126,7 @@ impl Identity {
 }
 
 /// What a provider needs to send somebody away to sign in.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct SignIn<'a> {
     /// Comes back unchanged with the person.
@@ -160,7 +160,7 @@ impl<'a> SignIn<'a> {
 }
 
 /// What came back with a person.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct SignInReturn<'a> {
     /// The parameters of the callback.

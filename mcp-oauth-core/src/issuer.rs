@@ -21,7 +21,7 @@ use url::{Host, Url};
 
 /// An issuer identifier (RFC 8414 §2): an `https` URL without query and fragment; for development also `http` on a
 /// loopback host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Issuer {
     text: String,
     url: Url,

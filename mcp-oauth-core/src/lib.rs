@@ -66,6 +66,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `cimd` | clients whose identifier is the URL of their metadata document, and what it needs to get it within bounds |
+//! | `fetch` | `fetch`: outbound HTTP within bounds; the features that need it turn it on |
 //! | `remote-jwks` | keys that clients and identity providers publish at an address, and `fetch`, which gets them within bounds |
 //! | `oidc` | `identity::oidc`: sign in with any OpenID Connect provider, and `remote-jwks` |
 //! | `github` | `identity::github`: sign in with GitHub or GitHub Enterprise Server |

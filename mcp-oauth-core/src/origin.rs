@@ -32,6 +32,12 @@ pub(crate) struct Network {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Origin(Option<IpAddr>);
 
+impl From<IpAddr> for Origin {
+    fn from(address: IpAddr) -> Self {
+        Self::address(address)
+    }
+}
+
 impl Origin {
     /// From somewhere: nobody who can be trusted has said where. No quota of a network applies.
     #[must_use]

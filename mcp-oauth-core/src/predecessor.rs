@@ -261,6 +261,7 @@ fn accept(request: &Value, policy: &RedirectUriPolicy) -> Result<ClientMetadata,
 /// What is no dump of the predecessor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this is no backup of the predecessor: it has to be the JSON that its oauth-backup writes")]
+#[non_exhaustive]
 pub struct InvalidDump;
 
 /// Reads the clients in a backup that the predecessor's own commands have made: JSON in which, in whatever category, a member

@@ -32,6 +32,7 @@ pub struct Scope(String);
 /// Text that is not a scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a scope is 1 to 128 printable ASCII characters without space, quote and backslash")]
+#[non_exhaustive]
 pub struct InvalidScope;
 
 impl Scope {
@@ -78,7 +79,7 @@ impl fmt::Display for Scope {
 }
 
 /// A set of scopes that remembers the order in which they came.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ScopeSet(Vec<Scope>);
 
@@ -128,8 +129,14 @@ impl ScopeSet {
 impl FromIterator<Scope> for ScopeSet {
     fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
         let mut set = Self::default();
-        scopes.into_iter().for_each(|scope| set.insert(scope));
+        set.extend(scopes);
         set
+    }
+}
+
+impl Extend<Scope> for ScopeSet {
+    fn extend<I: IntoIterator<Item = Scope>>(&mut self, scopes: I) {
+        scopes.into_iter().for_each(|scope| self.insert(scope));
     }
 }
 

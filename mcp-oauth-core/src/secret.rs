@@ -68,8 +68,7 @@ impl Secret {
     }
 
     /// The same from a source of one's own.
-    #[must_use]
-    pub fn drawn_from(random: &dyn Randomness) -> Self {
+    pub(crate) fn drawn_from(random: &dyn Randomness) -> Self {
         Self::encode(Zeroizing::new(random_bytes::<32>(random)).as_slice())
     }
 

@@ -103,7 +103,7 @@ impl Kind {
 
     /// The kind with this short name.
     #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|kind| kind.as_str() == name)
     }
 
@@ -184,7 +184,7 @@ pub enum StoreError {
 }
 
 /// A position in the feed of ended grants; what it means is the store's own business.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FeedPosition(pub String);
 
 /// Some entries of the feed, oldest first.

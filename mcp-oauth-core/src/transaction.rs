@@ -41,6 +41,7 @@ pub struct TransactionId(String);
 /// Text that cannot be the identifier of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a transaction's identifier is 43 characters of base64url")]
+#[non_exhaustive]
 pub struct InvalidTransactionId;
 
 impl TransactionId {
@@ -88,7 +89,7 @@ impl fmt::Debug for TransactionId {
 /// An authorization request that may be put before a person: every part was checked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct AuthorizationRequest {
+pub(crate) struct AuthorizationRequest {
     /// Who asks.
     pub client_id: ClientId,
     /// Where the answer goes.
@@ -102,7 +103,7 @@ pub struct AuthorizationRequest {
 /// Where the answer to an authorization request goes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
-pub enum Destination {
+pub(crate) enum Destination {
     /// Back to the client, with the person: a code, or an error.
     Client {
         /// The redirect URI, as the request named it.
@@ -124,7 +125,7 @@ pub enum Destination {
 /// The `state` of a client. It is the client's protection against forgery, so `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct ClientState(pub(crate) String);
+pub(crate) struct ClientState(pub(crate) String);
 
 impl fmt::Debug for ClientState {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -313,6 +314,7 @@ pub enum TransactionRefused {
 
 /// What a person decided on the consent page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Decision {
     /// The client may have what it asked for.
     Approve,

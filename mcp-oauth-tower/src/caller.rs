@@ -91,16 +91,12 @@ impl Caller {
     /// What an [identity token](mcp_oauth_core::server::identity_token) for the server behind says: all of this.
     #[must_use]
     pub fn identified(&self) -> Identified<'_> {
-        Identified {
-            subject: self.subject(),
-            client_id: self.client_id(),
-            scope: self.scopes(),
-            grant: self.grant(),
-            username: self.username(),
-            name: self.name(),
-            resource: self.resource(),
-            until: self.expires_at(),
-        }
+        let (subject, client_id, scopes) = (self.subject(), self.client_id(), self.scopes());
+        let mut identified = Identified::new(subject, client_id, scopes, self.resource(), self.expires_at());
+        identified.grant = self.grant();
+        identified.username = self.username();
+        identified.name = self.name();
+        identified
     }
 
     /// When the token was issued, if its issuer tells.

@@ -91,6 +91,10 @@ struct Source {
 
 /// What can be said of a token at once.
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::exhaustive_enums,
+    reason = "whoever asks has to do something about each of the two"
+)]
 pub enum Verified {
     /// It is good.
     Good(Arc<AccessToken>),

@@ -66,8 +66,7 @@ pub enum InvalidRedirectUri {
 
 impl InvalidRedirectUri {
     /// Whether another server might take it: nothing is wrong with it but that this one's operator does not want it.
-    #[must_use]
-    pub fn is_a_matter_of_policy(&self) -> bool {
+    pub(crate) fn is_a_matter_of_policy(&self) -> bool {
         matches!(self, Self::Scheme(_) | Self::Host(_) | Self::Localhost(_))
     }
 }

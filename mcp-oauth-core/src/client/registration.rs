@@ -70,7 +70,7 @@ impl TokenEndpointAuthMethod {
     ];
 
     /// The methods by which a client really proves something.
-    pub const CONFIDENTIAL: [Self; 3] = [Self::ClientSecretBasic, Self::ClientSecretPost, Self::PrivateKeyJwt];
+    pub(crate) const CONFIDENTIAL: [Self; 3] = [Self::ClientSecretBasic, Self::ClientSecretPost, Self::PrivateKeyJwt];
 
     /// Whether a client that proves itself like that has a secret.
     pub(crate) fn needs_secret(self) -> bool {
@@ -295,7 +295,7 @@ impl ClientMetadata {
     /// # Errors
     ///
     /// `invalid_client_metadata` when no way to a token is left.
-    pub fn limited_to(mut self, offered: impl Iterator<Item = GrantType>) -> Result<Self, InvalidRegistration> {
+    pub(crate) fn limited_to(mut self, offered: impl Iterator<Item = GrantType>) -> Result<Self, InvalidRegistration> {
         let offered: Vec<GrantType> = offered.collect();
         self.grant_types.retain(|grant_type| offered.contains(grant_type));
         self.grant_types = usable(self.grant_types)?;

@@ -36,6 +36,7 @@ pub struct UserCode([u8; LENGTH]);
 /// Text that cannot be the code of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a code has eight letters, none of them a vowel or Y")]
+#[non_exhaustive]
 pub struct InvalidUserCode;
 
 impl UserCode {

@@ -30,6 +30,7 @@ pub struct Freshness(Option<Duration>);
 
 /// Between what a server may choose how long its answers are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FreshnessBounds {
     /// At least this long, even if the answer must not be kept at all: a minute, so that a stranger who sends many
     /// requests does not make this server send as many. Zero does exactly as the server says.

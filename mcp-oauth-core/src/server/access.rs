@@ -155,6 +155,10 @@ impl AuthorizationServer {
 
 /// What is known of a token from memory alone.
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::exhaustive_enums,
+    reason = "whoever asks has to do something about each of the two"
+)]
 pub enum VerifiedToken {
     /// It is good.
     Good(Arc<AccessToken>),

@@ -122,7 +122,7 @@ impl AuthorizationRequest {
 }
 
 /// Why a request is not put before a person.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthorizeError {
     /// The client or the redirect URI is not known: the person is told, and nobody is redirected.

@@ -89,7 +89,7 @@ impl fmt::Debug for SignInUrl {
 }
 
 /// Why a decision leads nowhere. The person is told.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransactionError {
     /// The transaction does not go on.

@@ -31,16 +31,12 @@
 //!     claims: &AccessTokenClaims,
 //!     resource: &ResourceUri,
 //! ) -> Result<Secret, IdentityTokenError> {
-//!     server.identity_token(&Identified {
-//!         subject: &claims.subject,
-//!         client_id: claims.client_id.as_str(),
-//!         scope: &claims.scope,
-//!         grant: Some(claims.jti.grant().as_str()),
-//!         username: claims.username.as_deref(),
-//!         name: claims.name.as_deref(),
-//!         resource,
-//!         until: claims.expires_at,
-//!     })
+//!     let client_id = claims.client_id.as_str();
+//!     let mut identified = Identified::new(&claims.subject, client_id, &claims.scope, resource, claims.expires_at);
+//!     identified.grant = Some(claims.jti.grant().as_str());
+//!     identified.username = claims.username.as_deref();
+//!     identified.name = claims.name.as_deref();
+//!     server.identity_token(&identified)
 //! }
 //! ```
 
@@ -64,6 +60,7 @@ pub const IDENTITY_TOKEN_LIFETIME: Duration = Duration::from_secs(60);
 
 /// Whom an identity token names, and to whom.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Identified<'a> {
     /// The person.
     pub subject: &'a str,
@@ -81,6 +78,30 @@ pub struct Identified<'a> {
     pub resource: &'a ResourceUri,
     /// When the access token ends.
     pub until: UnixTime,
+}
+
+impl<'a> Identified<'a> {
+    /// Somebody of whom no more is known than their subject, in the hands of a client whose access token reaches as far as
+    /// `scope` and ends at `until`, named to the backend of `resource`.
+    #[must_use]
+    pub fn new(
+        subject: &'a str,
+        client_id: &'a str,
+        scope: &'a ScopeSet,
+        resource: &'a ResourceUri,
+        until: UnixTime,
+    ) -> Self {
+        Self {
+            subject,
+            client_id,
+            scope,
+            grant: None,
+            username: None,
+            name: None,
+            resource,
+            until,
+        }
+    }
 }
 
 /// An identity token cannot be signed at the moment.

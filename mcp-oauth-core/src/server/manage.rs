@@ -35,7 +35,7 @@ use crate::secret::{Secret, SecretDigest};
 use crate::store::{self, Loaded, StoreError};
 
 /// Why a registration is not shown or changed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ManagementError {
     /// No registration access token was sent.

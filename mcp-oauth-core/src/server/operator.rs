@@ -143,6 +143,7 @@ pub struct Cursor {
 /// Text that is no cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this is no cursor: take the one that came with a page, or begin without")]
+#[non_exhaustive]
 pub struct InvalidCursor;
 
 impl fmt::Display for Cursor {
@@ -164,7 +165,7 @@ impl FromStr for Cursor {
             Some((kind, position)) => (kind, Some(ListPosition(position.to_owned()))),
             None => (text.as_str(), None),
         };
-        let kind = Kind::named(kind).ok_or(InvalidCursor)?;
+        let kind = Kind::from_name(kind).ok_or(InvalidCursor)?;
         Ok(Self { kind, position })
     }
 }

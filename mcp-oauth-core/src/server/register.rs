@@ -75,7 +75,7 @@ pub(super) struct SecretInformation {
 pub struct AdmittedRegistration(());
 
 /// Why a client is not registered.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistrationError {
     /// Nobody may register.

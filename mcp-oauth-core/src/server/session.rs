@@ -16,7 +16,7 @@
 //!
 //! async fn greeting(server: &AuthorizationServer, cookie: &str) -> Result<String, SessionError> {
 //!     Ok(match server.session(cookie).await? {
-//!         Some(session) => format!("Hello {}", session.shown_name()),
+//!         Some(session) => format!("Hello {}", session.display_name()),
 //!         None => "Please sign in".to_owned(),
 //!     })
 //! }
@@ -93,7 +93,7 @@ pub struct Session {
 impl Session {
     /// What to call them: their name, their login or, if they have neither, their subject.
     #[must_use]
-    pub fn shown_name(&self) -> &str {
+    pub fn display_name(&self) -> &str {
         let name = self.name.as_deref().or(self.login.as_deref());
         name.filter(|name| !name.trim().is_empty()).unwrap_or(&self.subject)
     }

@@ -59,7 +59,7 @@ pub struct TokenResponse {
 }
 
 /// A refusal of an endpoint that clients prove themselves at.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{error}")]
 pub struct TokenError {
     error: OAuthError,

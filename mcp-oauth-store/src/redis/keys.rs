@@ -42,7 +42,7 @@ impl Keys {
     pub(super) fn read(&self, name: &str) -> Option<Key> {
         let (kind, id) = name.strip_prefix(&self.prefix)?.split_once(':')?;
         let id = percent_decode_str(id).decode_utf8().ok()?;
-        let key = Key::new(Kind::named(kind)?, id);
+        let key = Key::new(Kind::from_name(kind)?, id);
         // Whatever is written in another way, somebody else has written.
         (self.record(&key) == name).then_some(key)
     }

@@ -110,7 +110,7 @@ async fn overview(endpoints: &Endpoints, person: &SignedIn, notice: Option<Accou
             sign_out: &endpoints.path(SIGN_OUT),
         },
         csrf: person.csrf(),
-        name: person.session.shown_name(),
+        name: person.session.display_name(),
         access: &access,
         notice,
     };

@@ -88,7 +88,7 @@ pub(super) fn show(endpoints: &Endpoints, prompt: &ConsentPrompt, person: Option
         action: &endpoints.path("/consent"),
         prompt,
         person: person.map(|person| SignedInPerson {
-            name: person.session.shown_name(),
+            name: person.session.display_name(),
             action: &sign_out,
             csrf: person.csrf(),
         }),

@@ -24,7 +24,7 @@ fn filled<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, 
 /// Members that this server does not understand are ignored, as RFC 7591 §2 asks. What becomes of a software statement is
 /// for the [policy](super::statement::SoftwareStatements) to say, before anything else is looked at. Keys (`jwks`, `jwks_uri`)
 /// are kept for `private_key_jwt` and for nothing else, since no other method of this server uses them.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct RegistrationRequest {
     redirect_uris: Option<Vec<String>>,

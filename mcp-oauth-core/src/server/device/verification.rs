@@ -37,7 +37,7 @@ use crate::store::{self, Loaded, StoreError};
 use crate::transaction::{AuthorizationRequest, BrowserSecret, Destination, TransactionId, TransactionRefused};
 
 /// Why a code leads nowhere. The person is told.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UserCodeError {
     /// It is on no device that waits: mistyped, expired, used, or made up.

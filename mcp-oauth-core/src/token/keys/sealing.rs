@@ -17,6 +17,7 @@ use crate::secret::Secret;
     "a sealing secret needs 32 random bytes, which are 43 characters of base64 or 64 of hexadecimal: make one with \
      `openssl rand -base64 32`"
 )]
+#[non_exhaustive]
 pub struct WeakSealingSecret;
 
 #[derive(Clone)]
