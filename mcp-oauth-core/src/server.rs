@@ -100,12 +100,12 @@ mod requested_access;
 pub mod revoke;
 pub mod session;
 pub mod token;
+mod token_error;
 pub mod vault;
 
 use builder::Lifetimes;
 use builder::clients::ConfiguredClients;
 pub(crate) use not_before::NotBefore;
-pub(crate) use own_jwt::OwnClaims;
 
 /// A client that is in use is given its whole life again when it was given it this long ago, or when half of it is over.
 const RENEWAL: Duration = Duration::from_secs(24 * 60 * 60);

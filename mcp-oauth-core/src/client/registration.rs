@@ -27,6 +27,7 @@ pub mod localized;
 mod request;
 mod sharing;
 pub mod statement;
+mod values;
 
 pub use request::RegistrationRequest;
 

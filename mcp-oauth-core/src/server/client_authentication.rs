@@ -25,7 +25,7 @@ use std::sync::Arc;
 use futures_util::future::try_join;
 
 use super::AuthorizationServer;
-use super::token::TokenError;
+use super::token_error::TokenError;
 use crate::audit::Event;
 use crate::client::assertion::{AssertionRefused, ClientAssertion};
 use crate::client::authentication::{PresentedClient, not_proven};

@@ -17,7 +17,7 @@ use tracing::field::Empty;
 
 use super::AuthorizationServer;
 use super::known_token::KnownToken;
-use super::token::TokenError;
+use super::token_error::TokenError;
 use crate::audit::{Action, Event};
 use crate::client::ClientId;
 use crate::clock::UnixTime;

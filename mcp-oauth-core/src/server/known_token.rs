@@ -4,7 +4,7 @@
 use futures_util::future::try_join;
 
 use super::AuthorizationServer;
-use super::token::TokenError;
+use super::token_error::TokenError;
 use crate::audit::Event;
 use crate::client::Client;
 use crate::error::OAuthError;

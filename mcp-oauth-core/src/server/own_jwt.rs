@@ -3,8 +3,8 @@
 //! They are signed with the key that access tokens are signed with, so that every node reads what another one wrote. They
 //! name the issuer as their audience, and each kind has a `typ` of its own, so that none is taken for another.
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use super::AuthorizationServer;
 use super::keys::Verdict;
@@ -12,18 +12,8 @@ use crate::clock::UnixTime;
 use crate::error::{ErrorCode, OAuthError};
 use crate::jwt::verify::ExpectedType;
 use crate::secret::Secret;
+use crate::token::claims::OwnClaims;
 use crate::token::verify::TokenVerifier;
-
-/// The claims that each of them has, around its own.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct OwnClaims<C> {
-    pub(crate) iss: String,
-    pub(crate) aud: String,
-    pub(crate) iat: UnixTime,
-    pub(crate) exp: UnixTime,
-    #[serde(flatten)]
-    pub(crate) own: C,
-}
 
 impl AuthorizationServer {
     /// Signs claims for this server itself, good until `exp`.

@@ -22,6 +22,7 @@ use tracing::field::Empty;
 
 use super::client_authentication::presented_client;
 use super::not_before::{NotBefore, Stored};
+pub use super::token_error::TokenError;
 use super::{AuthorizationServer, MAXIMUM_ROUNDS, contended, grant_key};
 use crate::audit::{Action, Event};
 use crate::client::registration::GrantType;
@@ -56,48 +57,6 @@ pub struct TokenResponse {
     /// How far the access token reaches; left out where the resource knows no scopes.
     #[serde(skip_serializing_if = "ScopeSet::is_empty")]
     pub scope: ScopeSet,
-}
-
-/// A refusal of an endpoint that clients prove themselves at.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{error}")]
-pub struct TokenError {
-    error: OAuthError,
-    challenge: bool,
-}
-
-impl TokenError {
-    pub(super) fn challenging(error: OAuthError, challenge: bool) -> Self {
-        Self { error, challenge }
-    }
-
-    /// What to answer.
-    #[must_use]
-    pub fn error(&self) -> &OAuthError {
-        &self.error
-    }
-
-    /// Whether the answer needs `WWW-Authenticate: Basic`, because the client had used the `Authorization` header
-    /// (RFC 6749 §5.2).
-    #[must_use]
-    pub fn needs_basic_challenge(&self) -> bool {
-        self.challenge
-    }
-}
-
-impl From<&TokenError> for OAuthError {
-    fn from(refusal: &TokenError) -> Self {
-        refusal.error.clone()
-    }
-}
-
-impl<E: Into<OAuthError>> From<E> for TokenError {
-    fn from(error: E) -> Self {
-        Self {
-            error: error.into(),
-            challenge: false,
-        }
-    }
 }
 
 /// What is asked of the token endpoint.

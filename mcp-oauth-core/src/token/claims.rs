@@ -125,3 +125,14 @@ fn from_one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<St
         OneOrMany::Many(many) => many,
     })
 }
+
+/// The claims around those of a kind, in what this server signs for itself.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct OwnClaims<C> {
+    pub(crate) iss: String,
+    pub(crate) aud: String,
+    pub(crate) iat: UnixTime,
+    pub(crate) exp: UnixTime,
+    #[serde(flatten)]
+    pub(crate) own: C,
+}

@@ -20,7 +20,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::claims::AccessTokenClaims;
+use super::claims::{AccessTokenClaims, OwnClaims};
 use super::keys::PublicKeys;
 use crate::access::AccessToken;
 use crate::clock::UnixTime;
@@ -30,7 +30,6 @@ use crate::jwt::keys::JwkSet;
 use crate::jwt::time::{CLOCK_SKEW, Validity};
 use crate::jwt::verify::{ExpectedType, JwtRefused, UnverifiedJwt};
 use crate::resource::ResourceUri;
-use crate::server::OwnClaims;
 
 /// Why a token is refused. A client learns no more than `invalid_token`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

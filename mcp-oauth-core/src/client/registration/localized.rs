@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use super::request::{link, name};
+use super::values::{link, name};
 use super::{InvalidRegistration, MAXIMUM_ENTRIES, refuse};
 
 /// The members that may be there in several languages: all that people read (RFC 7591 §2.2).

@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
-use url::Url;
 
 use super::localized::LocalizedMembers;
+use super::values::{link, name, text};
 use super::{
     ApplicationType, ClientLinks, ClientMetadata, GrantType, InvalidRegistration, MAXIMUM_ENTRIES, MAXIMUM_METADATA,
-    MAXIMUM_NAME, MAXIMUM_TEXT, TokenEndpointAuthMethod, refuse, usable,
+    TokenEndpointAuthMethod, refuse, usable,
 };
 use crate::client::keys::ClientKeys;
 use crate::client::redirect_uri_policy::RedirectUriPolicy;
@@ -149,37 +149,6 @@ fn wrong_type(error: &serde_json::Error) -> InvalidRegistration {
     InvalidRegistration::Metadata(format!("the request has a member of the wrong type: {error}"))
 }
 
-fn text(member: &str, value: Option<String>) -> Result<Option<String>, InvalidRegistration> {
-    match value {
-        Some(value) if value.len() > MAXIMUM_TEXT || value.chars().any(char::is_control) => refuse(format!(
-            "{member} is longer than {MAXIMUM_TEXT} bytes or holds control characters"
-        )),
-        value => Ok(value),
-    }
-}
-
-pub(super) fn name(member: &str, value: Option<String>) -> Result<Option<String>, InvalidRegistration> {
-    match text(member, value)? {
-        Some(name) if name.chars().count() > MAXIMUM_NAME => {
-            refuse(format!("{member} is longer than {MAXIMUM_NAME} characters"))
-        }
-        name => Ok(name),
-    }
-}
-
-pub(super) fn link(member: &str, value: Option<String>) -> Result<Option<String>, InvalidRegistration> {
-    let Some(value) = text(member, value)? else {
-        return Ok(None);
-    };
-    let good = Url::parse(&value)
-        .is_ok_and(|url| url.scheme() == "https" && url.username().is_empty() && url.password().is_none());
-    if good {
-        Ok(Some(value))
-    } else {
-        refuse(format!("{member} must be an https URL"))
-    }
-}
-
 /// RFC 7591 §2: who names no method gets `client_secret_basic`.
 fn auth_method(value: Option<&str>) -> Result<TokenEndpointAuthMethod, InvalidRegistration> {
     match value {
@@ -259,6 +228,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
+    use super::super::{MAXIMUM_NAME, MAXIMUM_TEXT};
     use super::*;
     use crate::error::{ErrorCode, OAuthError};
 

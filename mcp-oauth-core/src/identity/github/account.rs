@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::api::{Api, object};
-use super::{GitHub, memberships, own_token, unusable};
+use super::{GitHub, memberships, unusable};
 use crate::identity::tokens::{SignedIn, UpstreamTokens};
 use crate::identity::{Identity, IdentityError, IdentityProvider as _};
 
@@ -33,6 +33,17 @@ fn verified_primary(body: &[u8]) -> Option<String> {
         .as_str()
         .filter(|email| !email.is_empty())
         .map(str::to_owned)
+}
+
+/// What this crate reads of a refusal.
+#[derive(Deserialize)]
+struct Refusal {
+    message: String,
+}
+
+/// "Sorry. Your account was suspended."
+pub(super) fn is_suspension(body: &[u8]) -> bool {
+    object(body).is_some_and(|refusal: Refusal| refusal.message.to_ascii_lowercase().contains("suspended"))
 }
 
 impl GitHub {
@@ -70,9 +81,7 @@ impl GitHub {
             StatusCode::UNAUTHORIZED => Err(unusable(
                 "the API does not accept the token that was just issued; sign in again",
             )),
-            StatusCode::FORBIDDEN if own_token::is_suspension(response.body()) => {
-                Err(unusable("the account is suspended there"))
-            }
+            StatusCode::FORBIDDEN if is_suspension(response.body()) => Err(unusable("the account is suspended there")),
             StatusCode::FORBIDDEN => Err(unusable(
                 "the API forbids to read the account; check at GitHub that neither the account nor the app is restricted",
             )),

@@ -5,20 +5,13 @@
 
 use futures_util::future::try_join;
 use http::StatusCode;
-use serde::Deserialize;
 use serde_json::Value;
 
-use super::account::Account;
+use super::account::{Account, is_suspension};
 use super::api::{Api, object};
 use super::memberships;
 use crate::identity::membership::Membership;
 use crate::identity::{Identity, IdentityError, Standing};
-
-/// What this crate reads of a refusal.
-#[derive(Deserialize)]
-struct Refusal {
-    message: String,
-}
 
 /// Asks `/user`, and then what it belongs to.
 pub(super) async fn standing(
@@ -59,9 +52,4 @@ pub(super) async fn standing(
     } else {
         Standing::Changed(now)
     })
-}
-
-/// "Sorry. Your account was suspended."
-pub(super) fn is_suspension(body: &[u8]) -> bool {
-    object(body).is_some_and(|refusal: Refusal| refusal.message.to_ascii_lowercase().contains("suspended"))
 }
