@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use http::Method;
-use mcp_oauth_core::policy::{GrantPolicy, GrantRequest, PolicyError, Verdict};
 use mcp_oauth_core::origin::Origin;
+use mcp_oauth_core::policy::{GrantPolicy, GrantRequest, PolicyError, Verdict};
 use mcp_oauth_core::server::builder::{ConfigurationError, Lifetimes};
 use mcp_oauth_core::server::device::authorization::DeviceAuthorization;
 use mcp_oauth_core::server::token::TokenError;

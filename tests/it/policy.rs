@@ -7,7 +7,6 @@ use mcp_oauth_core::error::ErrorCode;
 use mcp_oauth_core::identity::{Identity, IdentityError, Standing};
 use mcp_oauth_core::origin::Origin;
 use mcp_oauth_core::parameters::Parameters;
-use mcp_oauth_core::policy::{GrantPolicy, GrantRequest, Occasion, PolicyError, Verdict};
 use mcp_oauth_core::server::builder::AuthorizationServerBuilder;
 use mcp_oauth_tests::application::{Answer, Application, FILES, ISSUER, NOTES, files, notes};
 use mcp_oauth_tests::browser::{Arrival, Browser, arrival};
