@@ -11,17 +11,21 @@
 //! each is replaced by a space.
 
 mod id;
+mod params;
 pub(crate) mod reply;
 mod request_meta;
 
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
+use std::sync::OnceLock;
 
+use memchr::memchr2;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 pub(crate) use self::id::{Id, Key};
+use self::params::Params;
 pub(crate) use self::request_meta::{RequestMeta, meta};
 
 /// Why a text is not a message.
@@ -83,6 +87,8 @@ pub(crate) struct Message {
     params: Option<Range<usize>>,
     /// The `result` or the `error`.
     outcome: Option<Range<usize>>,
+    /// What was found in the `params`, once somebody has looked.
+    found: OnceLock<Box<Params>>,
 }
 
 /// What a client sent in one request.
@@ -133,7 +139,7 @@ impl Message {
                 let method = string(method).ok_or(Malformed::Method)?.into_owned();
                 match id {
                     Some(id) => Kind::Request {
-                        id: Id::read(id).ok_or(Malformed::Id)?,
+                        id: Id::read(id.get()).ok_or(Malformed::Id)?,
                         method,
                     },
                     None => Kind::Notification { method },
@@ -142,7 +148,7 @@ impl Message {
             (None, Some(id)) if result.is_some() != error.is_some() => Kind::Response {
                 id: match id.get() {
                     "null" => None,
-                    _ => Some(Id::read(id).ok_or(Malformed::Id)?),
+                    _ => Some(Id::read(id.get()).ok_or(Malformed::Id)?),
                 },
                 failed: error.is_some(),
             },
@@ -156,6 +162,7 @@ impl Message {
             id,
             params,
             outcome,
+            found: OnceLock::new(),
         })
     }
 
@@ -195,26 +202,15 @@ impl Message {
 
     /// Refuses a request in whose `params` a member that somebody may decide by appears twice.
     pub(crate) fn check_params(&self) -> Result<(), Malformed> {
-        let Some(params) = self.params_object() else {
-            return Ok(());
-        };
-        let [meta, ..] = members(params, ["_meta", "name", "uri", "requestId", "progressToken"])?;
-        if let Some(meta) = meta.filter(|meta| meta.get().starts_with('{')) {
-            members(meta.get(), ["progressToken"])?;
-        }
-        Ok(())
+        self.found().map_or(Ok(()), Params::check)
     }
 
     /// What routing a request needs of its `params`.
     pub(crate) fn routing(&self) -> Routing {
-        let Some(Ok([meta, task])) = self.params_object().map(|params| members(params, ["_meta", "task"])) else {
-            return Routing::default();
-        };
-        let meta = meta.filter(|meta| meta.get().starts_with('{'));
-        let token = meta.and_then(|meta| members(meta.get(), ["progressToken"]).ok()?[0]);
+        let (token, task) = self.found().map(Params::routing).unwrap_or_default();
         Routing {
-            token: token.map(|token| self.member(token)).filter(|token| token.id.is_some()),
-            task: task.is_some(),
+            token: token.map(|at| self.member_at(at)).filter(|token| token.id.is_some()),
+            task,
         }
     }
 
@@ -229,8 +225,7 @@ impl Message {
 
     /// A member of `params`, such as `requestId` of `notifications/cancelled`.
     pub(crate) fn param(&self, name: &'static str) -> Option<Member> {
-        let [value] = members(self.params_object()?, [name]).ok()?;
-        value.map(|value| self.member(value))
+        self.param_at(name).map(|at| self.member_at(at))
     }
 
     /// The raw `params`, if they are an object.
@@ -295,32 +290,50 @@ impl Message {
 
     /// The text as one line without its end, with some values replaced.
     pub(crate) fn line(&self, edits: &[(&Member, &str)]) -> String {
-        let mut edits: Vec<_> = edits
-            .iter()
-            .map(|(member, value)| (member.at.clone(), *value))
-            .collect();
-        edits.sort_by_key(|(at, _)| at.start);
+        if !edits.is_sorted_by_key(|(member, _)| member.at.start) {
+            let mut sorted = edits.to_vec();
+            sorted.sort_by_key(|(member, _)| member.at.start);
+            return self.line(&sorted);
+        }
         let grown: usize = edits.iter().map(|(_, value)| value.len()).sum();
         // One byte more than the message: the pipe's line end is put behind it without moving it.
         let mut line = String::with_capacity(self.text.len() + grown + 1);
         let mut done = 0;
-        for (at, value) in edits {
-            line.push_str(&self.text[done..at.start]);
+        for (member, value) in edits {
+            line.push_str(&self.text[done..member.at.start]);
             line.push_str(value);
-            done = at.end;
+            done = member.at.end;
         }
         line.push_str(&self.text[done..]);
-        if line.contains(['\n', '\r']) {
+        if memchr2(b'\n', b'\r', line.as_bytes()).is_some() {
             line = line.replace(['\n', '\r'], " ");
         }
         line
     }
 
     fn member(&self, value: &RawValue) -> Member {
+        self.member_at(place(&self.text, value))
+    }
+
+    fn member_at(&self, at: Range<usize>) -> Member {
         Member {
-            at: place(&self.text, value),
-            id: Id::read(value),
+            id: Id::read(&self.text[at.clone()]),
+            at,
         }
+    }
+
+    /// Where a member of `params` is.
+    fn param_at(&self, name: &'static str) -> Option<Range<usize>> {
+        if let Some(index) = Params::index(name) {
+            return self.found()?.once(index);
+        }
+        let [value] = members(self.params_object()?, [name]).ok()?;
+        value.map(|value| place(&self.text, value))
+    }
+
+    fn found(&self) -> Option<&Params> {
+        let params = self.params_object()?;
+        Some(self.found.get_or_init(|| Box::new(Params::read(&self.text, params))))
     }
 
     fn params_object(&self) -> Option<&str> {
@@ -371,15 +384,24 @@ pub(crate) fn members<'a, const N: usize>(
     object: &'a str,
     names: [&'static str; N],
 ) -> Result<[Option<&'a RawValue>; N], Malformed> {
+    let (found, twice) = find(object, names)?;
+    match twice.iter().position(|twice| *twice) {
+        Some(index) => Err(Malformed::Duplicate(names[index])),
+        None => Ok(found),
+    }
+}
+
+/// The named members of an object, and which of them appear more than once.
+fn find<'a, const N: usize>(
+    object: &'a str,
+    names: [&'static str; N],
+) -> Result<([Option<&'a RawValue>; N], [bool; N]), Malformed> {
     let mut deserializer = serde_json::Deserializer::from_str(object);
-    let (found, twice) = deserializer
+    let found = deserializer
         .deserialize_map(Members(names))
         .map_err(|_| Malformed::NotJson)?;
     deserializer.end().map_err(|_| Malformed::NotJson)?;
-    match twice {
-        Some(name) => Err(Malformed::Duplicate(name)),
-        None => Ok(found),
-    }
+    Ok(found)
 }
 
 /// All members of an object, in their order.
@@ -410,7 +432,7 @@ pub(crate) fn entries(object: &str) -> Vec<(String, &RawValue)> {
 struct Members<const N: usize>([&'static str; N]);
 
 impl<'de, const N: usize> Visitor<'de> for Members<N> {
-    type Value = ([Option<&'de RawValue>; N], Option<&'static str>);
+    type Value = ([Option<&'de RawValue>; N], [bool; N]);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON object")
@@ -418,14 +440,14 @@ impl<'de, const N: usize> Visitor<'de> for Members<N> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut found = [None; N];
-        let mut twice = None;
+        let mut twice = [false; N];
         while let Some(Text(key)) = map.next_key()? {
             let Some(index) = self.0.iter().position(|name| *name == key) else {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             };
             if found[index].replace(map.next_value::<&RawValue>()?).is_some() {
-                twice = Some(self.0[index]);
+                twice[index] = true;
             }
         }
         Ok((found, twice))

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use memchr::memchr;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, BufReader};
 
 use super::scan::Scan;
@@ -115,7 +116,7 @@ async fn skip(reader: &mut (impl AsyncBufRead + Unpin), head: Vec<u8>) -> io::Re
 }
 
 fn upto_line_end(piece: &[u8]) -> (&[u8], bool) {
-    match piece.iter().position(|byte| *byte == b'\n') {
+    match memchr(b'\n', piece) {
         Some(end) => (&piece[..end], true),
         None => (piece, false),
     }

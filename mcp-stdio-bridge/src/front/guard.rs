@@ -168,8 +168,11 @@ impl Guard {
         if named.next().is_some() || (in_header.is_none() && in_uri.is_none()) {
             return false;
         }
-        let served =
-            |host: &str| Host::parse(host).is_some_and(|host| allowed.iter().any(|allowed| allowed.covers(&host)));
+        let served = |text: &str| {
+            // Mostly it is written as here, and then there is nothing to be read.
+            allowed.iter().any(|allowed| allowed.is_written(text))
+                || Host::parse(text).is_some_and(|host| allowed.iter().any(|allowed| allowed.covers(&host)))
+        };
         in_header.is_none_or(|host| host.to_str().is_ok_and(served))
             && in_uri.is_none_or(|authority| served(authority.as_str()))
     }
@@ -201,6 +204,22 @@ impl Host {
         };
         let name = authority.host().trim_end_matches('.').to_ascii_lowercase();
         (!name.is_empty()).then_some(Self { name, port })
+    }
+
+    /// Whether a text is this host in its ordinary form: the name, and at most a port behind it.
+    fn is_written(&self, text: &str) -> bool {
+        let Some((name, rest)) = text.split_at_checked(self.name.len()) else {
+            return false;
+        };
+        if !name.eq_ignore_ascii_case(&self.name) {
+            return false;
+        }
+        let Some(port) = rest.strip_prefix(':') else {
+            return rest.is_empty() && self.port.is_none();
+        };
+        let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+        let port = port.parse().ok().filter(|_| digits);
+        port.is_some_and(|port: u16| self.port.is_none_or(|only| only == port))
     }
 
     fn covers(&self, other: &Self) -> bool {

@@ -3,33 +3,36 @@
 //! An id has to come back exactly as the client wrote it, while an id that is looked up may be written differently
 //! by the other side (`"a"` and `"\u0061"`, `1` and `1.0`). A number and a string are never the same id.
 
-use serde_json::value::RawValue;
+use std::sync::Arc;
 
-use super::string;
+use super::text_of;
 
 /// The id of a request, or another value of the same form such as a progress token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Id {
-    raw: Box<str>,
+    raw: Arc<str>,
     key: Key,
 }
 
 /// What two spellings of one id have in common.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Key {
-    Number(Box<str>),
-    String(Box<str>),
+    Number(Arc<str>),
+    String(Arc<str>),
 }
 
 impl Id {
-    pub(super) fn read(value: &RawValue) -> Option<Self> {
-        let raw = value.get();
-        let key = match raw.as_bytes().first()? {
-            b'"' => Key::String(string(value)?.into_owned().into_boxed_str()),
-            b'-' | b'0'..=b'9' => Key::Number(number(raw)),
+    pub(super) fn read(raw: &str) -> Option<Self> {
+        let first = *raw.as_bytes().first()?;
+        let raw: Arc<str> = match first {
+            b'"' | b'-' | b'0'..=b'9' => raw.into(),
             _ => return None,
         };
-        Some(Self { raw: raw.into(), key })
+        let key = match first {
+            b'"' => Key::String(text_of(&raw)?.into()),
+            _ => Key::Number(number(&raw)),
+        };
+        Some(Self { raw, key })
     }
 
     /// As it was written.
@@ -51,13 +54,13 @@ impl Id {
 }
 
 /// `1`, `1.0` and `1e0` are one number. Outside of what a double holds exactly, the spelling decides.
-fn number(raw: &str) -> Box<str> {
+fn number(raw: &Arc<str>) -> Arc<str> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     if raw.bytes().all(|byte| byte.is_ascii_digit()) {
-        return raw.into();
+        return Arc::clone(raw);
     }
     match raw.parse::<f64>() {
         Ok(value) if value.fract() == 0.0 && value.abs() <= EXACT => format!("{value:.0}").into(),
-        _ => raw.into(),
+        _ => Arc::clone(raw),
     }
 }

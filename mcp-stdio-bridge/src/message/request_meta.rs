@@ -3,9 +3,7 @@
 //! MCP 2026-07-28 has no handshake. Version, client and capabilities come with every request, under keys with the
 //! prefix `io.modelcontextprotocol/`, and the same keys carry what belongs to one answer or notification.
 
-use serde_json::value::RawValue;
-
-use super::{Malformed, Message, members, string};
+use super::{Malformed, Message, text_of};
 
 /// The keys.
 pub(crate) mod meta {
@@ -34,31 +32,21 @@ impl Message {
     ///
     /// One of them is there twice.
     pub(crate) fn request_meta(&self) -> Result<RequestMeta<'_>, Malformed> {
-        let Some(params) = self.params() else {
+        let Some(found) = self.found() else {
             return Ok(RequestMeta::default());
         };
-        let [found] = members(params, ["_meta"])?;
-        let Some(found) = found.map(RawValue::get).filter(|found| found.starts_with('{')) else {
-            return Ok(RequestMeta::default());
-        };
-        let names = [
-            meta::PROTOCOL_VERSION,
-            meta::CLIENT_CAPABILITIES,
-            meta::CLIENT_INFO,
-            meta::LOG_LEVEL,
-        ];
-        let [version, capabilities, client_info, log_level] = members(found, names)?;
+        let reserved = found.reserved()?;
+        let [version, capabilities, client_info, log_level] = reserved.map(|at| Some(&self.text[at?]));
         Ok(RequestMeta {
-            version: version.map(RawValue::get),
-            capabilities: capabilities.map(RawValue::get),
-            client_info: client_info.map(RawValue::get),
-            log_level: log_level.map(RawValue::get),
+            version,
+            capabilities,
+            client_info,
+            log_level,
         })
     }
 
     /// The text of a member of `params` that is a string.
     pub(crate) fn param_text(&self, name: &'static str) -> Option<String> {
-        let [value] = members(self.params()?, [name]).ok()?;
-        string(value?).map(std::borrow::Cow::into_owned)
+        text_of(&self.text[self.param_at(name)?]).map(std::borrow::Cow::into_owned)
     }
 }
