@@ -13,9 +13,8 @@
 //! assert!(store.is_empty());
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fmt;
-use std::hash::{BuildHasher as _, RandomState};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -27,9 +26,13 @@ use mcp_oauth_core::store::{
     Counts, FeedPage, FeedPosition, Kept, Key, KeyPage, Kind, ListPosition, MemberPage, Store, StoreError,
 };
 
+mod feed;
 mod sets;
+mod shelf;
 
+use feed::Feed;
 use sets::SetShelf;
+use shelf::Shelf;
 
 /// How many records of each kind a [`MemoryStore`] holds. A record takes about one to two kilobytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,100 +87,6 @@ impl Bounds {
     }
 }
 
-#[derive(Clone)]
-struct Entry {
-    record: Bytes,
-    /// `None` means for ever.
-    expires_at: Option<UnixTime>,
-}
-
-#[derive(Default)]
-struct Shelf {
-    records: BTreeMap<String, Entry>,
-    /// What expires, soonest first.
-    expiry: BTreeSet<(UnixTime, String)>,
-}
-
-impl Shelf {
-    fn drop_expired(&mut self, now: UnixTime) {
-        while self.expiry.first().is_some_and(|(expires_at, _)| *expires_at <= now) {
-            if let Some((_, id)) = self.expiry.pop_first() {
-                self.records.remove(&id);
-            }
-        }
-    }
-
-    fn put(&mut self, id: &str, record: Bytes, expires_at: Option<UnixTime>) {
-        if let Some(expires_at) = expires_at {
-            self.expiry.insert((expires_at, id.to_owned()));
-        }
-        let before = self.records.insert(id.to_owned(), Entry { record, expires_at });
-        if let Some(before) = before.and_then(|entry| entry.expires_at)
-            && Some(before) != expires_at
-        {
-            self.expiry.remove(&(before, id.to_owned()));
-        }
-    }
-
-    fn remove(&mut self, id: &str) -> bool {
-        let Some(entry) = self.records.remove(id) else {
-            return false;
-        };
-        if let Some(expires_at) = entry.expires_at {
-            self.expiry.remove(&(expires_at, id.to_owned()));
-        }
-        true
-    }
-}
-
-struct Feed {
-    /// Tells this feed's positions from those of every other.
-    name: u64,
-    /// Each entry with the time until which it has to stay readable.
-    entries: VecDeque<(UnixTime, Bytes)>,
-    /// How many entries have ever been dropped from the front.
-    dropped: u64,
-}
-
-impl Default for Feed {
-    fn default() -> Self {
-        Self {
-            // The standard library's hashers begin at random.
-            name: RandomState::new().hash_one(()),
-            entries: VecDeque::new(),
-            dropped: 0,
-        }
-    }
-}
-
-impl Feed {
-    /// The position behind this many entries.
-    fn position(&self, count: u64) -> FeedPosition {
-        FeedPosition(format!("{:016x}-{count}", self.name))
-    }
-
-    /// How many entries come before a position. A position of another feed is the beginning: what would come before it
-    /// there, nobody here has seen.
-    fn before(&self, position: &FeedPosition) -> u64 {
-        let end = self.dropped + self.entries.len() as u64;
-        let counted = position.0.rsplit_once('-').and_then(|(_, count)| count.parse().ok());
-        counted
-            .filter(|count| *count <= end && self.position(*count) == *position)
-            .unwrap_or(0)
-    }
-
-    fn drop_expired(&mut self, now: UnixTime) {
-        while self
-            .entries
-            .front()
-            .is_some_and(|(readable_until, _)| *readable_until < now)
-        {
-            self.entries.pop_front();
-            self.dropped += 1;
-        }
-    }
-}
-
 #[derive(Default)]
 struct Contents {
     by_kind: HashMap<Kind, Shelf>,
@@ -225,7 +134,7 @@ impl MemoryStore {
 
     /// How many records of one kind it holds, expired ones not counted.
     #[must_use]
-    pub fn count(&self, kind: Kind) -> usize {
+    pub fn count_of(&self, kind: Kind) -> usize {
         self.counted(|known| known == kind)
     }
 
@@ -430,7 +339,7 @@ impl Store for MemoryStore {
             let count = if kind.is_set() {
                 self.on_sets(kind, |sets, _| sets.len())
             } else {
-                self.count(kind)
+                self.count_of(kind)
             };
             if count > 0 {
                 counts.add(kind, count as u64);

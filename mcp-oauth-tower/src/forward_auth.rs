@@ -111,6 +111,7 @@ use crate::protection::Protection;
 
 pub(crate) mod forwarded;
 pub(crate) mod identity;
+mod paths;
 mod places;
 
 pub use identity::{IDENTITY_HEADERS, UPSTREAM_TOKEN_HEADER, identify};

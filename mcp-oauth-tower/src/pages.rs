@@ -19,7 +19,6 @@
 //!
 //! # Making them one's own
 //!
-//!
 //! [`Pages`] says how they look and what they say: a [`Brand`] has a name, a logo, colours and a footer, and [`Texts`] are
 //! all the words, so that a translation is a file. Whoever wants other HTML implements [`Templates`], for some pages or for
 //! all: each [`Page`] comes as a type with its values, to be rendered by askama, maud, minijinja or whatever one likes, and
@@ -62,12 +61,14 @@ use mcp_oauth_core::issuer::Issuer;
 use mcp_oauth_core::secret::Secret;
 
 mod brand;
+mod colours;
 mod templates;
 mod texts;
 mod views;
 
 use brand::Logo;
-pub use brand::{Brand, Colour, FooterLink, InvalidBrand, InvalidColour, Palette};
+pub use brand::{Brand, FooterLink, InvalidBrand};
+pub use colours::{Colour, InvalidColour, Palette};
 pub use templates::{DefaultTemplates, RenderError, Templates};
 pub use texts::{Direction, Filled, InvalidTexts, Text, Texts, shown};
 pub use views::{

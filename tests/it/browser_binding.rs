@@ -386,5 +386,5 @@ async fn of_many_callbacks_of_one_sign_in_one_gets_a_code() {
         arrived += u32::from(task.await.unwrap() == 303);
     }
     assert_eq!(arrived, 1);
-    assert_eq!(application.store.inner().count(Kind::Grant), 1);
+    assert_eq!(application.store.inner().count_of(Kind::Grant), 1);
 }

@@ -108,7 +108,7 @@ async fn an_assertion_is_good_for_one_request_on_all_nodes() {
     clock.advance(Duration::from_secs(1));
     let late = post(&second, "/introspect", &assertion, &token).await;
     assert!(late.status == 401 && late.body.contains("expired"), "{late:?}");
-    assert_eq!(first.store.inner().count(Kind::Assertion), 0, "and no longer");
+    assert_eq!(first.store.inner().count_of(Kind::Assertion), 0, "and no longer");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -170,7 +170,7 @@ async fn an_assertion_that_is_not_good_is_refused_and_uses_nothing_up() {
             "{changes}"
         );
     }
-    assert_eq!(application.store.inner().count(Kind::Assertion), 0);
+    assert_eq!(application.store.inner().count_of(Kind::Assertion), 0);
     let assertion = client.assertion(&application);
     let redeemed = post(&application, "/token", &assertion, &client.redemption(&code)).await;
     assert_eq!(redeemed.status, 200, "the code is still good");
@@ -249,7 +249,7 @@ async fn no_method_stands_in_for_another() {
             (400, "invalid_request")
         );
     }
-    assert_eq!(application.store.inner().count(Kind::Assertion), 0);
+    assert_eq!(application.store.inner().count_of(Kind::Assertion), 0);
 }
 
 #[tokio::test]
@@ -339,7 +339,7 @@ async fn a_client_has_a_quota_of_assertions_and_so_has_its_network_and_everybody
             (429, "temporarily_unavailable")
         );
         let wait: u64 = answer.header("retry-after").parse().unwrap();
-        assert_eq!(application.store.inner().count(Kind::Assertion), 2);
+        assert_eq!(application.store.inner().count_of(Kind::Assertion), 2);
         let assertion = other.assertion(&application);
         assert_eq!(ask(&assertion, "192.0.2.1").await.status, neighbour);
         let assertion = other.assertion(&application);

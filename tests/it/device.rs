@@ -345,8 +345,8 @@ async fn codes_expire() {
         with(400, "invalid_grant"),
         "nothing is left of it"
     );
-    assert_eq!(application.store.inner().count(Kind::Device), 0);
-    assert_eq!(application.store.inner().count(Kind::UserCode), 0);
+    assert_eq!(application.store.inner().count_of(Kind::Device), 0);
+    assert_eq!(application.store.inner().count_of(Kind::UserCode), 0);
 }
 
 #[tokio::test]
@@ -448,7 +448,7 @@ async fn of_64_parallel_polls_of_a_device_that_was_let_in_one_gets_tokens() {
     assert_eq!(good.len(), 1);
     assert!(bad.iter().all(|answer| answer.error() == "invalid_grant"), "{bad:?}");
     assert_eq!(
-        application.store.inner().count(Kind::Grant),
+        application.store.inner().count_of(Kind::Grant),
         1,
         "the others left nothing behind"
     );
@@ -563,7 +563,7 @@ async fn a_person_who_is_taken_off_the_list_after_the_approval_gets_no_tokens() 
         with(400, "access_denied"),
         "it stays like that"
     );
-    assert_eq!(application.store.inner().count(Kind::Grant), 0);
+    assert_eq!(application.store.inner().count_of(Kind::Grant), 0);
 }
 
 /// Lets everybody in, and nobody stay signed in.
@@ -791,7 +791,7 @@ async fn everybody_together_begins_no_more_devices_than_the_quota_whatever_room_
             assert_eq!(asked.status.as_u16(), if number < 5 { 200 } else { 429 }, "{minute}");
         }
         for kind in [Kind::Device, Kind::UserCode] {
-            most = most.max(application.store.inner().count(kind));
+            most = most.max(application.store.inner().count_of(kind));
         }
         application.clock.advance(Duration::from_secs(60));
     }

@@ -68,7 +68,7 @@ async fn whichever_operation_of_the_last_poll_is_lost_the_next_poll_gets_the_tok
                 "invalid_grant",
                 "{number}, {loss:?}"
             );
-            assert_eq!(application.store.inner().count(Kind::Grant), 1, "{number}, {loss:?}");
+            assert_eq!(application.store.inner().count_of(Kind::Grant), 1, "{number}, {loss:?}");
         }
     }
 }

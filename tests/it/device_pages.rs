@@ -554,7 +554,7 @@ async fn two_tabs_reloads_and_double_clicks_do_what_a_person_expects() {
     assert_is_closed(&browser.decide(&application, &tabs[0], "approve").await);
     assert_eq!(device.poll(&application).await.status, 200);
     assert_is_closed(&browser.decide(&application, &tabs[0], "deny").await);
-    assert_eq!(application.store.inner().count(Kind::Grant), 1);
+    assert_eq!(application.store.inner().count_of(Kind::Grant), 1);
 }
 
 #[tokio::test]

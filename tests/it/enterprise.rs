@@ -235,7 +235,7 @@ async fn of_32_requests_with_one_assertion_one_succeeds() {
         successes += u32::from(task.await.unwrap());
     }
     assert_eq!(successes, 1);
-    assert_eq!(enterprise.application.store.inner().count(Kind::Grant), 1);
+    assert_eq!(enterprise.application.store.inner().count_of(Kind::Grant), 1);
 }
 
 #[tokio::test]

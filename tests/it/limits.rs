@@ -95,11 +95,11 @@ async fn what_is_refused_leaves_no_counter_behind() {
     }
     let store = application.store.inner();
     assert_eq!(
-        store.count(Kind::Counter),
+        store.count_of(Kind::Counter),
         20,
         "one for each network that was let in, and one for its site"
     );
-    assert_eq!(store.count(Kind::Total), 1);
+    assert_eq!(store.count_of(Kind::Total), 1);
 }
 
 #[tokio::test]

@@ -385,7 +385,7 @@ async fn a_client_that_is_deleted_while_it_is_replaced_stays_deleted() {
         let read = managed.send(Method::GET, &managed.token, &Value::Null).await;
         assert_eq!(read.status, 401);
         let kind = mcp_oauth_core::store::Kind::Client;
-        assert_eq!(managed.application.store.inner().count(kind), 0);
+        assert_eq!(managed.application.store.inner().count_of(kind), 0);
     }
 }
 

@@ -41,7 +41,7 @@ async fn a_configured_client_signs_in_and_has_no_record() {
         let refreshed = client.refresh(&application, &tokens.refresh_token, &[]).await;
         assert_eq!(refreshed.status, 200);
     }
-    assert_eq!(application.store.inner().count(Kind::Client), 0);
+    assert_eq!(application.store.inner().count_of(Kind::Client), 0);
     let page = application.get(&known("editor", None).authorization_url(&[])).await;
     assert!(page.body.contains("The editor"));
     let wrong = known("web", Some("another secret, 0123456789 0123456789"));

@@ -34,7 +34,7 @@ fn application(bound: usize, limits: &Limits) -> Application {
 }
 
 fn clients(application: &Application) -> usize {
-    application.store.inner().count(Kind::Client)
+    application.store.inner().count_of(Kind::Client)
 }
 
 /// One registration from the network with this number.

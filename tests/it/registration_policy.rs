@@ -54,7 +54,7 @@ async fn id(application: &Application, metadata: &Value) -> String {
 }
 
 fn clients(application: &Application) -> usize {
-    application.store.inner().count(Kind::Client)
+    application.store.inner().count_of(Kind::Client)
 }
 
 // === Who may register ===

@@ -87,7 +87,7 @@ impl Flooded {
     /// How many records of a kind the store holds.
     #[must_use]
     pub fn records(&self, kind: Kind) -> usize {
-        self.application.store.inner().count(kind)
+        self.application.store.inner().count_of(kind)
     }
 
     /// The client and its grant are as they were: it reads its registration, its access token is good, it refreshes.

@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use super::forwarded::is_clear;
+use super::paths::is_clear;
 
 /// What cannot be a place of a resource.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -197,6 +197,7 @@ macro_rules! texts {
         /// translated, and [`Default`] for what each says in English.
         #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
         #[serde(default, deny_unknown_fields)]
+        #[non_exhaustive]
         pub struct Texts {
             /// The language, as HTML and RFC 5646 name it.
             pub lang: String,

@@ -117,6 +117,7 @@ pub struct DeviceCodePage<'a> {
 
 /// How it ended for a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum DeviceEnd {
     /// It was let in.
     LetIn,
