@@ -80,7 +80,7 @@ fn print_head() {
 
 fn mebibytes(bytes: usize) -> String {
     let tenths = bytes * 10 / (1024 * 1024);
-    &format!("{}.{}", tenths / 10, tenths % 10)
+    format!("{}.{}", tenths / 10, tenths % 10)
 }
 
 fn print_row(at: Duration, process: Process, stock: &Stock) {
