@@ -15,8 +15,6 @@ pub(crate) enum What {
     DeletedClient,
     /// A sign-in.
     SignIn,
-    /// One of those that nobody finishes.
-    SignInLeft,
     /// A grant: somebody has approved, and signed in.
     Grant,
     /// A device that has asked to be let in.

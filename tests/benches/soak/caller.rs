@@ -105,10 +105,9 @@ impl Caller {
         let initialize = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
             "protocolVersion": LEGACY, "capabilities": {}, "clientInfo": {"name": "soak", "version": "1"}}});
         let answer = expect(self.send(&initialize).await, 200, "a session is opened");
-        let session = Session {
-            id: answer.header("mcp-session-id").to_owned(),
-            caller: self,
-        };
+        let id = answer.header("mcp-session-id").to_owned();
+        assert!(!id.is_empty(), "a session without a name: {answer:?}");
+        let session = Session { id, caller: self };
         let initialized = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
         let request = session.request(Method::POST).json(&initialized);
         expect(Visitor::send(request).await, 202, "a session has begun");

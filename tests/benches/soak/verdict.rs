@@ -12,7 +12,8 @@ use crate::site::{ACCESS_TOKEN, REFRESH_TOKEN, settled_after};
 /// No flow takes longer, and what is stored at its end lives from then on.
 const LONGEST_FLOW: Duration = Duration::from_secs(60);
 
-/// A sign-in that is left: ten minutes to the consent, and ten from there.
+/// A sign-in: ten minutes to the consent, and ten from there. One that is over is remembered as long, for whoever presses a
+/// button twice.
 const TRANSACTION: Duration = Duration::from_secs(20 * 60);
 
 /// A device, and for how long it is remembered.
@@ -79,13 +80,9 @@ impl Verdict {
     pub(crate) fn stock(&mut self, stock: &Stock, empty: &Stock, begun: &Begun) {
         let now = Instant::now();
         let within = |what, time| begun.within(what, time + LONGEST_FLOW, now);
-        let sign_ins = |what| begun.within(what, LONGEST_FLOW, now);
         let bounds = [
             (Kind::Client, within(What::Client, settled_after())),
-            (
-                Kind::Transaction,
-                within(What::SignInLeft, TRANSACTION) + sign_ins(What::SignIn),
-            ),
+            (Kind::Transaction, within(What::SignIn, TRANSACTION)),
             (Kind::Grant, within(What::Grant, REFRESH_TOKEN.max(ACCESS_TOKEN))),
             (Kind::Device, within(What::Device, DEVICE)),
             (Kind::UserCode, within(What::Device, DEVICE)),

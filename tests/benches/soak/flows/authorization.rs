@@ -57,7 +57,6 @@ pub(crate) async fn left(site: Arc<Site>) {
     for steps in 0..4 {
         let mut visitor = Visitor::new(&site);
         let client = Client::resident();
-        site.begun.add(What::SignInLeft);
         let consent = visitor.ask(&client, &site.resource("echo")).await;
         if steps == 0 {
             continue;
