@@ -32,6 +32,9 @@ const UNUSED_CLIENT: Duration = Duration::from_secs(90);
 /// After so long without a word a session ends.
 pub(crate) const IDLE_SESSION: Duration = Duration::from_secs(30);
 
+/// In seconds: how long a program may take to start. A machine that has other things to do is no program that hangs.
+const PATIENCE: u64 = 180;
+
 /// How many connections to the gateway are kept open while nobody needs them.
 pub(crate) const IDLE_CONNECTIONS: usize = 16;
 
@@ -156,25 +159,25 @@ fn configuration(issuer: &str, program: &Path, upstream: &str, python: Option<&P
 
         [servers.pad]
         command = ['{program}', "notes"]
-        process = {{ spares = 1, idle_timeout = {idle} }}
+        process = {{ spares = 1, idle_timeout = {idle}, handshake_timeout = {PATIENCE} }}
 
         [servers.person]
         command = ['{program}', "notes"]
         share = "per-user"
-        process = {{ idle_timeout = {idle} }}
+        process = {{ idle_timeout = {idle}, handshake_timeout = {PATIENCE} }}
 
         [servers.legacy]
         command = ['{conformance}', "--era", "2025-11-25"]
-        process = {{ idle_timeout = {idle} }}
+        process = {{ idle_timeout = {idle}, handshake_timeout = {PATIENCE} }}
 
         [servers.modern]
         command = ['{conformance}', "--era", "2026-07-28"]
         share = "shared"
-        process = {{ idle_timeout = {idle} }}
+        process = {{ idle_timeout = {idle}, handshake_timeout = {PATIENCE} }}
 
         [servers.unruly]
         command = ['{unruly}', "--era", "2025-11-25"]
-        process = {{ idle_timeout = {idle} }}
+        process = {{ idle_timeout = {idle}, handshake_timeout = {PATIENCE} }}
 
         [servers.elsewhere]
         url = "{upstream}"
@@ -198,7 +201,7 @@ fn configuration(issuer: &str, program: &Path, upstream: &str, python: Option<&P
         let idle = IDLE_SESSION.as_secs();
         writeln!(
             toml,
-            "[servers.time]\ncommand = {command}\nprocess = {{ idle_timeout = {idle} }}"
+            "[servers.time]\ncommand = {command}\nprocess = {{ idle_timeout = {idle}, handshake_timeout = {PATIENCE} }}"
         )
         .expect("writing to a string does not fail");
     }
