@@ -10,8 +10,19 @@ use tokio::process::{Child, Command};
 /// Builds an example of this workspace, as `cargo test` builds everything else, and says where it is.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
+    build(name, &[])
+}
+
+/// Builds it as people run it, and says where it is.
+#[must_use]
+pub fn released_program(name: &str) -> PathBuf {
+    build(name, &["--release"])
+}
+
+fn build(name: &str, profile: &[&str]) -> PathBuf {
     let output = std::process::Command::new(env!("CARGO"))
         .args(["build", "--workspace", "--example", name, "--message-format=json"])
+        .args(profile)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stderr(Stdio::inherit())
         .output()

@@ -60,7 +60,11 @@ fn command(directory: &TempDir, settings: &[(&str, &str)], toml: &str) -> Comman
 /// The gateway's program in a directory, with nothing of this process's configuration.
 #[must_use]
 pub fn command_in(directory: &Path, settings: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(program());
+    command_of(&program(), directory, settings)
+}
+
+fn command_of(program: &Path, directory: &Path, settings: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars() {
         let ours = ["GATEWAY_", "GITHUB_", "PREDECESSOR_", "REDIS_", "RUST_BACKTRACE"];
         if ours.iter().any(|prefix| name.starts_with(prefix)) {
@@ -105,7 +109,12 @@ impl Gateway {
     /// Starts a gateway in a directory that has been set up to have it listen here, with variables beside that, and waits
     /// until it serves.
     pub async fn start_in(directory: TempDir, address: &str, settings: &[(&str, &str)]) -> Self {
-        let mut child = command_in(directory.path(), settings)
+        Self::start_program(&program(), directory, address, settings).await
+    }
+
+    /// The same with a program that was built in another way.
+    pub async fn start_program(program: &Path, directory: TempDir, address: &str, settings: &[(&str, &str)]) -> Self {
+        let mut child = command_of(program, directory.path(), settings)
             .spawn()
             .expect("the gateway can be started");
         let mut stderr = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
