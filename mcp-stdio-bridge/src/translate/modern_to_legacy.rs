@@ -8,6 +8,9 @@
 //! What the server asks in a call is the call's result: `input_required`, with a state that finds the call again. The
 //! call waits, the process with it, until the client repeats its request with the answers, or has not for too long.
 
+mod filter;
+mod messages;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,9 +20,12 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use self::filter::Filter;
+use self::messages::{answered, discovered, is_tool_error, name_of, server_info, strip};
+pub(super) use self::messages::{listened, tagged};
 use super::pool::{For, Lease, Listener, Pool};
 use super::request_state::{Bound, Seal, Unknown};
-use super::{Changes, error, is_input_required, missing};
+use super::{error, missing};
 use crate::caller::{Caller, CallerKey};
 use crate::child::calls::{Kind as CallKind, Level};
 use crate::child::{Answers, Child, Refusal, Unanswered, Wants};
@@ -27,7 +33,6 @@ use crate::era::{Eras, client_info, own};
 use crate::message::{self, Id, Key, Kind, Message, meta, reply};
 use crate::start::{OpenError, Starter};
 use crate::stream::{Frame, Numbered, Stream};
-use crate::versions::ALL;
 
 /// How many calls can wait for their clients.
 const PARKED: usize = 256;
@@ -464,215 +469,5 @@ impl Conversation {
             &self.method,
             &self.lease.member.initialized,
         ));
-    }
-}
-
-/// An answer of the other era under the client's id.
-fn answered(message: &Message, code: Option<i64>, id: &str, method: &str, initialized: &str) -> Frame {
-    let mut changes = Changes::default();
-    if let Some(at) = message.id_member() {
-        changes.replace(at, id);
-    }
-    let outcome = message.outcome().unwrap_or_default();
-    let mut error = code;
-    if code == Some(reply::RESOURCE_NOT_FOUND.into()) {
-        let [at] = message.members(outcome, ["code"]);
-        if let Some(at) = at {
-            changes.replace(at, reply::INVALID_PARAMS.to_string());
-            error = Some(reply::INVALID_PARAMS.into());
-        }
-    } else if code.is_none() && outcome.starts_with('{') && !is_input_required(message) {
-        let [kind, ttl, scope, about] = message.members(outcome, ["resultType", "ttlMs", "cacheScope", "_meta"]);
-        let mut members = Vec::new();
-        if kind.is_none() {
-            members.push(r#""resultType":"complete""#.to_owned());
-        }
-        if is_cacheable(method) {
-            // What a server of the other era does not say may change at any time.
-            members.extend(ttl.is_none().then(|| r#""ttlMs":0"#.to_owned()));
-            members.extend(scope.is_none().then(|| r#""cacheScope":"private""#.to_owned()));
-        }
-        let server = format!(r#""{}":{}"#, meta::SERVER_INFO, server_info(initialized));
-        match about.as_ref().map(|about| message.text(about)) {
-            Some(about) if about.starts_with('{') => {
-                let [named] = message.members(about, [meta::SERVER_INFO]);
-                if named.is_none() {
-                    changes.insert(message, about, server);
-                }
-            }
-            Some(_) => {}
-            None => members.push(format!(r#""_meta":{{{server}}}"#)),
-        }
-        changes.insert(message, outcome, members.join(","));
-    }
-    Frame::Answer {
-        line: changes.line(message),
-        error,
-    }
-}
-
-fn is_cacheable(method: &str) -> bool {
-    matches!(
-        method,
-        "tools/list" | "prompts/list" | "resources/list" | "resources/templates/list" | "resources/read"
-    )
-}
-
-fn is_tool_error(message: &Message) -> bool {
-    let Some(result) = message.outcome() else { return false };
-    let [failed] = message.members(result, ["isError"]);
-    failed.is_some_and(|failed| message.text(&failed) == "true")
-}
-
-/// The raw `serverInfo` of an `initialize` result.
-fn server_info(initialized: &str) -> &str {
-    let info = message::members(initialized, ["serverInfo"])
-        .ok()
-        .and_then(|[info]| info);
-    info.map_or(r#"{"name":"unknown","version":"0"}"#, serde_json::value::RawValue::get)
-}
-
-/// The tool, prompt or resource that a request is about.
-fn name_of(request: &Message) -> String {
-    let name = request.param_text("name").or_else(|| request.param_text("uri"));
-    name.unwrap_or_default()
-}
-
-/// A request without what only the modern era knows.
-fn strip(request: &Message) -> String {
-    let mut changes = Changes::default();
-    if let Some(params) = request.params() {
-        let [about, responses] = request.members(params, ["_meta", "inputResponses"]);
-        if let Some(about) = about {
-            let kept: Vec<_> = message::entries(request.text(&about))
-                .into_iter()
-                .filter(|(name, _)| !name.starts_with(meta::PREFIX))
-                .map(|(name, value)| format!("{}:{}", serde_json::Value::from(name), value.get()))
-                .collect();
-            changes.replace(about, format!("{{{}}}", kept.join(",")));
-        }
-        if let Some(responses) = responses {
-            // Answers to questions that this server has not asked yet.
-            changes.replace(responses, "null");
-        }
-    }
-    changes.line(request)
-}
-
-/// The answer to `server/discover` from that to `initialize`.
-fn discovered(id: &str, initialized: &str) -> Frame {
-    let found = message::members(initialized, ["capabilities", "instructions"]).unwrap_or([None; 2]);
-    let [capabilities, instructions] = found.map(|found| found.map(serde_json::value::RawValue::get));
-    let instructions = instructions
-        .map(|text| format!(r#""instructions":{text},"#))
-        .unwrap_or_default();
-    let result = format!(
-        r#"{{"resultType":"complete","supportedVersions":{},"capabilities":{},{instructions}"ttlMs":0,"cacheScope":"private","_meta":{{"{}":{}}}}}"#,
-        serde_json::json!(ALL),
-        capabilities.unwrap_or("{}"),
-        meta::SERVER_INFO,
-        server_info(initialized),
-    );
-    Frame::Answer {
-        line: reply::result(id, &result),
-        error: None,
-    }
-}
-
-/// A notification that belongs to a subscription.
-pub(super) fn tagged(message: &Message, subscription: &str) -> String {
-    let tag = format!(r#""{}":{subscription}"#, meta::SUBSCRIPTION_ID);
-    let mut changes = Changes::default();
-    if let Some(params) = message.params() {
-        let [about] = message.members(params, ["_meta"]);
-        match about.as_ref().map(|about| message.text(about)) {
-            Some(about) if about.starts_with('{') => changes.insert(message, about, tag),
-            Some(_) => {}
-            None => changes.insert(message, params, format!(r#""_meta":{{{tag}}}"#)),
-        }
-    } else if let Some(params) = message.params_member() {
-        changes.replace(params, format!(r#"{{"_meta":{{{tag}}}}}"#));
-    } else {
-        changes.replace(message.start(), format!(r#""params":{{"_meta":{{{tag}}}}},"#));
-    }
-    changes.line(message)
-}
-
-/// The end of a subscription.
-pub(super) fn listened(id: &str) -> Frame {
-    let result = format!(
-        r#"{{"resultType":"complete","_meta":{{"{}":{id}}}}}"#,
-        meta::SUBSCRIPTION_ID
-    );
-    Frame::Answer {
-        line: reply::result(id, &result),
-        error: None,
-    }
-}
-
-/// What a client wants to hear of.
-#[derive(Debug, Default)]
-struct Filter {
-    tools: bool,
-    prompts: bool,
-    resources: bool,
-    uris: Vec<String>,
-}
-
-impl Filter {
-    fn read(request: &Message) -> Option<Self> {
-        let [wanted] = request.members(request.params()?, ["notifications"]);
-        let wanted = request.text(&wanted?).to_owned();
-        let wanted: serde_json::Value = serde_json::from_str(&wanted).ok()?;
-        let flag = |name: &str| wanted[name] == true;
-        let uris = wanted["resourceSubscriptions"].as_array().into_iter().flatten();
-        wanted.is_object().then(|| Self {
-            tools: flag("toolsListChanged"),
-            prompts: flag("promptsListChanged"),
-            resources: flag("resourcesListChanged"),
-            uris: uris.filter_map(|uri| uri.as_str().map(str::to_owned)).collect(),
-        })
-    }
-
-    /// What of it the server can do, and the methods that go with it.
-    fn supported(mut self, initialized: &str) -> (Self, Vec<&'static str>) {
-        let said: serde_json::Value = serde_json::from_str(initialized).unwrap_or_default();
-        let can = |what: &str, how: &str| said["capabilities"][what][how] == true;
-        self.tools &= can("tools", "listChanged");
-        self.prompts &= can("prompts", "listChanged");
-        self.resources &= can("resources", "listChanged");
-        if !can("resources", "subscribe") {
-            self.uris.clear();
-        }
-        let methods = [
-            (self.tools, "notifications/tools/list_changed"),
-            (self.prompts, "notifications/prompts/list_changed"),
-            (self.resources, "notifications/resources/list_changed"),
-        ];
-        let methods = methods
-            .into_iter()
-            .filter_map(|(wanted, method)| wanted.then_some(method));
-        let methods = methods.collect();
-        (self, methods)
-    }
-}
-
-impl std::fmt::Display for Filter {
-    /// As JSON.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut members = serde_json::Map::new();
-        for (wanted, name) in [
-            (self.tools, "toolsListChanged"),
-            (self.prompts, "promptsListChanged"),
-            (self.resources, "resourcesListChanged"),
-        ] {
-            if wanted {
-                members.insert(name.to_owned(), true.into());
-            }
-        }
-        if !self.uris.is_empty() {
-            members.insert("resourceSubscriptions".to_owned(), self.uris.clone().into());
-        }
-        write!(f, "{}", serde_json::Value::Object(members))
     }
 }
