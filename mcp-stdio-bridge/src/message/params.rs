@@ -85,6 +85,7 @@ impl Params {
     }
 
     /// Where the member of this name is, if it is there once. The outer `None` is for a name that is not looked for here.
+    #[allow(clippy::option_option, reason = "not looked for is something else than not there")]
     pub(super) fn once(&self, name: &str) -> Option<Option<Range<usize>>> {
         let index = NAMES.iter().position(|known| *known == name)?;
         Some(self.own.as_ref().ok().and_then(|own| own.once(index).cloned()))
