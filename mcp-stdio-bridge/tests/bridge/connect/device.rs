@@ -37,10 +37,10 @@ struct Stopped {
 
 impl Stopped {
     fn new() -> Self {
-        let (hold, held) = std::sync::mpsc::channel::<()>();
+        let (hold, released) = std::sync::mpsc::channel::<()>();
         // As long as such a task is there, the clock does not go on by itself.
         tokio::task::spawn_blocking(move || {
-            let _ = held.recv();
+            let _ = released.recv();
         });
         tokio::time::pause();
         Self {
