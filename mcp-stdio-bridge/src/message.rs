@@ -93,7 +93,10 @@ pub(crate) struct Message {
 
 /// What a client sent in one request.
 #[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "it is taken apart where it is made, and nearly always is the large one")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "it is taken apart where it is made, and nearly always is the large one"
+)]
 pub(crate) enum Body {
     One(Message),
     /// As MCP 2025-03-26 has it, and no version after it.
