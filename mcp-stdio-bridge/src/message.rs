@@ -88,15 +88,11 @@ pub(crate) struct Message {
     /// The `result` or the `error`.
     outcome: Option<Range<usize>>,
     /// What was found in the `params`, once somebody has looked.
-    found: OnceLock<Params>,
+    found: OnceLock<Box<Params>>,
 }
 
 /// What a client sent in one request.
 #[derive(Debug)]
-#[allow(
-    clippy::large_enum_variant,
-    reason = "it is taken apart where it is made, and nearly always is the large one"
-)]
 pub(crate) enum Body {
     One(Message),
     /// As MCP 2025-03-26 has it, and no version after it.
@@ -328,8 +324,8 @@ impl Message {
 
     /// Where a member of `params` is.
     fn param_at(&self, name: &'static str) -> Option<Range<usize>> {
-        if let Some(known) = self.found()?.once(name) {
-            return known;
+        if let Some(index) = Params::index(name) {
+            return self.found()?.once(index);
         }
         let [value] = members(self.params_object()?, [name]).ok()?;
         value.map(|value| place(&self.text, value))
@@ -337,7 +333,7 @@ impl Message {
 
     fn found(&self) -> Option<&Params> {
         let params = self.params_object()?;
-        Some(self.found.get_or_init(|| Params::read(&self.text, params)))
+        Some(self.found.get_or_init(|| Box::new(Params::read(&self.text, params))))
     }
 
     fn params_object(&self) -> Option<&str> {

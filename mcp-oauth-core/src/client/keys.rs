@@ -59,7 +59,7 @@ impl ClientKeys {
     /// # Errors
     ///
     /// See [`InvalidClientKeys`].
-    pub(crate) fn read(jwks: Option<&Value>, jwks_uri: Option<&Value>) -> Result<Self, InvalidClientKeys> {
+    pub fn read(jwks: Option<&Value>, jwks_uri: Option<&Value>) -> Result<Self, InvalidClientKeys> {
         let given = |member: &&Value| !member.is_null() && *member != "";
         match (jwks.filter(given), jwks_uri.filter(given)) {
             (None, None) => Err(InvalidClientKeys::Missing),

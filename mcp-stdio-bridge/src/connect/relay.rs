@@ -93,7 +93,6 @@ struct Asked<'a> {
 }
 
 /// Whether a message has been the one that was waited for.
-#[allow(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
 enum Delivered {
     Answer(Message),
     Other,

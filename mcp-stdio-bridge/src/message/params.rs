@@ -84,11 +84,14 @@ impl Params {
         }
     }
 
-    /// Where the member of this name is, if it is there once. The outer `None` is for a name that is not looked for here.
-    #[allow(clippy::option_option, reason = "not looked for is something else than not there")]
-    pub(super) fn once(&self, name: &str) -> Option<Option<Range<usize>>> {
-        let index = NAMES.iter().position(|known| *known == name)?;
-        Some(self.own.as_ref().ok().and_then(|own| own.once(index).cloned()))
+    /// Which of the members this is, if they are looked for here.
+    pub(super) fn index(name: &str) -> Option<usize> {
+        NAMES.iter().position(|known| *known == name)
+    }
+
+    /// Where the member of this [index](Self::index) is, if it is there once.
+    pub(super) fn once(&self, index: usize) -> Option<Range<usize>> {
+        self.own.as_ref().ok()?.once(index).cloned()
     }
 
     /// Where `_meta.progressToken` is, and whether there is a `task`.
