@@ -66,7 +66,7 @@
 //!
 //! | to find | look in |
 //! |---|---|
-//! | one server behind HTTP, and all that can be set | [`Bridge`], [`Builder`] |
+//! | one server behind HTTP, and all that can be set | [`Bridge`], [`BridgeBuilder`] |
 //! | the program, what it sees of the environment, what it may use of the machine | [`Command`], [`ResourceLimits`] |
 //! | which clients share a process, and who they are | [`Share`], [`Caller`] |
 //! | which names and pages the bridge answers to | [`Hosts`], [`Origins`] |
