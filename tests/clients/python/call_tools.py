@@ -109,6 +109,6 @@ def describe(failure: BaseException) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("servers", type=json.loads, help="what to call where, as JSON")
-    parser.add_argument("--protocol", choices=["legacy", "2026-07-28"], default="legacy")
+    parser.add_argument("--protocol", choices=["legacy", "auto", "2026-07-28"], default="legacy")
     parser.add_argument("--timeout", type=float, default=60, help="seconds for each server")
     sys.exit(not asyncio.run(main(parser.parse_args())))
