@@ -30,6 +30,14 @@ fn with_keys_at(document: &Value, address: &str) -> Value {
     document
 }
 
+/// The document of a client that proves itself with this key, which stands in it.
+fn with_keys_of(document: &Value, signer: &Signer) -> Value {
+    let mut document = document.clone();
+    document["token_endpoint_auth_method"] = json!("private_key_jwt");
+    document["jwks"] = signer.jwks();
+    document
+}
+
 impl Published {
     /// Publishes a document, and keys beside it.
     async fn publishes_with_keys(&self, document: &Value, keys: &Value) {
@@ -82,10 +90,7 @@ async fn a_client_with_a_document_proves_itself_with_keys_at_an_address() {
 async fn a_client_that_publishes_keys_has_to_use_them() {
     let published = Published::new().await;
     let signer = Signer::new("a");
-    let mut document = published.document();
-    document["token_endpoint_auth_method"] = json!("private_key_jwt");
-    document["jwks"] = signer.jwks();
-    published.publishes(&document).await;
+    published.publishes(&with_keys_of(&published.document(), &signer)).await;
     let code = published.code().await;
     let redeem = [("redirect_uri", REDIRECT_URI)];
     let without = published.client.redeem(&published.application, &code, &redeem).await;
@@ -108,12 +113,7 @@ async fn a_client_that_publishes_keys_has_to_use_them() {
 async fn a_key_that_is_taken_out_of_the_document_is_not_good_any_more() {
     let published = Published::new().await;
     let (old, new) = (Signer::new("old"), Signer::new("new"));
-    let with = |signer: &Signer| {
-        let mut document = published.document();
-        document["token_endpoint_auth_method"] = json!("private_key_jwt");
-        document["jwks"] = signer.jwks();
-        document
-    };
+    let with = |signer: &Signer| with_keys_of(&published.document(), signer);
     published.publishes(&with(&old)).await;
     let code = published.code().await;
     let tokens = Tokens::of(&published.redeem_with(&old, &code).await);
@@ -139,10 +139,7 @@ async fn a_key_that_is_taken_out_of_the_document_is_not_good_any_more() {
 async fn however_many_bad_assertions_come_a_document_is_tried_again_every_ten_seconds() {
     let published = Published::new().await;
     let signer = Signer::new("a");
-    let mut document = published.document();
-    document["token_endpoint_auth_method"] = json!("private_key_jwt");
-    document["jwks"] = signer.jwks();
-    published.publishes(&document).await;
+    published.publishes(&with_keys_of(&published.document(), &signer)).await;
     let code = published.code().await;
     let mut tokens = Tokens::of(&published.redeem_with(&signer, &code).await);
     let stranger = Signer::new("a");
@@ -172,7 +169,7 @@ async fn however_many_bad_assertions_come_a_document_is_tried_again_every_ten_se
     }
     assert_eq!(published.fetches().await, 1);
     // It is back.
-    published.publishes(&document).await;
+    published.publishes(&with_keys_of(&published.document(), &signer)).await;
     published.application.clock.advance(Duration::from_secs(10));
     assert_eq!(published.refresh_with(&signer, &tokens.refresh_token).await.status, 200);
 }
@@ -181,14 +178,10 @@ async fn however_many_bad_assertions_come_a_document_is_tried_again_every_ten_se
 async fn of_assertions_that_come_at_the_same_time_one_has_the_document_read_and_all_are_good() {
     let published = Published::new().await;
     let signer = Signer::new("old");
-    let mut document = published.document();
-    document["token_endpoint_auth_method"] = json!("private_key_jwt");
-    document["jwks"] = signer.jwks();
-    published.publishes(&document).await;
+    published.publishes(&with_keys_of(&published.document(), &signer)).await;
     published.code().await;
     let new = Signer::new("new");
-    document["jwks"] = new.jwks();
-    published.publishes(&document).await;
+    published.publishes(&with_keys_of(&published.document(), &new)).await;
     published.application.clock.advance(Duration::from_secs(300));
     let asked: Vec<_> = (0..16)
         .map(|_| {
