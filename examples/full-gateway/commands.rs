@@ -6,6 +6,7 @@ mod clients;
 mod completions;
 mod confirmation;
 mod doctor;
+mod ending;
 pub(crate) mod exit;
 mod grants;
 mod health;

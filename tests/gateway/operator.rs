@@ -408,6 +408,7 @@ async fn what_was_granted_ends_one_by_one_by_client_by_person_and_all_at_once() 
         .await
         .failed(3);
 
+    // Who signs in again as soon as the command has ended stays signed in.
     let tokens = here.sign_in().await.1;
     let ended = here.run(&["grants", "revoke", "--all", "--yes", "--json"]).await.json();
     assert_eq!(ended["ended"], 1, "{ended}");

@@ -7,6 +7,7 @@ use mcp_oauth_core::server::operator::{GrantView, MAXIMUM_PAGE, Operator, Whose}
 use serde_json::json;
 
 use super::confirmation::Confirmation;
+use super::ending;
 use super::exit::End;
 use super::operating::Operating;
 use super::output::{self, Paging, moment, or_dash};
@@ -161,13 +162,13 @@ impl Revoke {
             let question = format!("End all that was granted to the client {client_id}? That cannot be undone.");
             self.confirmation.ask(&question)?;
             let ending = operator.end_grants_of_client(client_id).await?;
-            return output.one(&ending, vec![("ended up to", moment(ending.up_to))]);
+            return ending::report(output, ending).await;
         }
         if let Some(subject) = &self.which.user {
             let question = format!("End all that {subject} has granted? That cannot be undone.");
             self.confirmation.ask(&question)?;
             let ending = operator.end_grants_of_user(subject).await?;
-            return output.one(&ending, vec![("ended up to", moment(ending.up_to))]);
+            return ending::report(output, ending).await;
         }
         if self.which.all {
             self.confirmation

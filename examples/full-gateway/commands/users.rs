@@ -5,6 +5,7 @@ use mcp_oauth_core::server::operator::{UserView, Whose};
 use serde::Serialize;
 
 use super::confirmation::Confirmation;
+use super::ending;
 use super::exit::End;
 use super::operating::Operating;
 use super::output::{Paging, moment, or_dash};
@@ -94,9 +95,7 @@ pub(super) async fn run(command: Users) -> anyhow::Result<()> {
                 "End all access that {subject} has given? That cannot be undone."
             ))?;
             let ending = operator.end_grants_of_user(&subject).await?;
-            operating
-                .output
-                .one(&ending, vec![("ended up to", moment(ending.up_to))])
+            ending::report(operating.output, ending).await
         }
     }
 }

@@ -35,7 +35,8 @@ pub enum Whose<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Ending {
-    /// Whatever was granted up to this moment is over.
+    /// Whatever was granted up to this moment is over, and what is granted while this second lasts, too: who wants to be let in
+    /// again waits for the next one.
     pub up_to: UnixTime,
 }
 
