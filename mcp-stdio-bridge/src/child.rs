@@ -16,6 +16,7 @@ pub(crate) mod answers;
 pub(crate) mod asked;
 pub(crate) mod calls;
 pub(crate) mod end;
+mod patience;
 mod route;
 mod supervise;
 
@@ -32,6 +33,7 @@ pub(crate) use self::answers::{Answers, First};
 use self::asked::{Asked, To};
 use self::calls::{Call, Calls, Kind, Level};
 pub(crate) use self::end::{End, Failure};
+use self::patience::Watched;
 pub(crate) use self::route::subscription_of;
 use crate::back::{Pipe, Started, Tail};
 use crate::config::Limits;
@@ -121,6 +123,7 @@ struct State {
     end: Option<End>,
     calls: Calls,
     asked: Asked,
+    watched: Watched,
     last_used: Instant,
 }
 
@@ -151,6 +154,7 @@ impl Child {
                 end: None,
                 calls: Calls::new(setting.limits.max_calls),
                 asked: Asked::default(),
+                watched: Watched::default(),
                 last_used: Instant::now(),
             }),
             limits: setting.limits,
@@ -239,6 +243,7 @@ impl Child {
         edits.extend(wants.edits.iter().map(|(member, text)| (member, *text)));
         let line = request.line(&edits);
         let token = routing.token.and_then(|token| token.id);
+        let begun = Instant::now();
         let call = Call {
             id: id.clone(),
             token: token.map(|token| token.raw().into()),
@@ -248,6 +253,7 @@ impl Child {
             session: wants.session,
             level: wants.level,
             in_flight: self.meter.call(method),
+            begun,
         };
         {
             let mut state = self.lock();
@@ -263,7 +269,7 @@ impl Child {
             source: answers::Source::Child(Arc::clone(self), number),
             id: id.clone(),
             reader,
-            deadline: self.limits.request_timeout.map(|limit| Instant::now() + limit),
+            deadline: self.limits.request_timeout.map(|limit| begun + limit),
             done: false,
             cancels: false,
         })

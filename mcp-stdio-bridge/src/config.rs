@@ -49,6 +49,14 @@ pub(crate) struct Limits {
     pub(crate) tell_stderr: bool,
 }
 
+impl Limits {
+    /// How long a client waits for an answer before it gets something else: a stream, or an error.
+    pub(crate) fn patience(&self) -> Duration {
+        self.request_timeout
+            .map_or(self.stream_after, |timeout| timeout.min(self.stream_after))
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

@@ -157,7 +157,7 @@ impl Silent {
     /// Listens for so long.
     pub(crate) async fn listen(mut self, patience: Duration) -> Probed {
         let first = match &mut self.answers {
-            Some(answers) => answers.first(patience).await,
+            Some(answers) => answers.first_within(patience).await,
             None => First::Stream,
         };
         let First::Answer(frame) = first else {

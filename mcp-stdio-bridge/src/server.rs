@@ -314,7 +314,7 @@ impl Server {
                 ..Wants::default()
             };
             let mut answers = child.call(request, wants).await.ok()?;
-            match answers.first(limit).await {
+            match answers.first_within(limit).await {
                 First::Answer(frame) => Some(frame),
                 First::Stream => None,
             }

@@ -94,6 +94,8 @@ struct State {
     attached: bool,
     /// Nothing more comes in.
     finished: bool,
+    /// Whoever waits for the first frame has waited long enough.
+    overdue: bool,
     log: Option<Log>,
     /// The number of the next event; 0 is the priming event.
     next: u64,
@@ -164,6 +166,17 @@ impl Stream {
     pub(crate) fn finish(&self) {
         let mut state = self.lock();
         state.finished = true;
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Tells a reader that waits for the first frame that it has waited long enough.
+    pub(crate) fn overdue(&self) {
+        let mut state = self.lock();
+        state.overdue = true;
         let waker = state.waker.take();
         drop(state);
         if let Some(waker) = waker {
@@ -277,6 +290,26 @@ impl fmt::Debug for Stream {
     }
 }
 
+/// What is there to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Peeked {
+    Answer,
+    Message,
+    /// Nothing, and nothing will be.
+    End,
+    /// Nothing yet.
+    Overdue,
+}
+
+/// Until when a reader waits for something to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// Until it is there.
+    There,
+    /// At most until the stream is [overdue](Stream::overdue).
+    Overdue,
+}
+
 /// The one that reads a stream. Dropping it leaves the stream without a reader.
 #[derive(Debug)]
 pub(crate) struct Reader {
@@ -307,15 +340,22 @@ impl Reader {
         Poll::Pending
     }
 
-    /// Waits until there is something to read, and says whether it is the answer. `None` is the end.
-    pub(crate) async fn peek(&mut self) -> Option<bool> {
+    /// Waits until there is something to read, or `until` says that this was long enough.
+    pub(crate) async fn peek(&mut self, until: Until) -> Peeked {
         poll_fn(|context| {
             let mut state = self.stream.lock();
             if let Some(next) = state.queue.front() {
-                return Poll::Ready(Some(next.frame.is_answer()));
+                return Poll::Ready(if next.frame.is_answer() {
+                    Peeked::Answer
+                } else {
+                    Peeked::Message
+                });
             }
             if state.finished || state.reader != self.number {
-                return Poll::Ready(None);
+                return Poll::Ready(Peeked::End);
+            }
+            if state.overdue && until == Until::Overdue {
+                return Poll::Ready(Peeked::Overdue);
             }
             state.waker = Some(context.waker().clone());
             Poll::Pending

@@ -9,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Child;
 use super::end::Failure;
+use crate::config::Limits;
 use crate::message::Id;
-use crate::stream::{Frame, Log, Numbered, Reader};
+use crate::stream::{Frame, Log, Numbered, Peeked, Reader, Until};
 
 /// What is there first for a call.
 #[derive(Debug)]
@@ -63,18 +64,37 @@ impl Answers {
         self
     }
 
-    /// What is there first; after this time without anything, a stream.
-    pub(crate) async fn first(&mut self, patience: Duration) -> First {
+    /// What is there first for a client that waits; after the time that clients wait without anything, a stream.
+    pub(crate) async fn first(&mut self, limits: &Limits) -> First {
+        match &self.source {
+            Source::Child(child, _) => {
+                child.watch();
+                let peeked = self.reader.peek(Until::Overdue).await;
+                self.found(peeked).await
+            }
+            Source::Translation(_) => self.first_within(limits.patience()).await,
+        }
+    }
+
+    /// The same for whoever has a time of their own to wait.
+    pub(crate) async fn first_within(&mut self, patience: Duration) -> First {
         let patience = Instant::now() + patience;
         let until = self.deadline.map_or(patience, |deadline| deadline.min(patience));
-        match timeout_at(until, self.reader.peek()).await {
-            Ok(Some(true) | None) => match self.next().await {
+        let peeked = timeout_at(until, self.reader.peek(Until::There)).await;
+        self.found(peeked.unwrap_or(Peeked::Overdue)).await
+    }
+
+    async fn found(&mut self, peeked: Peeked) -> First {
+        match peeked {
+            Peeked::Answer | Peeked::End => match self.next().await {
                 Some(Numbered { frame, .. }) => First::Answer(frame),
                 // Not before the answer is the stream over.
                 None => First::Stream,
             },
-            Err(_) if self.deadline.is_some_and(|deadline| deadline <= until) => First::Answer(self.late()),
-            Ok(Some(false)) | Err(_) => First::Stream,
+            Peeked::Overdue if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
+                First::Answer(self.late())
+            }
+            Peeked::Message | Peeked::Overdue => First::Stream,
         }
     }
 

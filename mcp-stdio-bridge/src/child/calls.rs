@@ -1,7 +1,10 @@
 //! The clients' requests that wait for their answers.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
+
+use tokio::time::Instant;
 
 use super::end::Failure;
 use crate::message::{Id, Key};
@@ -26,6 +29,7 @@ pub(crate) struct Call {
     /// How much the client wants to hear of what the server logs, if it is said with the request.
     pub(super) level: Option<Level>,
     pub(super) in_flight: InFlight,
+    pub(super) begun: Instant,
 }
 
 /// What kind of request it is.
@@ -132,6 +136,12 @@ impl Calls {
 
     pub(super) fn get(&self, number: u64) -> Option<&Call> {
         self.running.get(&number)
+    }
+
+    /// Those with a higher number than this, the oldest first.
+    pub(super) fn after(&self, number: u64) -> impl Iterator<Item = (u64, &Call)> {
+        let after = (Bound::Excluded(number), Bound::Unbounded);
+        self.running.range(after).map(|(number, call)| (*number, call))
     }
 
     /// Takes a call out whose answer has come.

@@ -139,7 +139,7 @@ async fn tell(session: &Arc<Session>, message: &Message) -> Result<(), Refused> 
 
 /// A JSON body if the answer comes first, a stream if something comes before it or it takes its time.
 async fn answer(front: &Front, session: &Arc<Session>, mut answers: Answers, open: crate::session::Open) -> Response {
-    match answers.first(front.server.limits().stream_after).await {
+    match answers.first(front.server.limits()).await {
         First::Answer(frame) => json(frame.into_line()).into_response(),
         First::Stream => {
             let log = session.resumable(answers.stream());

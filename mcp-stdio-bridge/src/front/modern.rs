@@ -69,7 +69,7 @@ pub(super) async fn post(
     let mut answers = answers
         .map_err(|error| Refused::from_modern(message.id().cloned(), error))?
         .cancels();
-    match answers.first(front.server.limits().stream_after).await {
+    match answers.first(front.server.limits()).await {
         First::Answer(frame) => {
             let status = match &frame {
                 Frame::Answer { error: Some(code), .. } => status(*code),
@@ -152,7 +152,7 @@ async fn page(
         said.capabilities.unwrap_or("{}"),
     ));
     let mut answers = server.request(&request, caller).await.ok()?.cancels();
-    let First::Answer(frame) = answers.first(server.limits().handshake_timeout).await else {
+    let First::Answer(frame) = answers.first_within(server.limits().handshake_timeout).await else {
         return None;
     };
     let answer = Message::parse(frame.into_line().into_bytes()).ok()?;

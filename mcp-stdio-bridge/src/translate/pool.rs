@@ -272,7 +272,7 @@ impl Group {
         let limit = self.starter.limits().handshake_timeout;
         let handshake = async {
             let mut answers = child.call(&request, Wants::default()).await.ok()?;
-            match answers.first(limit).await {
+            match answers.first_within(limit).await {
                 First::Answer(frame) => Some(frame),
                 First::Stream => None,
             }

@@ -5,7 +5,8 @@ use futures_util::future::join;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{Client, builder, lines};
+use crate::support::log::Log;
+use crate::support::{Client, builder, later, lines};
 
 const ANSWER: &str = r#"{"jsonrpc":"2.0","id":$ID,"result":{"ok":true}}"#;
 const LOG: &str = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"d"}}"#;
@@ -167,16 +168,13 @@ async fn a_request_that_no_stream_takes_gets_an_error() {
     let bridge = builder().build().unwrap();
     let client = Client::open(&bridge).await;
     client.call("1", "write", &lines(&[ANSWER, ASK])).await.json().await;
-    tokio::time::pause();
-    tokio::time::advance(std::time::Duration::from_secs(31)).await;
-    tokio::time::resume();
     // The server reads what it gets before the next call.
     let refused = loop {
+        later(31).await;
         let seen = client.result("seen", &json!({})).await;
         if let Some(line) = seen["seen"][1].as_str() {
             break serde_json::from_str::<Value>(line).unwrap();
         }
-        tokio::task::yield_now().await;
     };
     assert_eq!(
         (&refused["id"], &refused["error"]["code"]),
@@ -241,13 +239,18 @@ async fn a_task_has_progress_after_its_first_answer() {
 #[tokio::test]
 async fn a_client_that_does_not_read_is_cut_off_and_can_come_back() {
     let bridge = builder().build().unwrap();
-    let client = Client::open(&bridge).await;
+    let (client, other) = (Client::open(&bridge).await, Client::open(&bridge).await);
     let many: Vec<_> = std::iter::repeat_n(LOG, 3000).collect();
+    let log = Log::default();
+    let listening = log.listen();
     let mut unread = client.call("1", "write", &lines(&many)).await;
     assert_eq!(unread.event().await.unwrap(), LOG);
-    tokio::time::pause();
-    tokio::time::sleep(std::time::Duration::from_secs(11)).await;
-    tokio::time::resume();
+    // Until it is cut off, it has to be the only call: what the server says goes to that.
+    while !log.text().contains("was cut off") {
+        later(11).await;
+        other.result("seen", &json!({})).await;
+    }
+    drop(listening);
     // The server goes on. What it still has to say of the call that was cut off may come along with this answer.
     let seen = client.call("2", "seen", &json!({})).await.text().await;
     let answer = seen

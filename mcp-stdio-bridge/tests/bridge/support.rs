@@ -1,5 +1,7 @@
 //! A client of the tests', and the server that does what they say.
 
+pub(crate) mod log;
+
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -51,6 +53,13 @@ pub(crate) fn scripted(arguments: &[&str]) -> Command {
 
 pub(crate) fn builder() -> BridgeBuilder {
     Bridge::builder(scripted(&[]))
+}
+
+/// Lets so many seconds pass on the clock.
+pub(crate) async fn later(seconds: u64) {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+    tokio::time::resume();
 }
 
 /// A request with the headers that a well-behaved client sends.
