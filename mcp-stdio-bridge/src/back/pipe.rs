@@ -1,8 +1,10 @@
 //! The pipe to a server's stdin.
 //!
 //! A message is mostly small and the pipe mostly empty, so it is written on the spot by whoever sends it, without
-//! handing it to another task. Only what the pipe does not take at once is put aside, and a task writes it when the
-//! server reads on. A line is never torn: what was begun is finished, whoever has gone meanwhile.
+//! handing it to another task. Who sends while somebody else is writing leaves the message to them and goes on: nobody waits
+//! for the system with the lock in their hands, and what comes at the same time is written at once. Only what the pipe does
+//! not take is put aside, and a task writes it when the server reads on. A line is never torn: what was begun is finished,
+//! whoever has gone meanwhile.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +14,8 @@ use tokio::sync::Notify;
 
 /// How much may be put aside before senders have to wait.
 const ASIDE: usize = 256 * 1024;
+/// So many times somebody writes for others before that is left to the task: they have work of their own.
+const FOR_OTHERS: usize = 16;
 
 /// The writing end. The task that writes what was put aside has to be ended by whoever closes the pipe: a server that
 /// does not read holds it up.
@@ -27,6 +31,8 @@ pub(crate) struct Pipe {
 #[derive(Debug)]
 struct State {
     writer: Option<Arc<system::Writer>>,
+    /// Somebody writes at this moment, and what is put aside as long as that lasts they write too.
+    writing: bool,
     aside: Vec<u8>,
     /// How much of it has been written.
     done: usize,
@@ -43,6 +49,7 @@ impl Pipe {
         let pipe = Arc::new(Self {
             state: Mutex::new(State {
                 writer: Some(Arc::clone(&writer)),
+                writing: false,
                 aside: Vec::new(),
                 done: 0,
             }),
@@ -77,18 +84,41 @@ impl Pipe {
     /// Puts a line in, without its end. It is taken whole, even if there is more of it than there is room.
     pub(crate) fn put(&self, mut line: String) {
         line.push('\n');
-        let bytes = line.as_bytes();
-        let mut state = self.lock();
-        let Some(writer) = &state.writer else { return };
-        let mut written = 0;
-        if state.aside.is_empty() {
-            written = writer.try_write(bytes);
-            if written == bytes.len() {
+        let mut bytes = line.into_bytes();
+        let writer = {
+            let mut state = self.lock();
+            let Some(writer) = &state.writer else { return };
+            let writer = Arc::clone(writer);
+            if state.writing || !state.aside.is_empty() {
+                // Whoever writes goes on to this, or the task does.
+                state.aside.extend_from_slice(&bytes);
                 return;
             }
+            state.writing = true;
+            writer
+        };
+        for round in 0.. {
+            let written = writer.try_write(&bytes);
+            let mut state = self.lock();
+            let all = written == bytes.len();
+            if all && state.aside.is_empty() {
+                state.writing = false;
+                drop(state);
+                if round > 0 {
+                    self.room.notify_waiters();
+                }
+                return;
+            }
+            if !all || round == FOR_OTHERS {
+                state.writing = false;
+                if state.writer.is_none() {
+                    return;
+                }
+                state.aside.splice(..0, bytes.drain(written..));
+                break;
+            }
+            bytes = std::mem::take(&mut state.aside);
         }
-        state.aside.extend_from_slice(&bytes[written..]);
-        drop(state);
         self.flush.notify_one();
     }
 
@@ -123,7 +153,8 @@ impl Pipe {
                     if state.writer.is_none() {
                         return;
                     }
-                    if state.aside.is_empty() {
+                    // Who writes says so when they leave something behind.
+                    if state.writing || state.aside.is_empty() {
                         break;
                     }
                 }
@@ -230,5 +261,54 @@ mod system {
             };
             writer.0.lock().await.write_all(&aside).await
         }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::process::Stdio;
+    use std::sync::Arc;
+
+    use tokio::io::{AsyncBufReadExt as _, BufReader};
+    use tokio::process::Command;
+
+    use super::Pipe;
+
+    /// How many send at the same time, and how many lines each.
+    const SENDERS: usize = 8;
+    const LINES: usize = 2_000;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn of_many_who_send_at_once_each_line_arrives_whole_and_in_its_senders_order() {
+        let mut reader = Command::new("cat")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let (pipe, flush) = Pipe::new(reader.stdin.take().unwrap()).unwrap();
+        tokio::spawn(flush);
+        for sender in 0..SENDERS {
+            let pipe = Arc::clone(&pipe);
+            tokio::spawn(async move {
+                for number in 0..LINES {
+                    pipe.room().await.unwrap();
+                    // Of many lengths, so that the pipe is full in the middle of a line.
+                    pipe.put(format!("{sender} {number} {}", "x".repeat(number % 1_500)));
+                }
+            });
+        }
+        let mut lines = BufReader::new(reader.stdout.take().unwrap()).lines();
+        let mut next = [0; SENDERS];
+        for _ in 0..SENDERS * LINES {
+            let line = lines.next_line().await.unwrap().unwrap();
+            let parts: Vec<_> = line.split(' ').collect();
+            let sender: usize = parts[0].parse().unwrap();
+            assert_eq!(parts[1].parse(), Ok(next[sender]));
+            assert_eq!(parts[2].len(), next[sender] % 1_500);
+            next[sender] += 1;
+        }
+        pipe.close();
+        assert!(pipe.room().await.is_err());
     }
 }
