@@ -48,6 +48,9 @@ pub mod redis;
 pub mod remembering_store;
 pub mod signing;
 pub mod tools;
+// The store's benches have a store far away, too.
+#[path = "../../mcp-oauth-store/tests/support/wrapped_store.rs"]
+pub mod wrapped_store;
 
 /// The programs that the guides show, so that `cargo test` compiles them.
 #[cfg(doctest)]
