@@ -114,7 +114,7 @@ pub(crate) mod identity;
 mod paths;
 mod places;
 
-pub use identity::{IDENTITY_HEADERS, UPSTREAM_TOKEN_HEADER, identify};
+pub use identity::{ACCESS_TOKEN_HEADER, IDENTITY_HEADERS, IDENTITY_TOKEN_HEADER, UPSTREAM_TOKEN_HEADER, identify};
 pub use places::InvalidPlace;
 use places::{Place, Places};
 
