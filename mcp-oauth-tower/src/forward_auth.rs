@@ -217,3 +217,19 @@ impl ForwardAuth {
         self.access_tokens
     }
 }
+
+/// What percent-encoded text stands for (RFC 3986 §2.1), for the tests of those who write such text and who read it.
+#[cfg(test)]
+fn percent_decoded(text: &str) -> Vec<u8> {
+    let mut bytes = text.bytes();
+    let mut decoded = Vec::new();
+    while let Some(byte) = bytes.next() {
+        if byte == b'%' {
+            let digits = [bytes.next().unwrap(), bytes.next().unwrap()];
+            decoded.push(u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap());
+        } else {
+            decoded.push(byte);
+        }
+    }
+    decoded
+}
