@@ -3,20 +3,18 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, Weak};
 
-use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::Server;
 use crate::caller::{Caller, CallerKey};
-use crate::child::{Child, End, First, Wants};
+use crate::child::Child;
 use crate::config::Share;
-use crate::era::{Probed, probe};
+use crate::era::{Probed, initialize, probe};
 use crate::message::{self, Id, Message, reply};
 use crate::session::table::Bounds;
 use crate::session::{Parts, Session};
 use crate::shared::Shared;
 use crate::start::{OpenError, Opening};
-use crate::stream::Frame;
 use crate::translate::legacy_to_modern::LegacyToModern;
 use crate::versions::Version;
 
@@ -86,7 +84,7 @@ impl Server {
         let home: Weak<Session> = Arc::downgrade(&session);
         child.serve(home);
         let opening = Opening::of(child);
-        let line = self.handshake(session.child(), request, session.number()).await?;
+        let line = initialize(&self.starter, &self.eras, session.child(), request, session.number()).await?;
         opening.done();
         Ok((session, line))
     }
@@ -113,7 +111,7 @@ impl Server {
         } else {
             let child = self.starter.start_soon(caller, false).await?;
             let opening = Opening::of(Arc::clone(&child));
-            let line = self.handshake(&child, request, 0).await?;
+            let line = initialize(&self.starter, &self.eras, &child, request, 0).await?;
             opening.done();
             let message = Message::parse(line.into_bytes()).map_err(|_| OpenError::Abandoned)?;
             let shared = Shared::new(child, message.outcome().unwrap_or("{}").into());
@@ -163,34 +161,6 @@ impl Server {
             store: Arc::clone(&self.store),
         };
         Session::new(Uuid::new_v4().to_string().into(), parts, &self.limits)
-    }
-
-    /// Hands a process the client's `initialize`: its answer, if it is a good one.
-    async fn handshake(&self, child: &Arc<Child>, request: &Message, session: u64) -> Result<String, OpenError> {
-        let limit = self.limits.handshake_timeout;
-        let handshake = async {
-            let wants = Wants {
-                session,
-                ..Wants::default()
-            };
-            let mut answers = child.call(request, wants).await.ok()?;
-            match answers.first(limit).await {
-                First::Answer(frame) => Some(frame),
-                First::Stream => None,
-            }
-        };
-        let answer = timeout(limit, handshake).await.ok().flatten();
-        let (Some(Frame::Answer { line, error }), true) = (answer, child.is_open()) else {
-            let end = child.end().unwrap_or(End::HandshakeTimeout("initialize", limit));
-            return Err(self.starter.start_failed(child, end).await);
-        };
-        self.starter.succeeded();
-        if error.is_some() {
-            child.close(&End::HandshakeRefused);
-            return Err(OpenError::Refused(line));
-        }
-        self.eras.set_legacy(true);
-        Ok(line)
     }
 }
 

@@ -217,7 +217,7 @@ impl ModernToLegacy {
             id.raw(),
         )));
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        lease.group.listen(Listener {
+        lease.group.listeners.add(Listener {
             number,
             child: Arc::clone(&lease.member.child),
             id: id.raw().to_owned(),
@@ -230,7 +230,7 @@ impl ModernToLegacy {
                 () = stop.cancelled() => {}
                 () = lease.member.child.ended() => {}
             }
-            lease.group.unlisten(number);
+            lease.group.listeners.remove(number);
         });
         Ok(())
     }
