@@ -84,8 +84,8 @@ pub(crate) fn discover() -> Message {
 }
 
 /// What the bridge says of itself where no client has said anything.
-pub(crate) fn client_info() -> String {
-    serde_json::json!({ "name": "mcp-stdio-bridge", "version": env!("CARGO_PKG_VERSION") }).to_string()
+pub(crate) fn client_info() -> serde_json::Value {
+    serde_json::json!({ "name": "mcp-stdio-bridge", "version": env!("CARGO_PKG_VERSION") })
 }
 
 /// A message of the bridge's own making.

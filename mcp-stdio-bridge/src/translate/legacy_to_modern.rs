@@ -61,7 +61,7 @@ impl LegacyToModern {
         let found = message::members(said, ["clientInfo", "capabilities"]).unwrap_or([None; 2]);
         let [info, capabilities] = found.map(|found| found.map(|found| found.get().to_owned()));
         let shim = Arc::new_cyclic(|me| Self {
-            client_info: info.unwrap_or_else(client_info),
+            client_info: info.unwrap_or_else(|| client_info().to_string()),
             capabilities: capabilities.unwrap_or_else(|| "{}".to_owned()),
             session: OnceLock::new(),
             me: me.clone(),

@@ -117,7 +117,9 @@ impl ModernToLegacy {
         }
         let of = For {
             caller: key.clone(),
-            client_info: said.client_info.map_or_else(|| client_info().into(), Arc::from),
+            client_info: said
+                .client_info
+                .map_or_else(|| client_info().to_string().into(), Arc::from),
             capabilities: said.capabilities.unwrap_or("{}").into(),
         };
         let group = self.pool.group(of);
