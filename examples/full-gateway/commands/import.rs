@@ -90,13 +90,8 @@ async fn take_over(client: &PredecessorRecord, migration: &mut Migration, bar: &
         MigrationOutcome::LeftOut(problem) => ("left out", problem),
         _ => return Ok(()),
     };
-    bar.suspend(|| {
-        output::note(&format!(
-            "{what}: {}: {}",
-            problem.client_id,
-            problem.reasons.join("; ")
-        ))
-    });
+    let reasons = problem.reasons.join("; ");
+    bar.suspend(|| output::note(&format!("{what}: {}: {reasons}", problem.client_id)));
     Ok(())
 }
 
