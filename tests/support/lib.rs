@@ -45,6 +45,8 @@ pub mod measure;
 #[path = "../../mcp-oauth-store/tests/redis/ports.rs"]
 mod ports;
 pub mod redis;
+#[path = "../../mcp-oauth-store/tests/support/redis_process.rs"]
+pub mod redis_process;
 pub mod remembering_store;
 pub mod signing;
 pub mod tools;
