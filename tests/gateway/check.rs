@@ -68,8 +68,8 @@ async fn a_program_that_is_not_there_is_told_of_and_may_be_there_where_the_gatew
         [servers.elsewhere]
         command = ["sh"]
         env = { PATH = "/nowhere" }
-        [servers.data]
-        command = ["/etc/hostname"]
+        [servers.nowhere]
+        command = ["/nowhere/server"]
     "#;
     let (json, ended) = Gateway::run(&["check", "--json"], &[], toml).await;
     assert_eq!(ended.code, Some(0), "{}", ended.message);
@@ -90,7 +90,7 @@ async fn a_program_that_is_not_there_is_told_of_and_may_be_there_where_the_gatew
         ("notes", false),
         ("away", true),
         ("elsewhere", true),
-        ("data", true),
+        ("nowhere", true),
     ];
     for (server, expected) in expected {
         assert_eq!(told(server), expected, "{server}: {warnings:?}");
