@@ -13,13 +13,15 @@
 //! | the request | `printHeader`, `requestTiming`, `corsAnalysis` | `diagnosis` |
 //! | the process | `environmentDump`, `healthProbe` | `diagnosis` |
 //!
+//! However many clients come and go, there is a bounded number of sessions (`sessions`).
+//!
 //! Two rules hold for all of them. What a tool tells stays within the session: one [`EchoServer`] is made for each,
 //! and there is no place in which several could meet. And what looks like a secret is never shown (`masking`), not
 //! even to those who ask for it: results of tools end up in the context of a model, in logs and in bug reports.
 //!
 //! ```ignore
 //! let config = StreamableHttpServerConfig::default().with_allowed_hosts(allowed_hosts(&auth));
-//! let echo = StreamableHttpService::new(|| Ok(EchoServer::new()), Arc::new(LocalSessionManager::default()), config);
+//! let echo = StreamableHttpService::new(|| Ok(EchoServer::new()), Arc::new(Sessions::default()), config);
 //! ```
 
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -36,12 +38,14 @@ use rmcp::{ErrorData, RoleServer, ServerHandler, tool_handler};
 
 use conversation::Conversation;
 use identity::Claims;
+pub(crate) use sessions::Sessions;
 
 mod conversation;
 mod diagnosis;
 mod identity;
 mod masking;
 mod report;
+mod sessions;
 
 /// The server of one session. Clones share the session, so make a [`new`](Self::new) one for each.
 #[derive(Clone, Debug)]

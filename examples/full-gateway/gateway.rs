@@ -2,17 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
 use mcp_oauth_core::secret::Secret;
 use mcp_stdio_bridge::Bridge;
-use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use tokio_util::sync::CancellationToken;
 
 use crate::authorization::Foundation;
 use crate::configuration::Configuration;
+use crate::echo::Sessions;
 use crate::telemetry::{Observer, Telemetry};
 
 pub(crate) use generation::Generation;
@@ -20,16 +19,13 @@ use generation::{Parts, Running};
 
 mod generation;
 
-/// After this time without a message an embedded server forgets a session.
-const IDLE_SESSION: Duration = Duration::from_secs(60 * 60);
-
 /// What outlives every reload, and what counts at the moment.
 pub(crate) struct Gateway {
     foundation: Foundation,
     observer: Observer,
     /// Binds sessions to their callers, before and after a reload.
     session_secret: Secret,
-    echo_sessions: Arc<LocalSessionManager>,
+    echo_sessions: Arc<Sessions>,
     /// Ends with the gateway, as do those that were made of it.
     pub(crate) ended: CancellationToken,
     pub(crate) configuration: Configuration,
@@ -49,14 +45,11 @@ impl Gateway {
     /// Puts the gateway together. Nothing runs yet.
     pub(crate) fn build(configuration: Configuration, telemetry: &Telemetry) -> anyhow::Result<Self> {
         let foundation = Foundation::lay(&configuration, telemetry.audit())?;
-        let mut sessions = LocalSessionManager::default();
-        // A session without messages ends after this time, and a tool that is still running with it.
-        sessions.session_config.keep_alive = Some(IDLE_SESSION);
         let parts = Parts {
             foundation: &foundation,
             observer: &telemetry.observer(),
             session_secret: &Secret::random(),
-            echo_sessions: &Arc::new(sessions),
+            echo_sessions: &Arc::default(),
             ended: &CancellationToken::new(),
         };
         let generation = parts.generation(&configuration, &BTreeMap::new())?;

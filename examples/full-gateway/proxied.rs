@@ -24,7 +24,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use mcp_oauth_tower::forward_auth::{IDENTITY_HEADERS, identify};
+use mcp_oauth_tower::forward_auth::{IDENTITY_TOKEN_HEADER, identify};
 use mcp_oauth_tower::upstream::UpstreamToken;
 use mcp_oauth_tower::{AuthorizationServer, Caller, TrustedProxies};
 use rustls_pki_types::CertificateDer;
@@ -217,7 +217,7 @@ impl Proxied {
                 tracing::error!(error = &error as &dyn Error, "a server cannot be told who calls");
                 unavailable(StatusCode::SERVICE_UNAVAILABLE, "try again in a moment")
             })?;
-            insert_secret(headers, HeaderName::from_static(IDENTITY_HEADERS[9]), token.expose());
+            insert_secret(headers, HeaderName::from_static(IDENTITY_TOKEN_HEADER), token.expose());
         }
         if inner.upstream.settings.access_tokens
             && let Some(Presented(value)) = parts.extensions.get::<Presented>()

@@ -114,7 +114,7 @@ pub(crate) mod identity;
 mod paths;
 mod places;
 
-pub use identity::{IDENTITY_HEADERS, UPSTREAM_TOKEN_HEADER, identify};
+pub use identity::{ACCESS_TOKEN_HEADER, IDENTITY_HEADERS, IDENTITY_TOKEN_HEADER, UPSTREAM_TOKEN_HEADER, identify};
 pub use places::InvalidPlace;
 use places::{Place, Places};
 
@@ -216,4 +216,20 @@ impl ForwardAuth {
     pub(crate) fn passes_access_tokens(&self) -> bool {
         self.access_tokens
     }
+}
+
+/// What percent-encoded text stands for (RFC 3986 §2.1), for the tests of those who write such text and who read it.
+#[cfg(test)]
+fn percent_decoded(text: &str) -> Vec<u8> {
+    let mut bytes = text.bytes();
+    let mut decoded = Vec::new();
+    while let Some(byte) = bytes.next() {
+        if byte == b'%' {
+            let digits = [bytes.next().unwrap(), bytes.next().unwrap()];
+            decoded.push(u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap());
+        } else {
+            decoded.push(byte);
+        }
+    }
+    decoded
 }

@@ -68,12 +68,15 @@ mod device;
 mod discovery;
 mod events;
 mod fetch;
+#[cfg(feature = "test-util")]
+pub(crate) mod fuzzing;
 mod parameters;
 mod person;
 mod registration;
 mod relay;
 mod remote_server;
 mod secret;
+mod stdio;
 mod storage;
 mod tokens;
 mod transport;
@@ -84,7 +87,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use url::Url;
 
@@ -306,9 +309,9 @@ impl Connection {
     ) -> Result<(), ConnectError> {
         let (out, lines) = mpsc::channel(QUEUE);
         let relay = self.relay(out.clone(), true)?;
-        let mut writing = tokio::spawn(write_lines(output, lines));
+        let mut writing = tokio::spawn(stdio::write(output, lines));
         let (sender, mut taken) = mpsc::channel(QUEUE);
-        let reading = tokio::spawn(read_lines(input, sender, out, self.max_message));
+        let reading = tokio::spawn(stdio::read(input, sender, out, self.max_message));
         let carrying = async {
             while let Some(line) = taken.recv().await {
                 relay.take(line).await;
@@ -396,107 +399,9 @@ impl Connection {
     }
 }
 
-async fn write_lines(output: impl AsyncWrite + Unpin, mut lines: mpsc::Receiver<String>) -> io::Result<()> {
-    let mut output = output;
-    while let Some(mut line) = lines.recv().await {
-        line.push('\n');
-        output.write_all(line.as_bytes()).await?;
-        output.flush().await?;
-    }
-    Ok(())
-}
-
-/// Reads lines of bounded length. One that is longer is answered with an error, and skipped.
-async fn read_lines(
-    input: impl AsyncRead + Unpin,
-    lines: mpsc::Sender<Vec<u8>>,
-    out: mpsc::Sender<String>,
-    most: usize,
-) -> io::Result<()> {
-    let mut input = BufReader::new(input);
-    loop {
-        let mut line = Vec::new();
-        let bound = most as u64 + 1;
-        let read = (&mut input).take(bound).read_until(b'\n', &mut line).await?;
-        if read == 0 {
-            return Ok(());
-        }
-        if line.last() != Some(&b'\n') && line.len() > most {
-            let text = format!("a message has at most {most} bytes");
-            let refusal = crate::message::reply::error(None, crate::message::reply::INVALID_REQUEST, &text);
-            let _ = out.send(refusal).await;
-            skip_line(&mut input).await?;
-            continue;
-        }
-        // The line's end is no part of the message, which passes as it is.
-        while matches!(line.last(), Some(b'\n' | b'\r')) {
-            line.pop();
-        }
-        if !line.trim_ascii().is_empty() && lines.send(line).await.is_err() {
-            return Ok(());
-        }
-    }
-}
-
-async fn skip_line(input: &mut (impl tokio::io::AsyncBufRead + Unpin)) -> io::Result<()> {
-    loop {
-        let buffer = input.fill_buf().await?;
-        let end = buffer.iter().position(|byte| *byte == b'\n');
-        let (count, done) = end.map_or((buffer.len(), buffer.is_empty()), |end| (end + 1, true));
-        input.consume(count);
-        if done {
-            return Ok(());
-        }
-    }
-}
-
-/// What the fuzzer calls.
-#[cfg(feature = "test-util")]
-pub(crate) mod fuzzing {
-    use url::Url;
-
-    use super::address::Reach;
-    use super::fetch::Fetcher;
-
-    pub(crate) fn events(bytes: &[u8]) {
-        let (mut whole, mut parts) = (super::events::Events::new(4096), super::events::Events::new(4096));
-        let together = whole.feed(bytes);
-        let mut apart = Ok(Vec::new());
-        for byte in bytes {
-            match (parts.feed(&[*byte]), &mut apart) {
-                (Ok(texts), Ok(all)) => all.extend(texts),
-                (Err(error), _) => apart = Err(error),
-                (Ok(_), Err(_)) => {}
-            }
-            if apart.is_err() {
-                break;
-            }
-        }
-        assert_eq!(together, apart, "where the network cuts makes no difference");
-    }
-
-    pub(crate) fn challenges(text: &str) {
-        for (scheme, _) in super::challenge::challenges(text) {
-            assert!(!scheme.is_empty(), "a challenge has a scheme");
-        }
-    }
-
-    pub(crate) fn metadata(bytes: &[u8]) {
-        let Ok(fetcher) = Fetcher::new(Reach::Public) else {
-            return;
-        };
-        let _ = super::discovery::read_metadata(&fetcher, bytes);
-    }
-
-    pub(crate) fn returned(query: &str) {
-        let _ = super::authorization::Returned::read(query);
-        let _ = Url::parse(query).map(|url| Reach::Public.check(&url));
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{ConnectError, Connection, read_lines};
+    use super::{ConnectError, Connection};
 
     #[test]
     fn a_server_is_https_or_on_this_machine() {
@@ -527,21 +432,5 @@ mod tests {
             let built = builder.client_metadata_url(url.parse().unwrap()).build();
             assert_eq!(!matches!(built, Err(ConnectError::ClientMetadataUrl)), wanted, "{url}");
         }
-    }
-
-    #[tokio::test]
-    async fn a_line_that_is_too_long_is_answered_and_skipped() {
-        let (lines, mut taken) = tokio::sync::mpsc::channel(8);
-        let (out, mut said) = tokio::sync::mpsc::channel(8);
-        read_lines(&b"12345678\nabcdefghij1234567890\n\n9\nend"[..], lines, out, 8)
-            .await
-            .unwrap();
-        let mut read = Vec::new();
-        while let Some(line) = taken.recv().await {
-            read.push(String::from_utf8(line).unwrap());
-        }
-        assert_eq!(read, ["12345678", "9", "end"]);
-        assert!(said.recv().await.unwrap().contains("at most 8 bytes"));
-        assert!(said.recv().await.is_none());
     }
 }

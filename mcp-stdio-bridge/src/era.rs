@@ -12,10 +12,13 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use crate::caller::Caller;
 use crate::child::{Answers, Child, End, First, Wants};
 use crate::message::{Message, meta};
 use crate::start::{OpenError, Starter};
+use crate::stream::Frame;
 use crate::versions::MODERN;
 
 /// What is known of a server.
@@ -81,8 +84,8 @@ pub(crate) fn discover() -> Message {
 }
 
 /// What the bridge says of itself where no client has said anything.
-pub(crate) fn client_info() -> String {
-    serde_json::json!({ "name": "mcp-stdio-bridge", "version": env!("CARGO_PKG_VERSION") }).to_string()
+pub(crate) fn client_info() -> serde_json::Value {
+    serde_json::json!({ "name": "mcp-stdio-bridge", "version": env!("CARGO_PKG_VERSION") })
 }
 
 /// A message of the bridge's own making.
@@ -92,6 +95,40 @@ pub(crate) fn own(text: String) -> Message {
         // Every caller writes a message from parts that have been read as JSON.
         Err(error) => unreachable!("a message of the bridge's own is none: {error}"),
     }
+}
+
+/// Hands a process this `initialize`: the server's answer, if it is a good one.
+pub(crate) async fn initialize(
+    starter: &Arc<Starter>,
+    eras: &Eras,
+    child: &Arc<Child>,
+    request: &Message,
+    session: u64,
+) -> Result<String, OpenError> {
+    let limit = starter.limits().handshake_timeout;
+    let handshake = async {
+        let wants = Wants {
+            session,
+            ..Wants::default()
+        };
+        let mut answers = child.call(request, wants).await.ok()?;
+        match answers.first_within(limit).await {
+            First::Answer(frame) => Some(frame),
+            First::Stream => None,
+        }
+    };
+    let answer = timeout(limit, handshake).await.ok().flatten();
+    let (Some(Frame::Answer { line, error }), true) = (answer, child.is_open()) else {
+        let end = child.end().unwrap_or(End::HandshakeTimeout("initialize", limit));
+        return Err(starter.start_failed(child, end).await);
+    };
+    starter.succeeded();
+    if error.is_some() {
+        child.close(&End::HandshakeRefused);
+        return Err(OpenError::Refused(line));
+    }
+    eras.set_legacy(true);
+    Ok(line)
 }
 
 /// What came of asking.

@@ -100,7 +100,7 @@
 
 // A request's way: `front` (HTTP: who, what kind, how large) → `server` (which process is for it: `session`, `shared`, `modern`,
 // or a `translate`) → `child` (under which number) → `back` (the process and its pipes). What comes back goes into the call's
-// `stream`. `message` is what all pass on, `start` where processes come from, `era` how it is found out what they speak,
+// `stream`. `lines` is what pipes are read by, `message` what all pass on, `start` where processes come from, `era` how it is found out what they speak,
 // `config` the bounds that all keep.
 mod back;
 mod bridge;
@@ -114,6 +114,7 @@ mod era;
 mod events;
 mod front;
 pub mod helper;
+mod lines;
 mod message;
 mod meter;
 #[cfg(feature = "metrics")]

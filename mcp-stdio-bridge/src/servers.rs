@@ -20,28 +20,25 @@
 //! When the file is read again, only what has changed in it changes: servers that are new begin, those that are gone or
 //! different end in order, and nobody else notices. An entry that is wrong is an error of its own server's path only.
 
+mod file;
+
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{Method, StatusCode, header};
-use serde::Deserialize;
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
+use self::file::{Configure, EntryError};
 use crate::bridge::{Bridge, BridgeBuilder};
 use crate::command::Command;
-use crate::config::{ConfigError, Share};
 use crate::front;
-use crate::placeholder::{expand, names_caller};
 use crate::server::Readiness;
-
-/// Makes a bridge's configuration of what the file says: the name, and the command.
-type Configure = dyn Fn(&str, Command) -> BridgeBuilder + Send + Sync;
 
 /// The servers of a file, each behind a bridge of its own.
 ///
@@ -94,58 +91,6 @@ pub enum ServersError {
     Nothing(PathBuf),
 }
 
-/// Why one entry of the file is none that can be run.
-#[derive(Debug, Clone, thiserror::Error)]
-enum EntryError {
-    #[error("the name may have letters, digits, `-`, `_` and `.`, since it stands in a path")]
-    Name,
-    #[error("{0}")]
-    Form(String),
-    #[error("{0}")]
-    Config(#[from] ConfigError),
-}
-
-#[derive(Deserialize)]
-struct File {
-    #[serde(rename = "mcpServers")]
-    mcp_servers: Option<BTreeMap<String, Value>>,
-    servers: Option<BTreeMap<String, Value>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Said {
-    command: String,
-    #[serde(default)]
-    args: Vec<String>,
-    #[serde(default)]
-    env: BTreeMap<String, Option<Setting>>,
-    cwd: Option<String>,
-    #[serde(default)]
-    pass_env: Vec<String>,
-    share: Option<Sharing>,
-    spares: Option<usize>,
-    max_sessions: Option<usize>,
-    idle_timeout: Option<u64>,
-}
-
-/// A value of the environment. People write numbers and truths without quotes.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Setting {
-    Text(String),
-    Number(serde_json::Number),
-    Truth(bool),
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Sharing {
-    PerSession,
-    PerUser,
-    Shared,
-}
-
 impl Servers {
     /// Reads a file. `configure` makes a configuration of each server's name and command; what the entry itself says of
     /// sessions and sharing comes on top.
@@ -186,7 +131,7 @@ impl Servers {
     ///
     /// As for [`open`](Self::open); then everything stays as it was.
     pub fn reload(&self) -> Result<(), ServersError> {
-        let said = read(&self.0.file)?;
+        let said = file::read(&self.0.file)?;
         let mut gone = Vec::new();
         {
             let mut running = self.0.running.write().unwrap_or_else(PoisonError::into_inner);
@@ -223,10 +168,10 @@ impl Servers {
 
     /// Reads the file again whenever it has changed, looking so often. Does not end.
     pub async fn watch(&self, every: Duration) {
-        let mut before = stamp(&self.0.file);
+        let mut before = file::stamp(&self.0.file);
         loop {
             tokio::time::sleep(every).await;
-            let now = stamp(&self.0.file);
+            let now = file::stamp(&self.0.file);
             if now == before {
                 continue;
             }
@@ -270,53 +215,7 @@ impl Servers {
     }
 
     fn build(&self, name: &str, said: &Value) -> Result<Bridge, EntryError> {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-        if name.is_empty() || name.starts_with('.') || !name.bytes().all(plain) {
-            return Err(EntryError::Name);
-        }
-        let said: Said = Said::deserialize(said).map_err(|error| EntryError::Form(error.to_string()))?;
-        let variable = |name: &str| std::env::var(name).ok();
-        let mut command = Command::new(expand(&said.command, variable)?);
-        for arg in &said.args {
-            command = command.arg(expand(arg, variable)?);
-        }
-        for (name, value) in &said.env {
-            let value = match value {
-                Some(Setting::Text(text)) if names_caller(text) => {
-                    command = command.caller_env(name, text)?;
-                    continue;
-                }
-                Some(Setting::Text(text)) => expand(text, variable)?,
-                Some(Setting::Number(number)) => number.to_string(),
-                Some(Setting::Truth(truth)) => truth.to_string(),
-                // As VS Code has it: the variable is not to be there.
-                None => continue,
-            };
-            command = command.env(name, value);
-        }
-        for name in &said.pass_env {
-            command = command.pass_env(name);
-        }
-        if let Some(directory) = &said.cwd {
-            command = command.current_dir(expand(directory, variable)?);
-        }
-        let mut builder = (self.0.configure)(name, command).name(name);
-        if let Some(share) = said.share {
-            builder = builder.share(match share {
-                Sharing::PerSession => Share::PerSession,
-                Sharing::PerUser => Share::PerUser,
-                Sharing::Shared => Share::Shared,
-            });
-        }
-        if let Some(spares) = said.spares {
-            builder = builder.spares(spares);
-        }
-        if let Some(sessions) = said.max_sessions {
-            builder = builder.max_sessions(sessions);
-        }
-        if let Some(seconds) = said.idle_timeout {
-            builder = builder.idle_timeout((seconds > 0).then(|| Duration::from_secs(seconds)));
-        }
+        let builder = file::configured(name, said, &*self.0.configure)?;
         let bridge = builder.build()?;
         bridge.warm_up();
         Ok(bridge)
@@ -343,37 +242,6 @@ impl std::fmt::Debug for Servers {
             .field("names", &self.names())
             .finish_non_exhaustive()
     }
-}
-
-/// The entries of a file that are a stdio bridge's.
-fn read(file: &Path) -> Result<BTreeMap<String, Value>, ServersError> {
-    let text = std::fs::read_to_string(file).map_err(|error| ServersError::Read(file.to_owned(), error))?;
-    let read: File = serde_json::from_str(&text).map_err(|error| ServersError::Form(file.to_owned(), error))?;
-    let all = read
-        .mcp_servers
-        .or(read.servers)
-        .ok_or_else(|| ServersError::Nothing(file.to_owned()))?;
-    let mut ours = BTreeMap::new();
-    for (name, said) in all {
-        if said["disabled"] == true {
-            continue;
-        }
-        if said.get("command").is_none() && said.get("url").is_some() {
-            tracing::warn!(
-                server = name,
-                "the entry has a `url`: only stdio servers are served here"
-            );
-            continue;
-        }
-        ours.insert(name, said);
-    }
-    Ok(ours)
-}
-
-/// By what a change of the file is noticed.
-fn stamp(file: &Path) -> Option<(SystemTime, u64)> {
-    let data = std::fs::metadata(file).ok()?;
-    Some((data.modified().ok()?, data.len()))
 }
 
 async fn route(State(servers): State<Servers>, request: Request) -> Response {

@@ -1,10 +1,8 @@
 //! A session of the protocol up to 2025-11-25: one client's conversation with a server.
 //!
-//! The conversation is with a process of the session's own, or with one that several share ([`Process`]'s [`Home`] is
-//! then the one who shares it out). A session knows its client: to whom it belongs, the stream that a GET opened, what
-//! waits for that stream ([`waiting`]), and the streams that can be resumed.
-//!
-//! [`Process`]: crate::child::Child
+//! The conversation is with a process of the session's own, or with one that several share; then the [`Home`] of that
+//! [`Child`] shares it out. A session knows its client: to whom it belongs, the stream that a GET opened, what waits for that
+//! stream ([`waiting`]), and the streams that can be resumed.
 
 pub(crate) mod table;
 mod waiting;

@@ -59,6 +59,45 @@ async fn what_is_wrong_is_told_and_is_the_exit_code() {
 }
 
 #[tokio::test]
+async fn a_program_that_is_not_there_is_told_of_and_may_be_there_where_the_gateway_runs() {
+    let toml = r#"
+        [servers.shell]
+        command = ["sh"]
+        [servers.away]
+        command = ["mcp-server-that-nobody-has"]
+        [servers.elsewhere]
+        command = ["sh"]
+        env = { PATH = "/nowhere" }
+        [servers.nowhere]
+        command = ["/nowhere/server"]
+    "#;
+    let (json, ended) = Gateway::run(&["check", "--json"], &[], toml).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.message);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let warnings: Vec<&str> = json["warnings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|told| told.as_str().unwrap())
+        .collect();
+    let told = |server: &str| {
+        warnings
+            .iter()
+            .any(|told| told.starts_with(&format!("[servers.{server}] the program ")))
+    };
+    let expected = [
+        ("shell", false),
+        ("notes", false),
+        ("away", true),
+        ("elsewhere", true),
+        ("nowhere", true),
+    ];
+    for (server, expected) in expected {
+        assert_eq!(told(server), expected, "{server}: {warnings:?}");
+    }
+}
+
+#[tokio::test]
 async fn whoever_stops_reading_changes_no_exit_code() {
     let folder = tempfile::tempdir().unwrap();
     for (arguments, code) in [

@@ -39,7 +39,7 @@ async fn the_server_is_told_who_calls_and_gets_nothing_that_the_client_says_of_i
         .post(&ping())
         .header("cookie", "__Host-session=x")
         .header("x_user_id", "root");
-    for name in IDENTITY_HEADERS {
+    for &name in IDENTITY_HEADERS {
         request = request.header(name, "forged");
     }
     for (name, value) in [
@@ -59,7 +59,7 @@ async fn the_server_is_told_who_calls_and_gets_nothing_that_the_client_says_of_i
     let (status, ..) = answer(request).await;
     assert_eq!(status, 200);
     let seen = upstream.last();
-    for name in IDENTITY_HEADERS {
+    for &name in IDENTITY_HEADERS {
         assert_eq!(seen.get_all(name).iter().count(), 1, "{name}");
         assert_ne!(seen[name], "forged", "{name}");
     }

@@ -10,7 +10,7 @@ use mcp_oauth_core::clock::{Clock as _, ManualClock};
 use mcp_oauth_core::secret::Secret;
 use mcp_oauth_core::server::builder::AuthorizationServerBuilder;
 use mcp_oauth_core::server::keys::KeyRingError;
-use mcp_oauth_core::server::operator::{ImportOptions, ImportReport, Onto, OperatorError, Whose};
+use mcp_oauth_core::server::operator::{ExistingRecords, ImportOptions, ImportReport, OperatorError, Whose};
 use mcp_oauth_core::store::{Key, Kind, Store as _};
 use mcp_oauth_core::token::keys::{Algorithm, KeyRotation, KeySealing};
 use mcp_oauth_store::MemoryStore;
@@ -83,7 +83,7 @@ async fn every_client_grant_and_key_works_after_a_restore_into_an_empty_store() 
     let file = backup(&before, Some(&secret)).await;
 
     let after = node(&clock);
-    let options = ImportOptions::new(Onto::Empty).with_keys(secret);
+    let options = ImportOptions::new(ExistingRecords::Refuse).with_keys(secret);
     let report = restore(&after, &file, options).await.unwrap();
     assert_eq!(
         (report.imported, report.kept, report.expired, report.keys),
@@ -137,7 +137,7 @@ async fn the_signing_keys_are_in_a_backup_only_if_asked_for_and_open_with_its_se
     assert!(!String::from_utf8(without.clone()).unwrap().contains(r#""kind":"keys""#));
 
     let after = node(&clock);
-    let report = restore(&after, &without, ImportOptions::new(Onto::Empty))
+    let report = restore(&after, &without, ImportOptions::new(ExistingRecords::Refuse))
         .await
         .unwrap();
     assert!(!report.keys);
@@ -147,12 +147,17 @@ async fn the_signing_keys_are_in_a_backup_only_if_asked_for_and_open_with_its_se
     let secret = sealing();
     let with = backup(&before, Some(&secret)).await;
     let other = node(&clock);
-    let wrong = restore(&other, &with, ImportOptions::new(Onto::Empty).with_keys(sealing())).await;
+    let wrong = restore(
+        &other,
+        &with,
+        ImportOptions::new(ExistingRecords::Refuse).with_keys(sealing()),
+    )
+    .await;
     assert!(
         matches!(wrong, Err(OperatorError::Keys(KeyRingError::Unreadable(_)))),
         "{wrong:?}"
     );
-    let left_out = restore(&node(&clock), &with, ImportOptions::new(Onto::Empty))
+    let left_out = restore(&node(&clock), &with, ImportOptions::new(ExistingRecords::Refuse))
         .await
         .unwrap();
     assert!(!left_out.keys);
@@ -173,14 +178,16 @@ async fn to_restore_twice_is_to_restore_once_and_what_is_there_stays_or_goes_as_
     let file = backup(&before, None).await;
     let newer = Tokens::of(&client.refresh(&before, &old.refresh_token, &[]).await);
 
-    let again = restore(&before, &file, ImportOptions::new(Onto::Empty)).await;
+    let again = restore(&before, &file, ImportOptions::new(ExistingRecords::Refuse)).await;
     assert!(matches!(again, Err(OperatorError::NotEmpty)));
     for _ in 0..2 {
-        let report = restore(&before, &file, ImportOptions::new(Onto::Kept)).await.unwrap();
+        let report = restore(&before, &file, ImportOptions::new(ExistingRecords::Keep))
+            .await
+            .unwrap();
         assert_eq!((report.imported, report.replaced, report.kept), (0, 0, 2));
     }
     let newest = Tokens::of(&client.refresh(&before, &newer.refresh_token, &[]).await);
-    let report = restore(&before, &file, ImportOptions::new(Onto::Replaced))
+    let report = restore(&before, &file, ImportOptions::new(ExistingRecords::Replace))
         .await
         .unwrap();
     assert_eq!((report.imported, report.replaced, report.kept), (0, 2, 0));
@@ -227,9 +234,13 @@ async fn what_had_ended_does_not_rise_again() {
     let file = backup(&before, Some(&secret)).await;
 
     let after = node(&clock);
-    let report = restore(&after, &file, ImportOptions::new(Onto::Empty).with_keys(secret))
-        .await
-        .unwrap();
+    let report = restore(
+        &after,
+        &file,
+        ImportOptions::new(ExistingRecords::Refuse).with_keys(secret),
+    )
+    .await
+    .unwrap();
     assert_eq!(report.ended, 4);
     for (client, tokens) in ended {
         assert_eq!(after.call(NOTES, &tokens.access_token).await.status, 401);
@@ -264,7 +275,7 @@ async fn what_ends_while_the_backup_is_made_is_not_half_ended() {
         file.push_str(&lines);
     }
     let after = node(&clock);
-    restore(&after, file.as_bytes(), ImportOptions::new(Onto::Empty))
+    restore(&after, file.as_bytes(), ImportOptions::new(ExistingRecords::Refuse))
         .await
         .unwrap();
     assert!(refused(&client.refresh(&after, &tokens.refresh_token, &[]).await));
@@ -281,7 +292,9 @@ async fn what_is_over_by_the_time_of_the_restore_stays_over() {
     let summary = backup::inspect(file.as_slice(), clock.now()).unwrap();
     assert_eq!(summary.expired, 1, "the grant; the client lives for 90 days");
     let after = node(&clock);
-    let report = restore(&after, &file, ImportOptions::new(Onto::Empty)).await.unwrap();
+    let report = restore(&after, &file, ImportOptions::new(ExistingRecords::Refuse))
+        .await
+        .unwrap();
     assert_eq!((report.imported, report.expired), (1, 1));
     assert!(refused(&client.refresh(&after, &tokens.refresh_token, &[]).await));
     client.sign_in(&after, "ada").await;
@@ -293,7 +306,14 @@ async fn a_backup_of_another_server_a_newer_one_or_a_damaged_one_is_refused_by_n
     let before = node(&clock);
     Tokens::issued_to(&before, "ada").await;
     let file = String::from_utf8(backup(&before, None).await).unwrap();
-    let restored = async |file: &str| restore(&node(&clock), file.as_bytes(), ImportOptions::new(Onto::Empty)).await;
+    let restored = async |file: &str| {
+        restore(
+            &node(&clock),
+            file.as_bytes(),
+            ImportOptions::new(ExistingRecords::Refuse),
+        )
+        .await
+    };
     let other = file.replacen("http://127.0.0.1:8080", "https://other.example", 1);
     let newer = file.replacen(r#""version":1"#, r#""version":2"#, 1);
     let lines: Vec<_> = file.lines().collect();
@@ -334,13 +354,19 @@ async fn a_restore_that_fails_half_way_is_completed_by_another_one() {
         after
             .store
             .fail_once(number, mcp_oauth_tests::failing_store::Loss::Answer);
-        failed += u32::from(restore(&after, &file, ImportOptions::new(Onto::Kept)).await.is_err());
+        failed += u32::from(
+            restore(&after, &file, ImportOptions::new(ExistingRecords::Keep))
+                .await
+                .is_err(),
+        );
     }
     assert!(failed > 0, "nothing has failed");
     after
         .store
         .fail_once(u64::from(u32::MAX), mcp_oauth_tests::failing_store::Loss::Answer);
-    restore(&after, &file, ImportOptions::new(Onto::Kept)).await.unwrap();
+    restore(&after, &file, ImportOptions::new(ExistingRecords::Keep))
+        .await
+        .unwrap();
     for tokens in &tokens {
         let _ = Tokens::of(&client.refresh(&after, &tokens.refresh_token, &[]).await);
     }
@@ -437,7 +463,7 @@ async fn a_backup_under_load_has_every_client_every_grant_and_every_key() {
     let report = restore(
         &after,
         file.as_bytes(),
-        ImportOptions::new(Onto::Empty).with_keys(secret),
+        ImportOptions::new(ExistingRecords::Refuse).with_keys(secret),
     )
     .await
     .unwrap();
@@ -474,7 +500,7 @@ async fn lines_may_be_handed_in_one_by_one() {
     let mut import = after
         .server
         .operator()
-        .import(ImportOptions::new(Onto::Empty))
+        .import(ImportOptions::new(ExistingRecords::Refuse))
         .await
         .unwrap();
     for line in file.lines() {

@@ -1,9 +1,18 @@
 //! Consent comes first, and one browser goes the whole way. Defect S6.
 
 use mcp_oauth_core::store::Kind;
-use mcp_oauth_tests::application::Application;
+use mcp_oauth_tests::application::{Answer, Application};
 use mcp_oauth_tests::browser::{Browser, arrival, hidden_field};
 use mcp_oauth_tests::client::Client;
+
+/// A browser in front of the consent page of a public client.
+async fn at_consent() -> (Application, Client, Browser, Answer) {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let mut browser = Browser::default();
+    let consent = browser.open(&application, &client.authorization_url(&[])).await;
+    (application, client, browser, consent)
+}
 
 #[tokio::test]
 async fn nobody_is_sent_to_the_identity_provider_before_they_consent() {
@@ -17,10 +26,7 @@ async fn nobody_is_sent_to_the_identity_provider_before_they_consent() {
 
 #[tokio::test]
 async fn the_sign_in_cookie_is_set_only_after_consent() {
-    let application = Application::default();
-    let client = Client::public(&application).await;
-    let mut browser = Browser::default();
-    let consent = browser.open(&application, &client.authorization_url(&[])).await;
+    let (application, _, mut browser, consent) = at_consent().await;
     // Each name ends with a part of the transaction's identifier, which may itself hold hyphens.
     let ending = format!("-{}", &hidden_field(&consent, "transaction")[..12]);
     let names = |browser: &Browser| -> Vec<String> {
@@ -116,10 +122,7 @@ async fn another_browser_cannot_finish_somebodys_sign_in() {
 
 #[tokio::test]
 async fn a_callback_before_consent_leads_nowhere() {
-    let application = Application::default();
-    let client = Client::public(&application).await;
-    let mut browser = Browser::default();
-    let consent = browser.open(&application, &client.authorization_url(&[])).await;
+    let (application, _, mut browser, consent) = at_consent().await;
     let transaction = hidden_field(&consent, "transaction");
     let made_up = format!("/callback?state={transaction}.{}&code=ada", "x".repeat(43));
     assert_eq!(browser.open(&application, &made_up).await.status, 400);
@@ -149,10 +152,7 @@ async fn a_state_that_is_missing_made_up_or_used_leads_nowhere() {
 
 #[tokio::test]
 async fn a_sign_in_has_ten_minutes() {
-    let application = Application::default();
-    let client = Client::public(&application).await;
-    let mut browser = Browser::default();
-    let consent = browser.open(&application, &client.authorization_url(&[])).await;
+    let (application, _, mut browser, consent) = at_consent().await;
     application.clock.advance(std::time::Duration::from_secs(600));
     let answer = browser.decide(&application, &consent, "approve").await;
     assert_eq!(answer.status, 400);
@@ -202,10 +202,7 @@ async fn a_page_that_is_opened_twice_at_the_same_time_can_be_used_in_either_tab(
 
 #[tokio::test]
 async fn a_person_who_takes_nine_minutes_for_each_step_still_arrives() {
-    let application = Application::default();
-    let client = Client::public(&application).await;
-    let mut browser = Browser::default();
-    let consent = browser.open(&application, &client.authorization_url(&[])).await;
+    let (application, _, mut browser, consent) = at_consent().await;
     application.clock.advance(std::time::Duration::from_secs(540));
     let approved = browser.decide(&application, &consent, "approve").await;
     let renewed = approved
@@ -320,10 +317,7 @@ async fn two_tabs_do_not_disturb_each_other() {
 
 #[tokio::test]
 async fn denying_tells_the_client_and_ends_the_sign_in() {
-    let application = Application::default();
-    let client = Client::public(&application).await;
-    let mut browser = Browser::default();
-    let consent = browser.open(&application, &client.authorization_url(&[])).await;
+    let (application, _, mut browser, consent) = at_consent().await;
     let denied = arrival(&browser.decide(&application, &consent, "deny").await);
     assert_eq!(denied.parameter("error").as_deref(), Some("access_denied"));
     assert_eq!(denied.parameter("state").as_deref(), Some("state of the client"));
@@ -332,10 +326,7 @@ async fn denying_tells_the_client_and_ends_the_sign_in() {
 
 #[tokio::test]
 async fn a_redirect_uri_in_the_posted_form_changes_nothing() {
-    let application = Application::default();
-    let client = Client::public(&application).await;
-    let mut browser = Browser::default();
-    let consent = browser.open(&application, &client.authorization_url(&[])).await;
+    let (application, _, mut browser, consent) = at_consent().await;
     let transaction = hidden_field(&consent, "transaction");
     let fields = [
         ("transaction", transaction.as_str()),
@@ -370,10 +361,7 @@ async fn interleaved_sign_ins_of_two_people_never_mix() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_callbacks_of_one_sign_in_one_gets_a_code() {
-    let application = Application::default();
-    let client = Client::public(&application).await;
-    let mut browser = Browser::default();
-    let consent = browser.open(&application, &client.authorization_url(&[])).await;
+    let (application, _, mut browser, consent) = at_consent().await;
     let approved = browser.decide(&application, &consent, "approve").await;
     let tasks: Vec<_> = (0..32)
         .map(|_| {

@@ -133,7 +133,7 @@ async fn a_good_token_is_a_200_without_a_body_that_says_who_calls() {
 async fn every_identity_header_is_always_there_and_once() {
     let proxy = Proxy::new();
     let answer = proxy.call_with(&proxy.token("ada").await).await;
-    for name in IDENTITY_HEADERS {
+    for &name in IDENTITY_HEADERS {
         assert_eq!(answer.headers.get_all(name).iter().count(), 1, "{name}");
     }
     let size: usize = answer
@@ -150,7 +150,7 @@ async fn what_a_client_says_of_itself_changes_nothing() {
     let authorization = format!("Bearer {}", proxy.token("ada").await);
     let plain = proxy.call(&[("authorization", &authorization)]).await;
     let mut headers = vec![("authorization", authorization.as_str())];
-    headers.extend(IDENTITY_HEADERS.map(|name| (name, "grace")));
+    headers.extend(IDENTITY_HEADERS.iter().map(|&name| (name, "grace")));
     headers.extend([
         ("x-forwarded-proto", "gopher"),
         ("x-forwarded-port", "1"),

@@ -54,7 +54,7 @@ impl Installation {
 
     /// A node for which a read and the write after it always leave time for others.
     fn hesitant_node(&self) -> Application {
-        self.node_with(|builder| builder.store(HesitantStore(self.store.clone())))
+        self.node_with(|builder| builder.store(HesitantStore::new(self.store.clone())))
     }
 
     fn node_with(
@@ -167,7 +167,7 @@ async fn nodes_that_start_at_the_same_time_agree_on_one_key() {
         let node = || {
             installation.node_with(|builder| {
                 builder
-                    .store(HesitantStore(installation.store.clone()))
+                    .store(HesitantStore::new(installation.store.clone()))
                     .audit(kept.clone())
             })
         };

@@ -50,14 +50,20 @@ async fn sign_in(application: &Application, client: &Client) -> Tokens {
     Tokens::of(&client.redeem(application, &code, &[]).await)
 }
 
+/// Gives the tokens that were refreshed.
+async fn sign_in_and_refresh(application: &Application, client: &Client) -> Tokens {
+    let tokens = sign_in(application, client).await;
+    let _ = Tokens::of(&client.refresh(application, &tokens.refresh_token, &[]).await);
+    tokens
+}
+
 #[tokio::test]
 async fn each_step_is_counted_by_what_came_of_it() {
     let (measured, recorder) = recorder();
     let _installed = metrics::set_default_local_recorder(recorder);
     let application = Application::default();
     let client = Client::public(&application).await;
-    let tokens = sign_in(&application, &client).await;
-    let _ = Tokens::of(&client.refresh(&application, &tokens.refresh_token, &[]).await);
+    sign_in_and_refresh(&application, &client).await;
     assert_eq!(client.redeem(&application, "made.up", &[]).await.status, 400);
 
     let events = "mcp_oauth_events_total";
@@ -92,8 +98,7 @@ async fn a_refresh_token_that_is_used_after_its_time_is_counted_as_that() {
     let _installed = metrics::set_default_local_recorder(recorder);
     let application = Application::default();
     let client = Client::public(&application).await;
-    let tokens = sign_in(&application, &client).await;
-    let _ = Tokens::of(&client.refresh(&application, &tokens.refresh_token, &[]).await);
+    let tokens = sign_in_and_refresh(&application, &client).await;
     application.clock.advance(Duration::from_secs(61));
     assert_eq!(
         client.refresh(&application, &tokens.refresh_token, &[]).await.status,

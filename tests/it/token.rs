@@ -9,11 +9,25 @@ use mcp_oauth_tests::client::{Client, Tokens};
 use mcp_oauth_tower::AllowList;
 use tokio::sync::Barrier;
 
-#[tokio::test]
-async fn a_code_becomes_tokens_that_open_the_resource() {
+/// A public client that has a code of Ada's.
+async fn with_a_code() -> (Application, Client, String) {
     let application = Application::default();
     let client = Client::public(&application).await;
     let code = client.code(&application, "ada").await;
+    (application, client, code)
+}
+
+/// A public client that has tokens of Ada's.
+async fn signed_in() -> (Application, Client, Tokens) {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let tokens = client.sign_in(&application, "ada").await;
+    (application, client, tokens)
+}
+
+#[tokio::test]
+async fn a_code_becomes_tokens_that_open_the_resource() {
+    let (application, client, code) = with_a_code().await;
     let answer = client.redeem(&application, &code, &[]).await;
     assert_eq!(answer.json()["token_type"], "Bearer");
     assert_eq!(answer.json()["expires_in"], 3600);
@@ -26,9 +40,7 @@ async fn a_code_becomes_tokens_that_open_the_resource() {
 /// Defect R12.
 #[tokio::test]
 async fn nobody_may_keep_an_answer_of_the_token_endpoint() {
-    let application = Application::default();
-    let client = Client::public(&application).await;
-    let code = client.code(&application, "ada").await;
+    let (application, client, code) = with_a_code().await;
     for answer in [
         client.redeem(&application, &code, &[]).await,
         client.redeem(&application, "x", &[]).await,
@@ -135,9 +147,7 @@ async fn a_code_is_good_for_its_own_client_alone_and_stays_good_for_it() {
 /// Defect S5.
 #[tokio::test]
 async fn a_code_needs_the_verifier_of_its_challenge() {
-    let application = Application::default();
-    let client = Client::public(&application).await;
-    let code = client.code(&application, "ada").await;
+    let (application, client, code) = with_a_code().await;
     let redeem = |verifier: String| {
         let (application, client, code) = (&application, &client, &code);
         async move {
@@ -155,9 +165,7 @@ async fn a_code_needs_the_verifier_of_its_challenge() {
 
 #[tokio::test]
 async fn a_redirect_uri_is_compared_when_it_is_sent_and_not_demanded() {
-    let application = Application::default();
-    let client = Client::public(&application).await;
-    let code = client.code(&application, "ada").await;
+    let (application, client, code) = with_a_code().await;
     let wrong = client
         .redeem(&application, &code, &[("redirect_uri", "http://127.0.0.1:1/callback")])
         .await;
@@ -171,9 +179,7 @@ async fn a_redirect_uri_is_compared_when_it_is_sent_and_not_demanded() {
 /// Defect S11.
 #[tokio::test]
 async fn a_code_is_good_for_a_minute() {
-    let application = Application::default();
-    let client = Client::public(&application).await;
-    let code = client.code(&application, "ada").await;
+    let (application, client, code) = with_a_code().await;
     application.clock.advance(Duration::from_secs(59));
     assert_eq!(client.redeem(&application, &code, &[]).await.status, 200);
     let code = client.code(&application, "ada").await;
@@ -184,9 +190,7 @@ async fn a_code_is_good_for_a_minute() {
 /// Defect S4.
 #[tokio::test]
 async fn a_code_that_is_used_again_ends_everything_that_came_of_it() {
-    let application = Application::default();
-    let client = Client::public(&application).await;
-    let code = client.code(&application, "ada").await;
+    let (application, client, code) = with_a_code().await;
     let tokens = Tokens::of(&client.redeem(&application, &code, &[]).await);
     assert_eq!(application.call(NOTES, &tokens.access_token).await.status, 200);
     assert_eq!(client.redeem(&application, &code, &[]).await.error(), "invalid_grant");
@@ -199,9 +203,7 @@ async fn a_code_that_is_used_again_ends_everything_that_came_of_it() {
 
 #[tokio::test]
 async fn a_replay_by_somebody_who_lacks_the_verifier_changes_nothing() {
-    let application = Application::default();
-    let client = Client::public(&application).await;
-    let code = client.code(&application, "ada").await;
+    let (application, client, code) = with_a_code().await;
     let tokens = Tokens::of(&client.redeem(&application, &code, &[]).await);
     let wrong_verifier = "w".repeat(43);
     client
@@ -224,9 +226,7 @@ const AT_ONCE: usize = 64;
 /// Defect S4.
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn of_64_parallel_redemptions_of_one_code_one_succeeds() {
-    let application = Application::default();
-    let client = Client::public(&application).await;
-    let code = client.code(&application, "ada").await;
+    let (application, client, code) = with_a_code().await;
     let answers = at_once(&application, &client, move |application, client| {
         let code = code.clone();
         async move { client.redeem(&application, &code, &[]).await }
@@ -272,9 +272,7 @@ async fn at_once<F: Future<Output = Answer> + Send + 'static>(
 /// Defect S3.
 #[tokio::test]
 async fn a_refresh_rotates_the_token_and_keeps_who_the_person_is() {
-    let application = Application::default();
-    let client = Client::public(&application).await;
-    let first = client.sign_in(&application, "ada").await;
+    let (application, client, first) = signed_in().await;
     let second = Tokens::of(&client.refresh(&application, &first.refresh_token, &[]).await);
     assert_ne!(first.refresh_token, second.refresh_token);
     assert_ne!(first.access_token, second.access_token);
@@ -304,9 +302,8 @@ async fn a_refresh_token_is_good_for_its_own_client_alone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn of_64_parallel_refreshes_of_one_token_each_gets_the_same_successor() {
-    let application = Application::default();
-    let client = Client::public(&application).await;
-    let first = client.sign_in(&application, "ada").await.refresh_token;
+    let (application, client, tokens) = signed_in().await;
+    let first = tokens.refresh_token;
     let token = first.clone();
     let answers = at_once(&application, &client, move |application, client| {
         let token = token.clone();
@@ -334,9 +331,8 @@ async fn of_64_parallel_refreshes_of_one_token_each_gets_the_same_successor() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn the_token_that_64_have_refreshed_ends_the_grant_when_it_comes_after_the_window() {
-    let application = Application::default();
-    let client = Client::public(&application).await;
-    let first = client.sign_in(&application, "ada").await.refresh_token;
+    let (application, client, tokens) = signed_in().await;
+    let first = tokens.refresh_token;
     let token = first.clone();
     let answers = at_once(&application, &client, move |application, client| {
         let token = token.clone();
@@ -357,9 +353,7 @@ async fn the_token_that_64_have_refreshed_ends_the_grant_when_it_comes_after_the
 /// Defect S3.
 #[tokio::test]
 async fn a_refresh_token_that_is_used_after_the_window_ends_the_grant() {
-    let application = Application::default();
-    let client = Client::public(&application).await;
-    let first = client.sign_in(&application, "ada").await;
+    let (application, client, first) = signed_in().await;
     let second = Tokens::of(&client.refresh(&application, &first.refresh_token, &[]).await);
     application.clock.advance(Duration::from_secs(61));
     assert_eq!(
@@ -375,9 +369,7 @@ async fn a_refresh_token_that_is_used_after_the_window_ends_the_grant() {
 
 #[tokio::test]
 async fn nothing_that_a_straggler_sends_within_the_window_ends_the_grant() {
-    let application = Application::default();
-    let client = Client::public(&application).await;
-    let first = client.sign_in(&application, "ada").await;
+    let (application, client, first) = signed_in().await;
     let mut newest = first.clone();
     for _ in 0..20 {
         newest = Tokens::of(&client.refresh(&application, &newest.refresh_token, &[]).await);
@@ -395,9 +387,7 @@ async fn nothing_that_a_straggler_sends_within_the_window_ends_the_grant() {
 
 #[tokio::test]
 async fn a_token_that_the_grant_never_issued_ends_nothing() {
-    let application = Application::default();
-    let client = Client::public(&application).await;
-    let first = client.sign_in(&application, "ada").await;
+    let (application, client, first) = signed_in().await;
     let second = Tokens::of(&client.refresh(&application, &first.refresh_token, &[]).await);
     application.clock.advance(Duration::from_secs(61));
     for token in [&first.refresh_token, &second.refresh_token] {
@@ -420,9 +410,7 @@ async fn a_token_that_the_grant_never_issued_ends_nothing() {
 /// Defect S3: the list is asked again at every refresh, so leaving it ends the sign-in.
 #[tokio::test]
 async fn a_person_who_is_no_longer_allowed_cannot_refresh() {
-    let application = Application::default();
-    let client = Client::public(&application).await;
-    let tokens = client.sign_in(&application, "ada").await;
+    let (application, client, tokens) = signed_in().await;
     let stricter = Application::with(application.store.clone(), application.clock.clone(), |builder| {
         builder.allow(AllowList::parse("grace").unwrap())
     });
@@ -438,9 +426,7 @@ async fn a_person_who_is_no_longer_allowed_cannot_refresh() {
 
 #[tokio::test]
 async fn a_person_who_is_no_longer_allowed_gets_nothing_for_a_code_or_a_repeat_either() {
-    let application = Application::default();
-    let client = Client::public(&application).await;
-    let code = client.code(&application, "ada").await;
+    let (application, client, code) = with_a_code().await;
     let tokens = client.sign_in(&application, "ada").await;
     assert_eq!(
         client.refresh(&application, &tokens.refresh_token, &[]).await.status,
@@ -458,9 +444,7 @@ async fn a_person_who_is_no_longer_allowed_gets_nothing_for_a_code_or_a_repeat_e
 
 #[tokio::test]
 async fn a_request_that_is_wrong_in_any_way_uses_nothing_up() {
-    let application = Application::default();
-    let client = Client::public(&application).await;
-    let code = client.code(&application, "ada").await;
+    let (application, client, code) = with_a_code().await;
     for wrong in [
         "scope=a&scope=b",
         "resource=nowhere",
@@ -514,9 +498,7 @@ async fn a_token_of_a_resource_without_scopes_names_none() {
 
 #[tokio::test]
 async fn what_a_grant_is_for_is_told_to_its_owner_alone() {
-    let application = Application::default();
-    let client = Client::public(&application).await;
-    let tokens = client.sign_in(&application, "ada").await;
+    let (application, client, tokens) = signed_in().await;
     let grant = tokens.refresh_token.split('.').next().unwrap();
     let made_up = format!("{grant}.{}", "A".repeat(71));
     for resource in [NOTES, FILES] {
@@ -527,9 +509,7 @@ async fn what_a_grant_is_for_is_told_to_its_owner_alone() {
 
 #[tokio::test]
 async fn a_refresh_token_that_is_not_used_for_30_days_is_gone() {
-    let application = Application::default();
-    let client = Client::public(&application).await;
-    let tokens = client.sign_in(&application, "ada").await;
+    let (application, client, tokens) = signed_in().await;
     application.clock.advance(Duration::from_secs(29 * 24 * 3600));
     let tokens = Tokens::of(&client.refresh(&application, &tokens.refresh_token, &[]).await);
     application.clock.advance(Duration::from_secs(30 * 24 * 3600));
@@ -541,9 +521,7 @@ async fn a_refresh_token_that_is_not_used_for_30_days_is_gone() {
 
 #[tokio::test]
 async fn a_token_request_may_narrow_resources_and_scopes_and_never_widen_them() {
-    let application = Application::default();
-    let client = Client::public(&application).await;
-    let tokens = client.sign_in(&application, "ada").await;
+    let (application, client, tokens) = signed_in().await;
     let widened = client
         .refresh(&application, &tokens.refresh_token, &[("resource", FILES)])
         .await;
@@ -638,9 +616,7 @@ async fn every_step_takes_at_most_two_round_trips_to_the_store() {
 
 #[tokio::test]
 async fn a_code_in_the_query_is_not_read() {
-    let application = Application::default();
-    let client = Client::public(&application).await;
-    let code = client.code(&application, "ada").await;
+    let (application, client, code) = with_a_code().await;
     let path = format!(
         "/token?grant_type=authorization_code&code={code}&client_id={}&code_verifier={}",
         client.client_id, client.verifier

@@ -107,6 +107,33 @@ impl World {
     }
 }
 
+/// A grant of Ada's with tokens of the provider's, which are good for an hour.
+struct Held {
+    world: World,
+    node: Application,
+    client: Client,
+    tokens: Tokens,
+    grant: GrantId,
+}
+
+impl Held {
+    async fn new() -> Self {
+        let world = World::new();
+        let node = world.node();
+        let client = Client::public(&node).await;
+        world.provider.issues(world.tokens(1, HOUR));
+        let tokens = world.sign_in(&node, &client, ada()).await;
+        let grant = world.grant(&node, &tokens).await;
+        Self {
+            world,
+            node,
+            client,
+            tokens,
+            grant,
+        }
+    }
+}
+
 fn ada() -> Identity {
     Identity::new("scripted", "1").with_login("ada")
 }
@@ -122,12 +149,7 @@ async fn handed_out(application: &Application, grant: &GrantId) -> Result<String
 
 #[tokio::test]
 async fn tokens_are_kept_sealed_and_handed_to_the_resource_that_its_policy_names() {
-    let world = World::new();
-    let node = world.node();
-    let client = Client::public(&node).await;
-    world.provider.issues(world.tokens(1, HOUR));
-    let tokens = world.sign_in(&node, &client, ada()).await;
-    let grant = world.grant(&node, &tokens).await;
+    let Held { world, node, grant, .. } = Held::new().await;
     let token = node.server.upstream_token(&grant, &uri(NOTES)).await.unwrap();
     assert_eq!(token.access_token.expose(), "upstream-access-1");
     assert_eq!(
@@ -173,12 +195,13 @@ async fn without_a_vault_nothing_is_kept() {
 
 #[tokio::test]
 async fn a_grant_that_ends_takes_its_tokens_along() {
-    let world = World::new();
-    let node = world.node();
-    let client = Client::public(&node).await;
-    world.provider.issues(world.tokens(1, HOUR));
-    let tokens = world.sign_in(&node, &client, ada()).await;
-    let grant = world.grant(&node, &tokens).await;
+    let Held {
+        world,
+        node,
+        client,
+        tokens,
+        grant,
+    } = Held::new().await;
     let fields = [("token", tokens.refresh_token.as_str())];
     assert_eq!(client.post(&node, "/revoke", &fields).await.status, 200);
     assert!(matches!(handed_out(&node, &grant).await, Err(VaultError::Ended)));
@@ -215,12 +238,7 @@ async fn of_many_who_need_a_new_token_on_several_nodes_one_exchanges_it() {
 
 #[tokio::test]
 async fn within_one_process_everybody_waits_for_a_token_whose_time_is_over() {
-    let world = World::new();
-    let node = world.node();
-    let client = Client::public(&node).await;
-    world.provider.issues(world.tokens(1, HOUR));
-    let tokens = world.sign_in(&node, &client, ada()).await;
-    let grant = world.grant(&node, &tokens).await;
+    let Held { world, node, grant, .. } = Held::new().await;
     world.clock.advance(HOUR);
     world.exchanges_for(world.tokens(2, HOUR));
     let all = (0..8).map(|_| handed_out(&node, &grant));
@@ -232,12 +250,13 @@ async fn within_one_process_everybody_waits_for_a_token_whose_time_is_over() {
 
 #[tokio::test]
 async fn a_provider_that_is_away_costs_nobody_anything_and_one_that_refuses_ends_the_grant() {
-    let world = World::new();
-    let node = world.node();
-    let client = Client::public(&node).await;
-    world.provider.issues(world.tokens(1, HOUR));
-    let tokens = world.sign_in(&node, &client, ada()).await;
-    let grant = world.grant(&node, &tokens).await;
+    let Held {
+        world,
+        node,
+        client,
+        tokens,
+        grant,
+    } = Held::new().await;
     world.clock.advance(HOUR);
     world.provider.then_refreshed(Err(IdentityError::Unavailable {
         retry_after: Some(Duration::from_secs(7)),
@@ -258,12 +277,7 @@ async fn a_provider_that_is_away_costs_nobody_anything_and_one_that_refuses_ends
 
 #[tokio::test]
 async fn without_the_store_there_is_no_token_and_no_end_of_anything() {
-    let world = World::new();
-    let node = world.node();
-    let client = Client::public(&node).await;
-    world.provider.issues(world.tokens(1, HOUR));
-    let tokens = world.sign_in(&node, &client, ada()).await;
-    let grant = world.grant(&node, &tokens).await;
+    let Held { world, node, grant, .. } = Held::new().await;
     world.store.set_down(true);
     assert!(matches!(handed_out(&node, &grant).await, Err(VaultError::Store(_))));
     world.store.set_down(false);
@@ -276,12 +290,7 @@ async fn a_store_that_fails_once_at_any_moment_loses_no_tokens() {
     for loss in [Loss::Request, Loss::Answer] {
         let mut done = false;
         for number in 0..20 {
-            let world = World::new();
-            let node = world.node();
-            let client = Client::public(&node).await;
-            world.provider.issues(world.tokens(1, HOUR));
-            let tokens = world.sign_in(&node, &client, ada()).await;
-            let grant = world.grant(&node, &tokens).await;
+            let Held { world, node, grant, .. } = Held::new().await;
             world.clock.advance(HOUR);
             world.exchanges_for(world.tokens(2, HOUR));
             world.store.fail_once(number, loss);
@@ -491,12 +500,7 @@ async fn the_key_is_exchanged_after_ninety_days_and_what_it_sealed_still_opens()
 
 #[tokio::test]
 async fn the_operators_secret_is_exchanged_as_that_of_the_signing_keys() {
-    let world = World::new();
-    let node = world.node();
-    let client = Client::public(&node).await;
-    world.provider.issues(world.tokens(1, HOUR));
-    let tokens = world.sign_in(&node, &client, ada()).await;
-    let grant = world.grant(&node, &tokens).await;
+    let Held { world, grant, .. } = Held::new().await;
 
     let coming = Secret::random();
     let with = |sealing: KeySealing| world.configured(|builder| builder.vault(sealing));

@@ -95,7 +95,7 @@ fn both_proxies_of_the_manifests_ask_and_replace_every_identity_header() {
     let pattern = Regex::new(&pattern.replacen("^(?i)", "(?i)^", 1)).unwrap();
     let policy = &of_kind(&documents, "SecurityPolicy")[0]["spec"]["extAuth"];
     assert_eq!(policy["failOpen"], false);
-    for name in IDENTITY_HEADERS {
+    for &name in IDENTITY_HEADERS {
         assert!(pattern.is_match(name), "Traefik does not replace {name}");
         assert!(
             pattern.is_match(&name.replace('-', "_")),

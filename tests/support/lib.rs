@@ -45,9 +45,14 @@ pub mod measure;
 #[path = "../../mcp-oauth-store/tests/redis/ports.rs"]
 mod ports;
 pub mod redis;
+#[path = "../../mcp-oauth-store/tests/support/redis_process.rs"]
+pub mod redis_process;
 pub mod remembering_store;
 pub mod signing;
 pub mod tools;
+// The store's benches have a store far away, too.
+#[path = "../../mcp-oauth-store/tests/support/wrapped_store.rs"]
+pub mod wrapped_store;
 
 /// The programs that the guides show, so that `cargo test` compiles them.
 #[cfg(doctest)]

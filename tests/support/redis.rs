@@ -4,38 +4,19 @@
 //! programs need.)
 
 use std::net::TcpListener;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
-use tempfile::TempDir;
 use tokio::io::copy_bidirectional;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::gateway::free_port;
-
-/// Asks again and again until something is so.
-pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        if let Some(answer) = ask().await {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "not within a minute: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
+use crate::redis_process::RedisProcess;
+pub use crate::redis_process::eventually;
 
 /// A server that runs until it is dropped.
 #[derive(Debug)]
-pub struct RedisServer {
-    child: Child,
-    port: u16,
-    arguments: Vec<String>,
-    directory: TempDir,
-}
+pub struct RedisServer(RedisProcess);
 
 impl RedisServer {
     /// A server that loses nothing that it has acknowledged, whatever happens to it.
@@ -45,37 +26,13 @@ impl RedisServer {
 
     /// A server with settings of its own, as they stand on its command line.
     pub async fn start(settings: &[&str]) -> Self {
-        let (port, directory) = (free_port(), TempDir::new().expect("a directory"));
-        let mut arguments: Vec<String> = ["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]
-            .map(str::to_owned)
-            .to_vec();
-        arguments.extend(settings.iter().map(|setting| (*setting).to_owned()));
-        let child = spawn(directory.path(), &arguments);
-        let mut server = Self {
-            child,
-            port,
-            arguments,
-            directory,
-        };
-        server.wait_until_ready().await;
-        server
-    }
-
-    async fn wait_until_ready(&mut self) {
-        let log = self.directory.path().join("log");
-        eventually("Redis is ready", async || {
-            let written = std::fs::read_to_string(&log).unwrap_or_default();
-            let ended = self.child.try_wait().expect("the server can be asked");
-            assert!(ended.is_none(), "the server did not start:\n{written}");
-            written.contains("Ready to accept connections").then_some(())
-        })
-        .await;
+        Self(RedisProcess::start(settings).await)
     }
 
     /// Host and port.
     #[must_use]
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.0.address()
     }
 
     /// How a store gets here.
@@ -87,28 +44,24 @@ impl RedisServer {
     /// The process.
     #[must_use]
     pub fn process(&self) -> u32 {
-        self.child.id()
+        self.0.id()
     }
 
     /// Ends it as a crash does (`SIGKILL`).
     pub fn kill(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.0.kill();
     }
 
     /// Starts it again, on what it has left behind.
     pub async fn restart(&mut self) {
-        self.kill();
-        let _ = std::fs::remove_file(self.directory.path().join("log"));
-        self.child = spawn(self.directory.path(), &self.arguments);
-        self.wait_until_ready().await;
+        self.0.restart().await;
     }
 
     /// Has the server do something, as an operator does with `redis-cli`, and gives what that prints.
     #[allow(clippy::must_use_candidate, reason = "it is asked for what it does, too")]
     pub fn ask(&self, words: &[&str]) -> String {
         let output = Command::new("redis-cli")
-            .args(["-p", &self.port.to_string()])
+            .args(["-p", &self.0.port().to_string()])
             .args(words)
             .stdin(Stdio::null())
             .output()
@@ -116,26 +69,6 @@ impl RedisServer {
         assert!(output.status.success(), "{words:?}: {output:?}");
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
-}
-
-impl Drop for RedisServer {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-fn spawn(directory: &Path, arguments: &[String]) -> Child {
-    Command::new("redis-server")
-        .args(arguments)
-        .arg("--dir")
-        .arg(directory)
-        .args(["--logfile", "log", "--daemonize", "no"])
-        .current_dir(directory)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("redis-server can be started")
 }
 
 /// What a line does with what comes.

@@ -7,6 +7,7 @@ use super::output;
 use crate::configuration::effective::{self, Setting};
 use crate::configuration::{Configuration, Loaded, schema};
 use crate::gateway::Gateway;
+use crate::servers::{self, Server};
 use crate::telemetry::Telemetry;
 
 /// What is printed.
@@ -31,6 +32,8 @@ impl Check {
         let checked = loaded.and_then(|loaded| {
             let settings = effective::settings(&loaded.configuration, &loaded.sources)?;
             let mut warnings = loaded.warnings;
+            let servers = servers::of(&loaded.configuration);
+            warnings.extend(servers.iter().flatten().filter_map(Server::warning));
             let sound = loaded.configuration.check();
             let gateway = sound.and_then(|()| build(loaded.configuration));
             if let Ok(gateway) = &gateway

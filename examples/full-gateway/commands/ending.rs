@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use mcp_oauth_core::clock::{Clock as _, SystemClock};
-use mcp_oauth_core::server::operator::Ending;
+use mcp_oauth_core::server::operator::EndedGrants;
 
 use super::output::{Output, moment};
 
@@ -14,7 +14,7 @@ use super::output::{Output, moment};
 const LOOKS: (u32, Duration) = (60, Duration::from_millis(20));
 
 /// Prints what has ended, in the second after it.
-pub(super) async fn report(output: Output, ending: Ending) -> anyhow::Result<()> {
+pub(super) async fn report(output: Output, grants: EndedGrants) -> anyhow::Result<()> {
     // The tokens end up to a moment that may be later than that of the grants: the present one at most.
     let (ended, (looks, pause)) = (SystemClock.now(), LOOKS);
     for _ in 0..looks {
@@ -23,5 +23,5 @@ pub(super) async fn report(output: Output, ending: Ending) -> anyhow::Result<()>
         }
         tokio::time::sleep(pause).await;
     }
-    output.one(&ending, vec![("ended up to", moment(ending.up_to))])
+    output.one(&grants, vec![("ended up to", moment(grants.up_to))])
 }

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 use mcp_oauth_core::predecessor::{self, PredecessorRecord};
-use mcp_oauth_core::server::operator::{Fate, Migration, OperatorError};
+use mcp_oauth_core::server::operator::{Migration, MigrationOutcome, OperatorError};
 use mcp_oauth_store::redis::Predecessor;
 use mcp_oauth_tower::RedisConfiguration;
 use tokio::sync::mpsc;
@@ -85,12 +85,13 @@ pub(super) async fn run(command: Import) -> anyhow::Result<()> {
 
 /// Takes over one client, and names what is lost of it.
 async fn take_over(client: &PredecessorRecord, migration: &mut Migration, bar: &ProgressBar) -> anyhow::Result<()> {
-    let (what, loss) = match migration.take_over(client).await? {
-        Fate::InPart(loss) => ("in part", loss),
-        Fate::LeftOut(loss) => ("left out", loss),
+    let (what, problem) = match migration.take_over(client).await? {
+        MigrationOutcome::InPart(problem) => ("in part", problem),
+        MigrationOutcome::LeftOut(problem) => ("left out", problem),
         _ => return Ok(()),
     };
-    bar.suspend(|| output::note(&format!("{what}: {}: {}", loss.client_id, loss.reasons.join("; "))));
+    let reasons = problem.reasons.join("; ");
+    bar.suspend(|| output::note(&format!("{what}: {}: {reasons}", problem.client_id)));
     Ok(())
 }
 

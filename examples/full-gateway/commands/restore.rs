@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 use mcp_oauth_core::backup::{BackupError, MAXIMUM_LINE};
-use mcp_oauth_core::server::operator::{ImportOptions, ImportReport, Onto, Operator, OperatorError};
+use mcp_oauth_core::server::operator::{ExistingRecords, ImportOptions, ImportReport, Operator, OperatorError};
 use serde_json::json;
 
 use super::confirmation::Confirmation;
@@ -43,9 +43,9 @@ const STAYS: &str = "there are clients or grants in the store: say --keep to lea
 impl Restore {
     fn options(&self) -> anyhow::Result<ImportOptions> {
         let options = ImportOptions::new(match (self.keep, self.replace) {
-            (true, _) => Onto::Kept,
-            (false, true) => Onto::Replaced,
-            (false, false) => Onto::Empty,
+            (true, _) => ExistingRecords::Keep,
+            (false, true) => ExistingRecords::Replace,
+            (false, false) => ExistingRecords::Refuse,
         });
         Ok(match &self.with_keys {
             None => options,

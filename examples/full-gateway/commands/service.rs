@@ -9,11 +9,10 @@ use axum::routing::get;
 use clap::ValueEnum;
 use mcp_oauth_tower::Fetcher;
 use rmcp::ServerHandler;
-use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio::net::TcpListener;
 
-use crate::echo::EchoServer;
+use crate::echo::{EchoServer, Sessions};
 use crate::fetch::FetchServer;
 use crate::signals::Signals;
 
@@ -88,8 +87,7 @@ fn service<S: ServerHandler>(
     configuration: StreamableHttpServerConfig,
     server: impl Fn() -> S + Send + Sync + 'static,
 ) -> Router {
-    let sessions = Arc::new(LocalSessionManager::default());
-    let service = StreamableHttpService::new(move || Ok(server()), sessions, configuration);
+    let service = StreamableHttpService::new(move || Ok(server()), Arc::<Sessions>::default(), configuration);
     Router::new()
         .route("/health", get(async || "ok"))
         .route_service("/mcp", service.clone())

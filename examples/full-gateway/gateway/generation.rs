@@ -19,14 +19,13 @@ use mcp_oauth_tower::{
     AuthorizationServer, Caller, ForwardAuth, OAuthLayer, Routes, TrustedProxies, allowed_hosts, cors,
 };
 use mcp_stdio_bridge::Bridge;
-use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::authorization::{self, Foundation};
 use crate::configuration::{Configuration, Embedded};
-use crate::echo::EchoServer;
+use crate::echo::{EchoServer, Sessions};
 use crate::proxied::{Presented, Proxied};
 use crate::servers::{self, Kind, Program, Server, Upstream};
 use crate::sites::Sites;
@@ -101,7 +100,7 @@ pub(super) struct Parts<'a> {
     pub(super) foundation: &'a Foundation,
     pub(super) observer: &'a Observer,
     pub(super) session_secret: &'a Secret,
-    pub(super) echo_sessions: &'a Arc<LocalSessionManager>,
+    pub(super) echo_sessions: &'a Arc<Sessions>,
     pub(super) ended: &'a CancellationToken,
 }
 
@@ -235,7 +234,7 @@ impl Parts<'_> {
         Ok(router.layer(cross_origin))
     }
 
-    fn echo(&self, auth: &AuthorizationServer) -> StreamableHttpService<EchoServer, LocalSessionManager> {
+    fn echo(&self, auth: &AuthorizationServer) -> StreamableHttpService<EchoServer, Sessions> {
         let configuration = StreamableHttpServerConfig::default().with_allowed_hosts(allowed_hosts(auth));
         StreamableHttpService::new(|| Ok(EchoServer::new()), Arc::clone(self.echo_sessions), configuration)
     }

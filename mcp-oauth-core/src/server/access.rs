@@ -94,7 +94,9 @@ impl AuthorizationServer {
         }
         self.0.keys.verify(token, now, |keys| match &remembered.proof {
             Proof::OwnKey(kid) if keys.knows(kid) => Ok(Arc::clone(remembered)),
-            _ => Err(TokenRefused::Signature),
+            Proof::OwnKey(_) => Err(TokenRefused::Signature),
+            #[cfg(feature = "remote-jwks")]
+            Proof::Keys(_) | Proof::Word(_) => Err(TokenRefused::Signature),
         })
     }
 

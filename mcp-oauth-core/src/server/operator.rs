@@ -76,9 +76,9 @@ mod statistics;
 mod views;
 
 pub use export::{Export, ExportReport};
-pub use grants::{Ending, Whose};
-pub use import::{Import, ImportOptions, ImportReport, Onto};
-pub use migrate::{Fate, Loss, Migration, MigrationReport};
+pub use grants::{EndedGrants, Whose};
+pub use import::{ExistingRecords, Import, ImportOptions, ImportReport};
+pub use migrate::{Migration, MigrationOutcome, MigrationProblem, MigrationReport};
 pub use purge::PurgeReport;
 pub use statistics::{KindCount, Statistics};
 pub use views::{ClientSource, ClientView, GrantState, GrantView, Unreadable, UserView};

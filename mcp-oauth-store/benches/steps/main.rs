@@ -18,6 +18,9 @@ mod rate;
 mod records;
 mod server;
 mod table;
+#[path = "../../tests/support/wrapped_store.rs"]
+#[allow(unreachable_pub, reason = "the tests of the workspace have it in a library")]
+mod wrapped_store;
 
 use std::time::Instant;
 
@@ -142,7 +145,7 @@ impl Bench<'_> {
 
 /// How often each step waits for the store, on the way of one client.
 async fn count_round_trips(redis: &Server, keys: &KeySet, table: &mut Table) {
-    let server = journey::server(Distant(store(redis)), keys);
+    let server = journey::server(Distant::new(store(redis)), keys);
     macro_rules! count {
         ($name:literal, $step:path, $input:expr) => {{
             let began = Instant::now();

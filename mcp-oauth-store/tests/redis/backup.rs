@@ -8,7 +8,7 @@ use mcp_oauth_core::backup;
 use mcp_oauth_core::clock::{Clock as _, SystemClock};
 use mcp_oauth_core::secret::Secret;
 use mcp_oauth_core::server::AuthorizationServer;
-use mcp_oauth_core::server::operator::{ImportOptions, Onto, Whose};
+use mcp_oauth_core::server::operator::{ExistingRecords, ImportOptions, Whose};
 use mcp_oauth_core::store::{Kind, Store};
 use mcp_oauth_core::token::keys::KeySealing;
 use mcp_oauth_store::RedisStore;
@@ -116,7 +116,7 @@ async fn there_and_back(before: &RedisConfiguration, after: &RedisConfiguration)
     let summary = backup::inspect(file.as_bytes(), SystemClock.now()).unwrap();
     assert!(summary.has_keys && summary.records["client"] >= 25 && summary.records["grant"] >= 25);
     let to = over(after);
-    let options = ImportOptions::new(Onto::Empty).with_keys(secret);
+    let options = ImportOptions::new(ExistingRecords::Refuse).with_keys(secret);
     let report = to.operator().import_from(file.as_bytes(), options).await.unwrap();
     assert!(report.keys && report.kept == 0, "{report:?}");
 
@@ -176,7 +176,7 @@ async fn what_is_restored_has_the_time_to_live_that_it_had() {
     let mut file = Vec::new();
     from.operator().export_to(&mut file, None).await.unwrap();
     to.operator()
-        .import_from(file.as_slice(), ImportOptions::new(Onto::Empty))
+        .import_from(file.as_slice(), ImportOptions::new(ExistingRecords::Refuse))
         .await
         .unwrap();
     let [one, other] = [&before, &after].map(|server| RedisStore::new(&server.configuration()).unwrap());

@@ -5,22 +5,29 @@ use std::time::Duration;
 
 use mcp_oauth_core::store::{Store, StoreError};
 use mcp_oauth_store::RedisStore;
+use mcp_oauth_store::redis::RedisConfiguration;
 
 use crate::operations::{Crowd, each, recovered};
 use crate::servers::available;
 use crate::servers::sentinel::Watched;
+
+/// Servers that are watched, and how an impatient store gets there.
+async fn watched() -> (Watched, RedisConfiguration) {
+    let watched = Watched::start(&[], Duration::from_secs(3)).await;
+    let timeout = Duration::from_secs(2);
+    let configuration = watched.configuration();
+    (
+        watched,
+        configuration.connection_timeout(timeout).response_timeout(timeout),
+    )
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failover_loses_nothing_that_a_replica_had_to_have() {
     if !available("a_failover_loses_nothing_that_a_replica_had_to_have") {
         return;
     }
-    let mut watched = Watched::start(&[], Duration::from_secs(3)).await;
-    let timeout = Duration::from_secs(2);
-    let configuration = watched
-        .configuration()
-        .connection_timeout(timeout)
-        .response_timeout(timeout);
+    let (mut watched, configuration) = watched().await;
     let store = Arc::new(RedisStore::new(&configuration.clone().replicas(1)).unwrap());
     recovered(&store).await;
     let crowd = Crowd::of(8, &store);
@@ -52,12 +59,7 @@ async fn the_store_follows_the_primary_and_every_error_says_that_nothing_is_know
     if !available("the_store_follows_the_primary_and_every_error_says_that_nothing_is_known") {
         return;
     }
-    let mut watched = Watched::start(&[], Duration::from_secs(3)).await;
-    let timeout = Duration::from_secs(2);
-    let configuration = watched
-        .configuration()
-        .connection_timeout(timeout)
-        .response_timeout(timeout);
+    let (mut watched, configuration) = watched().await;
     let store = Arc::new(RedisStore::new(&configuration).unwrap());
     recovered(&store).await;
     let crowd = Crowd::of(8, &store);

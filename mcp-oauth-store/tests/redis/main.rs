@@ -13,5 +13,8 @@ mod operations;
 mod people;
 mod ports;
 mod promotion;
+#[path = "../support/redis_process.rs"]
+#[allow(unreachable_pub, reason = "the tests of the workspace have it in a library")]
+mod redis_process;
 mod resharding;
 mod servers;

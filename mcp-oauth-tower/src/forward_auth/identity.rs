@@ -10,8 +10,9 @@ use mcp_oauth_core::access::AccessToken;
 
 use crate::caller::Caller;
 
-/// The headers that every `200` of `/verify` has, in small letters: what a proxy has to copy, each of them.
-pub const IDENTITY_HEADERS: [&str; 11] = [
+/// The headers that every `200` of `/verify` has, in small letters: what a proxy has to copy, each of them. There may be more
+/// of them in a later version.
+pub const IDENTITY_HEADERS: &[&str] = &[
     "x-user-id",
     "x-user-name",
     "x-user-display-name",
@@ -21,9 +22,15 @@ pub const IDENTITY_HEADERS: [&str; 11] = [
     "x-resource",
     "x-issuer",
     "x-token-expires",
-    "x-identity-token",
-    "x-auth-token",
+    IDENTITY_TOKEN_HEADER,
+    ACCESS_TOKEN_HEADER,
 ];
+
+/// The one of [them](IDENTITY_HEADERS) with a signed token that says who calls.
+pub const IDENTITY_TOKEN_HEADER: &str = "x-identity-token";
+
+/// The one of [them](IDENTITY_HEADERS) with the client's own access token, for servers that are to have it.
+pub const ACCESS_TOKEN_HEADER: &str = "x-auth-token";
 
 /// The person's own token with the identity provider, in small letters: beside the others in every `200` of `/verify`, if
 /// [`ForwardAuth::upstream_tokens`](super::ForwardAuth::upstream_tokens) is on.
@@ -126,7 +133,7 @@ fn write(caller: Option<&Caller>) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(16);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     for (name, value) in IDENTITY_HEADERS
-        .into_iter()
+        .iter()
         .zip(values.into_iter().chain([empty(), empty()]))
     {
         headers.insert(HeaderName::from_static(name), value);
@@ -135,10 +142,10 @@ fn write(caller: Option<&Caller>) -> HeaderMap {
 }
 
 /// `X-Identity-Token`, which is signed anew each time.
-pub(crate) const IDENTITY_TOKEN: HeaderName = HeaderName::from_static(IDENTITY_HEADERS[9]);
+pub(crate) const IDENTITY_TOKEN: HeaderName = HeaderName::from_static(IDENTITY_TOKEN_HEADER);
 
 /// `X-Auth-Token`.
-pub(crate) const ACCESS_TOKEN: HeaderName = HeaderName::from_static(IDENTITY_HEADERS[10]);
+pub(crate) const ACCESS_TOKEN: HeaderName = HeaderName::from_static(ACCESS_TOKEN_HEADER);
 
 fn scopes(caller: &Caller) -> HeaderValue {
     let mut scopes = String::new();
@@ -184,6 +191,7 @@ fn encoded(text: &str) -> HeaderValue {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::percent_decoded;
     use super::*;
 
     fn text(value: &HeaderValue) -> &str {
@@ -211,17 +219,7 @@ mod tests {
         #[test]
         fn every_text_comes_back_from_its_header(plain in ".*") {
             let value = encoded(&plain);
-            let mut bytes = text(&value).bytes();
-            let mut decoded = Vec::new();
-            while let Some(byte) = bytes.next() {
-                if byte == b'%' {
-                    let digits = [bytes.next().unwrap(), bytes.next().unwrap()];
-                    decoded.push(u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap());
-                } else {
-                    decoded.push(byte);
-                }
-            }
-            prop_assert_eq!(String::from_utf8(decoded).unwrap(), plain.clone());
+            prop_assert_eq!(String::from_utf8(percent_decoded(text(&value))).unwrap(), plain.clone());
             prop_assert_eq!(text(&value).trim(), text(&value));
         }
     }

@@ -329,10 +329,13 @@ fn forged(endpoints: &Endpoints) -> Response {
         explanation: texts.error_forged.to_string(),
         code: "access_denied",
     };
+    problem_page(endpoints, StatusCode::FORBIDDEN, &problem)
+}
+
+/// A page about a problem, with the way back to the account.
+fn problem_page(endpoints: &Endpoints, status: StatusCode, problem: &Problem) -> Response {
     let path = endpoints.path(PATH);
-    endpoints
-        .press
-        .error(StatusCode::FORBIDDEN, &problem, WayOut::Account(&path))
+    endpoints.press.error(status, problem, WayOut::Account(&path))
 }
 
 fn unavailable(endpoints: &Endpoints, error: &OperatorError) -> Response {
@@ -355,9 +358,7 @@ fn not_now(endpoints: &Endpoints, error: &OAuthError) -> Response {
         explanation: texts.error_tries.plainly_with("minutes", &minutes),
         code: error.code().as_str(),
     };
-    let path = endpoints.path(PATH);
-    let way_out = WayOut::Account(&path);
-    let mut response = endpoints.press.error(authorize::status(error), &problem, way_out);
+    let mut response = problem_page(endpoints, authorize::status(error), &problem);
     let wait = wait.as_secs().max(1);
     response.headers_mut().insert(RETRY_AFTER, wait.into());
     response
@@ -370,10 +371,7 @@ fn busy(endpoints: &Endpoints) -> Response {
         explanation: texts.error_busy_account.to_string(),
         code: "temporarily_unavailable",
     };
-    let path = endpoints.path(PATH);
-    let mut response = endpoints
-        .press
-        .error(StatusCode::SERVICE_UNAVAILABLE, &problem, WayOut::Account(&path));
+    let mut response = problem_page(endpoints, StatusCode::SERVICE_UNAVAILABLE, &problem);
     response
         .headers_mut()
         .insert(RETRY_AFTER, HeaderValue::from_static("1"));
@@ -384,7 +382,6 @@ fn refuse(endpoints: &Endpoints, error: &SessionError) -> Response {
     use mcp_oauth_core::identity::IdentityError;
 
     let texts = endpoints.press.texts();
-    let path = endpoints.path(PATH);
     let (status, explanation, code) = match error {
         SessionError::Refused(_) => (
             StatusCode::BAD_REQUEST,
@@ -408,5 +405,5 @@ fn refuse(endpoints: &Endpoints, error: &SessionError) -> Response {
         explanation,
         code,
     };
-    endpoints.press.error(status, &problem, WayOut::Account(&path))
+    problem_page(endpoints, status, &problem)
 }

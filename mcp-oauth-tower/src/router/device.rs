@@ -11,6 +11,7 @@ use mcp_oauth_core::server::device::verification::{UserCodeEntry, UserCodeError}
 use mcp_oauth_core::transaction::{TransactionId, TransactionRefused};
 
 use super::origin::RequestOrigin;
+use super::token::ClientRequest;
 use super::{Endpoints, answer, authorize, consent, cookies, form, token};
 use crate::pages::{DeviceCodePage, Page, Problem, WayOut};
 
@@ -20,12 +21,8 @@ pub(super) const CONSENT: &str = "/device/consent";
 pub(super) async fn authorize(
     State(endpoints): State<Endpoints>,
     RequestOrigin(origin): RequestOrigin,
-    request: Request,
+    ClientRequest { form, authorization }: ClientRequest,
 ) -> Response {
-    let (form, authorization) = match token::read(request).await {
-        Ok(read) => read,
-        Err(response) => return response,
-    };
     match endpoints
         .server
         .authorize_device(&form, authorization.as_deref(), &origin)

@@ -1,6 +1,6 @@
 //! `POST /token`, `POST /revoke` and `POST /introspect`: what clients prove themselves for.
 
-use axum::extract::{Request, State};
+use axum::extract::{FromRequest, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{AUTHORIZATION, CACHE_CONTROL, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
@@ -14,12 +14,8 @@ use super::{Endpoints, answer, form};
 pub(super) async fn issue(
     State(endpoints): State<Endpoints>,
     RequestOrigin(origin): RequestOrigin,
-    request: Request,
+    ClientRequest { form, authorization }: ClientRequest,
 ) -> Response {
-    let (form, authorization) = match read(request).await {
-        Ok(read) => read,
-        Err(response) => return response,
-    };
     match endpoints.server.token(&form, authorization.as_deref(), &origin).await {
         Ok(tokens) => answer::private(StatusCode::OK, &tokens),
         Err(refusal) => refuse(&refusal),
@@ -29,12 +25,8 @@ pub(super) async fn issue(
 pub(super) async fn revoke(
     State(endpoints): State<Endpoints>,
     RequestOrigin(origin): RequestOrigin,
-    request: Request,
+    ClientRequest { form, authorization }: ClientRequest,
 ) -> Response {
-    let (form, authorization) = match read(request).await {
-        Ok(read) => read,
-        Err(response) => return response,
-    };
     match endpoints.server.revoke(&form, authorization.as_deref(), &origin).await {
         Ok(()) => (StatusCode::OK, [(CACHE_CONTROL, "no-store")]).into_response(),
         Err(refusal) => refuse(&refusal),
@@ -44,12 +36,8 @@ pub(super) async fn revoke(
 pub(super) async fn introspect(
     State(endpoints): State<Endpoints>,
     RequestOrigin(origin): RequestOrigin,
-    request: Request,
+    ClientRequest { form, authorization }: ClientRequest,
 ) -> Response {
-    let (form, authorization) = match read(request).await {
-        Ok(read) => read,
-        Err(response) => return response,
-    };
     match endpoints
         .server
         .introspect(&form, authorization.as_deref(), &origin)
@@ -60,20 +48,30 @@ pub(super) async fn introspect(
     }
 }
 
-/// The form, and the `Authorization` header if there is one.
-pub(super) async fn read(request: Request) -> Result<(Parameters, Option<String>), Response> {
-    let mut values = request.headers().get_all(AUTHORIZATION).iter();
-    let header = values.next().map(|value| value.to_str().map(str::to_owned));
-    let (Ok(authorization), None) = (header.transpose(), values.next()) else {
-        let error = OAuthError::new(
-            ErrorCode::InvalidRequest,
-            "there must be one readable Authorization header at most",
-        );
-        return Err(answer::error(&error));
-    };
-    match form::parameters(request).await {
-        Ok(form) => Ok((form, authorization)),
-        Err(unreadable) => Err(answer::error_with_status(unreadable.status, &unreadable.error)),
+/// A request in which a client proves itself.
+pub(super) struct ClientRequest {
+    pub(super) form: Parameters,
+    /// The `Authorization` header, if there is one.
+    pub(super) authorization: Option<String>,
+}
+
+impl<S: Send + Sync> FromRequest<S> for ClientRequest {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Response> {
+        let mut values = request.headers().get_all(AUTHORIZATION).iter();
+        let header = values.next().map(|value| value.to_str().map(str::to_owned));
+        let (Ok(authorization), None) = (header.transpose(), values.next()) else {
+            let error = OAuthError::new(
+                ErrorCode::InvalidRequest,
+                "there must be one readable Authorization header at most",
+            );
+            return Err(answer::error(&error));
+        };
+        match form::parameters(request).await {
+            Ok(form) => Ok(Self { form, authorization }),
+            Err(unreadable) => Err(answer::error_with_status(unreadable.status, &unreadable.error)),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::AsyncRead;
 
-use super::lines::{Line, Lines};
+use crate::lines::{Line, Lines};
 
 /// More of a line is not of use in a log.
 const LONGEST_LINE: usize = 4 * 1024;

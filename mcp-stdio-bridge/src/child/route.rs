@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use super::asked::To;
 use super::{Child, Failure, Unanswered, calls};
-use crate::back::Long;
+use crate::lines::Long;
 use crate::message::{Id, Kind, Member, Message, meta, reply};
 use crate::stream::{Frame, Pressure, Stream};
 

@@ -10,7 +10,8 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
 use super::{Child, End};
-use crate::back::{Line, Lines, Process};
+use crate::back::Process;
+use crate::lines::{Line, Lines};
 use crate::message::Message;
 
 /// For what a dead process has left in a pipe to be read. A grandchild may hold the pipe open for longer.

@@ -162,20 +162,8 @@ mod tests {
     use super::{IssuerError, Pending, Returned, check_issuer, scope};
 
     fn server() -> AuthorizationServer {
-        AuthorizationServer {
-            issuer: "https://as.example".to_owned(),
-            authorization_endpoint: None,
-            token_endpoint: Url::parse("https://as.example/token").unwrap(),
-            registration_endpoint: None,
-            device_authorization_endpoint: None,
-            revocation_endpoint: None,
-            scopes_supported: Vec::new(),
-            grant_types_supported: None,
-            auth_methods: None,
-            has_pkce: true,
-            sends_iss: false,
-            takes_metadata_documents: false,
-        }
+        let token_endpoint = Url::parse("https://as.example/token").unwrap();
+        AuthorizationServer::at("https://as.example".to_owned(), token_endpoint)
     }
 
     #[test]

@@ -107,6 +107,26 @@ pub(crate) struct AuthorizationServer {
     pub(crate) takes_metadata_documents: bool,
 }
 
+impl AuthorizationServer {
+    /// One of which no more is known than where it gives tokens, and that it has PKCE.
+    pub(crate) fn at(issuer: String, token_endpoint: Url) -> Self {
+        Self {
+            issuer,
+            authorization_endpoint: None,
+            token_endpoint,
+            registration_endpoint: None,
+            device_authorization_endpoint: None,
+            revocation_endpoint: None,
+            scopes_supported: Vec::new(),
+            grant_types_supported: None,
+            auth_methods: None,
+            has_pkce: true,
+            sends_iss: false,
+            takes_metadata_documents: false,
+        }
+    }
+}
+
 /// What is known after discovery.
 #[derive(Debug, Clone)]
 pub(crate) struct Discovered {
@@ -312,20 +332,11 @@ async fn without_resource_metadata(fetcher: &Fetcher, server: &Url) -> Result<Di
                 url.set_path(path);
                 url
             };
+            // That version has PKCE always, and has no place to say so.
             AuthorizationServer {
-                issuer,
                 authorization_endpoint: Some(endpoint("/authorize")),
-                token_endpoint: endpoint("/token"),
                 registration_endpoint: Some(endpoint("/register")),
-                device_authorization_endpoint: None,
-                revocation_endpoint: None,
-                scopes_supported: Vec::new(),
-                grant_types_supported: None,
-                auth_methods: None,
-                // That version has it always, and has no place to say so.
-                has_pkce: true,
-                sends_iss: false,
-                takes_metadata_documents: false,
+                ..AuthorizationServer::at(issuer, endpoint("/token"))
             }
         }
         Err(error) => return Err(error),

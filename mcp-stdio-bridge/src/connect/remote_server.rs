@@ -10,7 +10,8 @@ use tokio::sync::mpsc;
 use super::ConnectError;
 use super::relay::Relay;
 use super::transport::RequestError;
-use crate::message::reply;
+use crate::era::client_info;
+use crate::message::{meta, reply};
 use crate::versions::{LEGACY, MODERN};
 
 /// A call that came to nothing.
@@ -66,8 +67,7 @@ impl RemoteServer {
             modern: false,
             server: Value::Null,
         };
-        let client = json!({"name": "mcp-stdio-bridge", "version": env!("CARGO_PKG_VERSION")});
-        let initialize = json!({"protocolVersion": LEGACY[0], "capabilities": {}, "clientInfo": client});
+        let initialize = json!({"protocolVersion": LEGACY[0], "capabilities": {}, "clientInfo": client_info()});
         match remote.request("initialize", initialize).await {
             Ok(server) => {
                 remote.server = server;
@@ -169,12 +169,11 @@ fn with_meta(params: Value) -> Value {
         Value::Object(params) => params,
         _ => Map::new(),
     };
-    let meta = params.entry("_meta").or_insert_with(|| json!({}));
-    if let Value::Object(meta) = meta {
-        let client = json!({"name": "mcp-stdio-bridge", "version": env!("CARGO_PKG_VERSION")});
-        meta.insert("io.modelcontextprotocol/protocolVersion".to_owned(), MODERN.into());
-        meta.insert("io.modelcontextprotocol/clientCapabilities".to_owned(), json!({}));
-        meta.insert("io.modelcontextprotocol/clientInfo".to_owned(), client);
+    let about = params.entry("_meta").or_insert_with(|| json!({}));
+    if let Value::Object(members) = about {
+        members.insert(meta::PROTOCOL_VERSION.to_owned(), MODERN.into());
+        members.insert(meta::CLIENT_CAPABILITIES.to_owned(), json!({}));
+        members.insert(meta::CLIENT_INFO.to_owned(), client_info());
     }
     Value::Object(params)
 }

@@ -95,7 +95,7 @@ fn ids_compare_by_value_and_keep_their_spelling() {
 fn only_the_edited_values_change() {
     let text = "{\"params\": {\"x\":[1, 2],\n \"_meta\":{\"progressToken\":\"t\"}},\r\n\"id\" : 7,\"method\":\"a\",\"jsonrpc\":\"2.0\",\"more\":1.0}";
     let message = parse(text).expect("a message");
-    let token = message.asks_progress_by().expect("a token");
+    let token = message.routing().token.expect("a token");
     let id = message.id_member().expect("an id");
     let line = message.line(&[(&id, "12"), (&token, "12")]);
     let expected = "{\"params\": {\"x\":[1, 2],  \"_meta\":{\"progressToken\":12}},  \"id\" : 12,\"method\":\"a\",\"jsonrpc\":\"2.0\",\"more\":1.0}";
@@ -138,7 +138,7 @@ proptest! {
     ) {
         if let Ok(message) = Message::parse(text.into_bytes()) {
             let _ = message.check_params();
-            let _ = message.asks_progress_by();
+            let _ = message.routing();
             let _ = message.line(&[]);
         }
     }

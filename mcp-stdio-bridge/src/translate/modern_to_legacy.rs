@@ -117,7 +117,9 @@ impl ModernToLegacy {
         }
         let of = For {
             caller: key.clone(),
-            client_info: said.client_info.map_or_else(|| client_info().into(), Arc::from),
+            client_info: said
+                .client_info
+                .map_or_else(|| client_info().to_string().into(), Arc::from),
             capabilities: said.capabilities.unwrap_or("{}").into(),
         };
         let group = self.pool.group(of);
@@ -217,7 +219,7 @@ impl ModernToLegacy {
             id.raw(),
         )));
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        lease.group.listen(Listener {
+        lease.group.listeners.add(Listener {
             number,
             child: Arc::clone(&lease.member.child),
             id: id.raw().to_owned(),
@@ -230,7 +232,7 @@ impl ModernToLegacy {
                 () = stop.cancelled() => {}
                 () = lease.member.child.ended() => {}
             }
-            lease.group.unlisten(number);
+            lease.group.listeners.remove(number);
         });
         Ok(())
     }

@@ -6,6 +6,8 @@
 //! its question is about. The first process that is free is taken, so that calls that come one after the other meet
 //! the same one and what it remembers.
 
+mod listeners;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -13,15 +15,17 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
+pub(super) use self::listeners::Listener;
+use self::listeners::Listeners;
 use super::{capability_of, declares};
 use crate::caller::{Caller, CallerKey};
 use crate::child::calls::Level;
-use crate::child::{Child, End, First, Home, Unanswered, Wants};
-use crate::era::{Eras, own};
+use crate::child::{Child, End, Home, Unanswered};
+use crate::era::{Eras, initialize, own};
 use crate::message::{self, Id, Key, Message, reply};
 use crate::modern::level_of;
 use crate::start::{OpenError, Opening, Starter};
-use crate::stream::{Frame, Pressure, Stream};
+use crate::stream::{Frame, Pressure};
 use crate::versions::LEGACY;
 
 /// How long a call waits for a process to be free.
@@ -73,7 +77,7 @@ pub(super) struct Group {
     members: Mutex<Vec<Arc<Member>>>,
     starting: tokio::sync::Mutex<()>,
     freed: Notify,
-    listeners: Mutex<Vec<Listener>>,
+    pub(super) listeners: Listeners,
 }
 
 /// One process.
@@ -104,18 +108,6 @@ pub(super) struct Lease {
     exclusive: bool,
 }
 
-/// A stream that hears of changes.
-#[derive(Debug)]
-pub(super) struct Listener {
-    pub(super) number: u64,
-    pub(super) child: Arc<Child>,
-    /// Raw.
-    pub(super) id: String,
-    pub(super) methods: Vec<&'static str>,
-    pub(super) uris: Vec<String>,
-    pub(super) stream: Arc<Stream>,
-}
-
 impl Pool {
     pub(super) fn new(starter: Arc<Starter>, eras: Arc<Eras>) -> Self {
         Self {
@@ -135,7 +127,7 @@ impl Pool {
                 members: Mutex::default(),
                 starting: tokio::sync::Mutex::default(),
                 freed: Notify::new(),
-                listeners: Mutex::default(),
+                listeners: Listeners::default(),
             })
         });
         Arc::clone(group)
@@ -171,9 +163,7 @@ impl Pool {
     pub(super) fn finish(&self) {
         let groups: Vec<_> = self.lock().values().cloned().collect();
         for group in groups {
-            for listener in std::mem::take(&mut *group.listening()) {
-                listener.finish();
-            }
+            group.listeners.finish();
         }
     }
 
@@ -269,32 +259,10 @@ impl Group {
             r#"{{"jsonrpc":"2.0","id":0,"method":"initialize","params":{{"protocolVersion":"{}","capabilities":{},"clientInfo":{}}}}}"#,
             LEGACY[0], self.of.capabilities, self.of.client_info,
         ));
-        let limit = self.starter.limits().handshake_timeout;
-        let handshake = async {
-            let mut answers = child.call(&request, Wants::default()).await.ok()?;
-            match answers.first_within(limit).await {
-                First::Answer(frame) => Some(frame),
-                First::Stream => None,
-            }
-        };
-        let answer = timeout(limit, handshake).await.ok().flatten();
-        let Some(frame) = answer else {
-            let end = child.end().unwrap_or(End::HandshakeTimeout("initialize", limit));
-            return Err(self.starter.start_failed(&child, end).await);
-        };
-        if !child.is_open() {
-            let end = child.end().unwrap_or(End::PipeClosed);
-            return Err(self.starter.start_failed(&child, end).await);
-        }
-        let Frame::Answer { line, error: None } = frame else {
-            child.close(&End::HandshakeRefused);
-            return Err(OpenError::Refused(frame.line().to_owned()));
-        };
+        let line = initialize(&self.starter, &self.eras, &child, &request, 0).await?;
         let initialized = own(line).outcome().unwrap_or("{}").into();
         child.tell(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#.to_owned());
         opening.done();
-        self.starter.succeeded();
-        self.eras.set_legacy(true);
         Ok(Arc::new(Member {
             child,
             initialized,
@@ -302,54 +270,9 @@ impl Group {
         }))
     }
 
-    /// Adds a stream that hears of changes; the server is asked for those of resources.
-    pub(super) fn listen(&self, listener: Listener) {
-        for uri in &listener.uris {
-            if !self
-                .listening()
-                .iter()
-                .any(|other| other.subscribes(&listener.child, uri))
-            {
-                subscribe(&listener.child, "resources/subscribe", uri);
-            }
-        }
-        self.listening().push(listener);
-    }
-
-    /// Takes it away again.
-    pub(super) fn unlisten(&self, number: u64) {
-        let removed = {
-            let mut listeners = self.listening();
-            let index = listeners.iter().position(|listener| listener.number == number);
-            index.map(|index| listeners.remove(index))
-        };
-        let Some(removed) = removed else { return };
-        for uri in &removed.uris {
-            if !self
-                .listening()
-                .iter()
-                .any(|other| other.subscribes(&removed.child, uri))
-            {
-                subscribe(&removed.child, "resources/unsubscribe", uri);
-            }
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Member>>> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn listening(&self) -> MutexGuard<'_, Vec<Listener>> {
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn subscribe(child: &Arc<Child>, method: &str, uri: &str) {
-    let uri = serde_json::Value::from(uri);
-    child.tell(format!(
-        r#"{{"jsonrpc":"2.0","id":"{method} {}","method":"{method}","params":{{"uri":{uri}}}}}"#,
-        uuid::Uuid::new_v4()
-    ));
 }
 
 impl Home for Group {
@@ -364,13 +287,7 @@ impl Home for Group {
             | "notifications/tools/list_changed"
             | "notifications/prompts/list_changed"
             | "notifications/resources/list_changed" => {
-                let uri = message.param_text("uri");
-                let listeners = self.listening();
-                for listener in &*listeners {
-                    if listener.wants(child, method, uri.as_deref()) {
-                        listener.hear(message);
-                    }
-                }
+                self.listeners.hear(child, message, method);
                 None
             }
             _ => child.only().and_then(|call| child.put(call, line())).flatten(),
@@ -388,45 +305,7 @@ impl Home for Group {
 
     fn ended(&self, child: &Arc<Child>, end: &End) {
         self.freed.notify_waiters();
-        let mut listeners = self.listening();
-        listeners.retain(|listener| {
-            let theirs = Arc::ptr_eq(&listener.child, child);
-            if theirs {
-                listener
-                    .stream
-                    .put(super::error(&listener.id, reply::INTERNAL_ERROR, &end.to_string()));
-            }
-            !theirs
-        });
-    }
-}
-
-impl Listener {
-    fn subscribes(&self, child: &Arc<Child>, uri: &str) -> bool {
-        Arc::ptr_eq(&self.child, child) && self.uris.iter().any(|wanted| wanted == uri)
-    }
-
-    /// What has changed in one process has changed for the client, but for resources, which it subscribed to in one.
-    fn wants(&self, child: &Arc<Child>, method: &str, uri: Option<&str>) -> bool {
-        match uri {
-            Some(uri) if method == "notifications/resources/updated" => self.subscribes(child, uri),
-            _ => self.methods.contains(&method),
-        }
-    }
-
-    fn hear(&self, message: &Message) {
-        let line = super::modern_to_legacy::tagged(message, &self.id);
-        // Nobody waits for one that is slow, and what it misses is that something has changed.
-        if self.stream.put(Frame::Message(line)) == crate::stream::Put::Full {
-            tracing::warn!("a client does not read what it listens to and was cut off");
-            self.stream
-                .put(super::error(&self.id, reply::OVERLOADED, "the client does not read"));
-        }
-    }
-
-    /// The end as the protocol has it.
-    fn finish(&self) {
-        self.stream.put(super::modern_to_legacy::listened(&self.id));
+        self.listeners.ended(child, end);
     }
 }
 

@@ -26,7 +26,11 @@ impl Running {
             .args(["--port", "0", "--log-level", "warn"])
             .stderr(Stdio::piped());
         configure(&mut command);
-        let mut child = command.arg("--").arg(program()).args(server).spawn().unwrap();
+        Self::of(command.arg("--").arg(program()).args(server).spawn().unwrap())
+    }
+
+    /// Waits until a program that was started says where it serves.
+    fn of(mut child: Child) -> Self {
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
         stderr.read_line(&mut line).unwrap();
@@ -191,20 +195,7 @@ fn a_server_has_the_limits_that_are_set_for_it() {
     let script = r#"read -r line; printf '{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-06-18","files":%s}}\n' "$(ulimit -n)"; cat >/dev/null"#;
     let mut command = Command::new(PROGRAM);
     command.args(["--port", "0", "--limit-files", "123", "--", "sh", "-c", script]);
-    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-    let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    stderr.read_line(&mut line).unwrap();
-    let address = line
-        .trim()
-        .split("http://")
-        .nth(1)
-        .and_then(|rest| rest.strip_suffix("/mcp"));
-    let running = Running {
-        address: address.unwrap().to_owned(),
-        child,
-        stderr,
-    };
+    let running = Running::of(command.stderr(Stdio::piped()).spawn().unwrap());
     let (_, answer) = running.post(None, INITIALIZE);
     assert_eq!(answer["result"]["files"], 123);
 }

@@ -10,6 +10,8 @@
 
 import { parseArgs } from 'node:util';
 
+import { within } from './within.mjs';
+
 const INFO = { name: 'call-tools test', version: '1.0.0' };
 const CAPABILITIES = { sampling: {}, elicitation: { form: {} } };
 
@@ -89,18 +91,6 @@ async function use(server, options) {
         return `protocol=${protocol} tools=${names.length} ${calls.join(' ')}`;
     } finally {
         await client.close();
-    }
-}
-
-async function within(seconds, work) {
-    let timer;
-    const late = new Promise((_, reject) => {
-        timer = setTimeout(() => reject(new Error(`not done after ${seconds} seconds`)), seconds * 1000);
-    });
-    try {
-        return await Promise.race([work, late]);
-    } finally {
-        clearTimeout(timer);
     }
 }
 

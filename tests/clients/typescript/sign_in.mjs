@@ -13,6 +13,7 @@ import { Client, StreamableHTTPClientTransport, UnauthorizedError } from '@model
 
 import { Recorder } from './exchanges.mjs';
 import { UserAgent } from './user_agent.mjs';
+import { within } from './within.mjs';
 
 class StepFailed extends Error {}
 
@@ -121,7 +122,7 @@ class SignIn {
     async run() {
         let error;
         try {
-            await within(Number(this.#options.timeout), this.#signInAndTalk());
+            await within(Number(this.#options.timeout), this.#signInAndTalk(), (text) => new StepFailed(text));
         } catch (failure) {
             const said = failure instanceof StepFailed ? '' : `${failure.constructor.name}: `;
             error = this.#recorder.redact(`${said}${failure.message}`);
@@ -337,18 +338,6 @@ class SignIn {
         require(this.#agent.pressed.length === presses, 'the person was asked again');
         Object.assign(details, { url, status: 200, expires_in: after.expires_in, scope: after.scope });
         return { text, start };
-    }
-}
-
-async function within(seconds, work) {
-    let timer;
-    const late = new Promise((_, reject) => {
-        timer = setTimeout(() => reject(new StepFailed(`not done after ${seconds} seconds`)), seconds * 1000);
-    });
-    try {
-        return await Promise.race([work, late]);
-    } finally {
-        clearTimeout(timer);
     }
 }
 

@@ -82,7 +82,7 @@ async fn what_is_open_goes_on_with_nobodys_name() {
     ];
     let answer = status_of(&proxy, &open).await;
     assert_eq!(answer.status, 200);
-    for name in IDENTITY_HEADERS {
+    for &name in IDENTITY_HEADERS {
         assert_eq!(answer.headers.get_all(name).iter().collect::<Vec<_>>(), [""], "{name}");
     }
     let wrong = [open[0], open[1], ("authorization", "Bearer wrong.to.ken")];

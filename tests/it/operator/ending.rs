@@ -172,7 +172,7 @@ async fn refreshes_that_meet_the_end_of_all_get_nothing_that_outlives_it() {
     let store = FailingStore::new(MemoryStore::default().with_clock(clock.clone()));
     let hesitant = store.clone();
     let application = Application::with(store, clock.clone(), move |builder| {
-        builder.store(HesitantStore(hesitant))
+        builder.store(HesitantStore::new(hesitant))
     });
     let client = Client::public(&application).await;
     for _ in 0..5 {

@@ -34,7 +34,7 @@ pub enum Whose<'a> {
 /// What was ended at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
-pub struct Ending {
+pub struct EndedGrants {
     /// Whatever was granted up to this moment is over, and what is granted while this second lasts, too: who wants to be let in
     /// again waits for the next one.
     pub up_to: UnixTime,
@@ -276,10 +276,13 @@ impl Operator {
     /// # Errors
     ///
     /// When the store does not answer; then it may or may not have been done, and this can be called again.
-    pub async fn end_grants_of_user(&self, subject: &str) -> Result<Ending, OperatorError> {
+    pub async fn end_grants_of_user(&self, subject: &str) -> Result<EndedGrants, OperatorError> {
         let ended = self.server.end_all(Holder::User(subject.to_owned())).await;
         let event = self.event(Command::EndGrantsOfUser).with_subject(subject.to_owned());
-        self.audited(event, ended.map(|up_to| Ending { up_to }).map_err(OperatorError::from))
+        self.audited(
+            event,
+            ended.map(|up_to| EndedGrants { up_to }).map_err(OperatorError::from),
+        )
     }
 
     /// Ends all that a client has been granted up to now, likewise. The client stays, and can ask again.
@@ -287,10 +290,13 @@ impl Operator {
     /// # Errors
     ///
     /// When the store does not answer; then it may or may not have been done, and this can be called again.
-    pub async fn end_grants_of_client(&self, client_id: &ClientId) -> Result<Ending, OperatorError> {
+    pub async fn end_grants_of_client(&self, client_id: &ClientId) -> Result<EndedGrants, OperatorError> {
         let ended = self.server.end_all(Holder::Client(client_id.clone())).await;
         let event = self.event(Command::EndGrantsOfClient).with_client(client_id);
-        self.audited(event, ended.map(|up_to| Ending { up_to }).map_err(OperatorError::from))
+        self.audited(
+            event,
+            ended.map(|up_to| EndedGrants { up_to }).map_err(OperatorError::from),
+        )
     }
 
     /// A page of the people who have granted something, with what that is. `limit` is about how many.

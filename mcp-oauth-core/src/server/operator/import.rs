@@ -25,13 +25,13 @@ const BATCH: usize = 256;
 /// What becomes of records that are there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Onto {
-    /// There must not be any clients and grants: the store is empty.
-    Empty,
+pub enum ExistingRecords {
+    /// Where there are clients or grants, nothing is imported: the store has to be empty.
+    Refuse,
     /// They stay as they are. To read a backup twice is then to read it once.
-    Kept,
+    Keep,
     /// The backup's take their place. Whoever has newer refresh tokens loses them.
-    Replaced,
+    Replace,
 }
 
 /// How a backup is read back.
@@ -39,7 +39,7 @@ pub enum Onto {
 #[non_exhaustive]
 pub struct ImportOptions {
     /// What becomes of records that are there already.
-    pub onto: Onto,
+    pub existing: ExistingRecords,
     /// What the signing keys are sealed with, to restore them too. Without it they are left out.
     pub keys: Option<KeySealing>,
 }
@@ -47,8 +47,8 @@ pub struct ImportOptions {
 impl ImportOptions {
     /// Without the signing keys.
     #[must_use]
-    pub fn new(onto: Onto) -> Self {
-        Self { onto, keys: None }
+    pub fn new(existing: ExistingRecords) -> Self {
+        Self { existing, keys: None }
     }
 
     /// With the signing keys.
@@ -118,7 +118,7 @@ impl Operator {
         if options.keys.is_some() && matches!(self.server.0.keys, Keys::Given(_)) {
             return Err(KeyRingError::NotStored.into());
         }
-        if options.onto == Onto::Empty {
+        if options.existing == ExistingRecords::Refuse {
             for kind in [Kind::Grant, Kind::Client, Kind::Document] {
                 if !self.keys(kind, None, 1).await?.0.is_empty() {
                     return Err(OperatorError::NotEmpty);
@@ -211,10 +211,10 @@ impl Import {
 
     /// Writes what was read, several records at the same time. What fails is tried again with the next of these.
     async fn write_pending(&mut self) -> Result<(), OperatorError> {
-        let (operator, onto) = (&self.operator, self.options.onto);
+        let (operator, existing) = (&self.operator, self.options.existing);
         let write = |(key, record, expires_at): &(Key, bytes::Bytes, Option<UnixTime>)| {
             let (key, record, expires_at) = (key.clone(), record.clone(), *expires_at);
-            async move { operator.put(&key, record, expires_at, onto).await }
+            async move { operator.put(&key, record, expires_at, existing).await }
         };
         let written: Vec<_> = stream::iter(self.pending.iter().map(write))
             .buffered(AT_ONCE)
@@ -244,7 +244,7 @@ impl Import {
         let own = SealedRing::seal(&ring, &stored.sealing, issuer).map_err(KeyRingError::from)?;
         let key = Key::new(Kind::Keys, issuer);
         let record = store::encode(&key, &own)?;
-        match self.operator.put(&key, record, None, self.options.onto).await? {
+        match self.operator.put(&key, record, None, self.options.existing).await? {
             Put::Imported | Put::Replaced => self.report.keys = true,
             Put::Kept | Put::Expired => {}
         }
@@ -287,7 +287,7 @@ impl Operator {
         key: &Key,
         record: bytes::Bytes,
         expires_at: Option<UnixTime>,
-        onto: Onto,
+        existing: ExistingRecords,
     ) -> Result<Put, OperatorError> {
         let store = self.server.store();
         let now = self.server.now();
@@ -302,7 +302,7 @@ impl Operator {
             }
             let Some(present) = store.get(key).await? else { continue };
             // What was used once is used, and of two marks the later one counts: neither is ever taken back.
-            if onto != Onto::Replaced || matches!(key.kind(), Kind::Once | Kind::Assertion) {
+            if existing != ExistingRecords::Replace || matches!(key.kind(), Kind::Once | Kind::Assertion) {
                 put = Put::Kept;
                 break;
             }

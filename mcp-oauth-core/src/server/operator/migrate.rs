@@ -12,14 +12,14 @@ use crate::store;
 /// A client that is not taken over, or not whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Loss {
+pub struct MigrationProblem {
     /// Its identifier at the predecessor.
     pub client_id: String,
     /// Why, or what of it.
     pub reasons: Vec<String>,
 }
 
-/// At most this many losses of either kind are named in a report; all of them are counted.
+/// At most this many of either kind are named in a report; all of them are counted.
 const MAXIMUM_NAMED: usize = 1000;
 
 /// What taking over the predecessor's clients came to, or would come to.
@@ -35,25 +35,25 @@ pub struct MigrationReport {
     /// How many were taken over, but not all that they had registered.
     pub in_part_count: u64,
     /// Which those are, the first thousand.
-    pub in_part: Vec<Loss>,
+    pub in_part: Vec<MigrationProblem>,
     /// How many were left out.
     pub left_out_count: u64,
     /// Which those are, the first thousand.
-    pub left_out: Vec<Loss>,
+    pub left_out: Vec<MigrationProblem>,
 }
 
 /// What has become of one client, or would have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Fate {
+pub enum MigrationOutcome {
     /// It was taken over with all that it had registered.
     TakenOver,
     /// It was taken over without some of what it had registered.
-    InPart(Loss),
+    InPart(MigrationProblem),
     /// It was here already, and stayed as it is.
     AlreadyHere,
     /// It was left out.
-    LeftOut(Loss),
+    LeftOut(MigrationProblem),
 }
 
 /// Clients of the predecessor that are being taken over. Hand in [each](Self::take_over), then [`finish`](Self::finish): no
@@ -102,27 +102,27 @@ impl Migration {
     /// # Errors
     ///
     /// When the store does not answer, or is full. What was taken over by then is here.
-    pub async fn take_over(&mut self, record: &PredecessorRecord) -> Result<Fate, OperatorError> {
-        let fate = self.operator.take_over(record, self.report.dry_run).await;
-        let fate = match fate {
-            Ok(fate) => fate,
+    pub async fn take_over(&mut self, record: &PredecessorRecord) -> Result<MigrationOutcome, OperatorError> {
+        let outcome = self.operator.take_over(record, self.report.dry_run).await;
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
             Err(error) => return self.operator.audited(self.event(), Err(error)),
         };
         let report = &mut self.report;
-        match &fate {
-            Fate::TakenOver => report.taken_over += 1,
-            Fate::AlreadyHere => report.already_here += 1,
-            Fate::InPart(loss) => {
+        match &outcome {
+            MigrationOutcome::TakenOver => report.taken_over += 1,
+            MigrationOutcome::AlreadyHere => report.already_here += 1,
+            MigrationOutcome::InPart(problem) => {
                 report.taken_over += 1;
                 report.in_part_count += 1;
-                name(&mut report.in_part, loss);
+                name(&mut report.in_part, problem);
             }
-            Fate::LeftOut(loss) => {
+            MigrationOutcome::LeftOut(problem) => {
                 report.left_out_count += 1;
-                name(&mut report.left_out, loss);
+                name(&mut report.left_out, problem);
             }
         }
-        Ok(fate)
+        Ok(outcome)
     }
 
     /// What it has come to so far.
@@ -149,26 +149,26 @@ impl Migration {
     }
 }
 
-fn name(losses: &mut Vec<Loss>, loss: &Loss) {
-    if losses.len() < MAXIMUM_NAMED {
-        losses.push(loss.clone());
+fn name(problems: &mut Vec<MigrationProblem>, problem: &MigrationProblem) {
+    if problems.len() < MAXIMUM_NAMED {
+        problems.push(problem.clone());
     }
 }
 
 impl Operator {
-    async fn take_over(&self, record: &PredecessorRecord, dry_run: bool) -> Result<Fate, OperatorError> {
+    async fn take_over(&self, record: &PredecessorRecord, dry_run: bool) -> Result<MigrationOutcome, OperatorError> {
         let policy = &self.server.0.registration.redirect_uris;
-        let loss = |reasons| Loss {
+        let problem = |reasons| MigrationProblem {
             client_id: record.id().to_owned(),
             reasons,
         };
         let converted = match convert(record, policy, self.server.now()) {
             Ok(converted) => converted,
-            Err(reason) => return Ok(Fate::LeftOut(loss(vec![reason.to_string()]))),
+            Err(reason) => return Ok(MigrationOutcome::LeftOut(problem(vec![reason.to_string()]))),
         };
         let client = match self.as_one_of_here(converted.client) {
             Ok(client) => client,
-            Err(reason) => return Ok(Fate::LeftOut(loss(vec![reason]))),
+            Err(reason) => return Ok(MigrationOutcome::LeftOut(problem(vec![reason]))),
         };
         let key = client_key(&client.client_id);
         let is_new = if dry_run {
@@ -178,12 +178,12 @@ impl Operator {
             store::insert(self.server.store(), &key, &client, time_to_live).await?
         };
         if !is_new || self.server.0.clients.preregistered.contains_key(&client.client_id) {
-            return Ok(Fate::AlreadyHere);
+            return Ok(MigrationOutcome::AlreadyHere);
         }
         if converted.left_out.is_empty() {
-            return Ok(Fate::TakenOver);
+            return Ok(MigrationOutcome::TakenOver);
         }
-        Ok(Fate::InPart(loss(converted.left_out)))
+        Ok(MigrationOutcome::InPart(problem(converted.left_out)))
     }
 
     /// The client with no other ways to tokens, and no longer a life, than clients have here.

@@ -1,11 +1,15 @@
 //! Lines from a pipe, none of which is held beyond a bound.
+//!
+//! The messages of a server are read with this, what it says on stderr, and, on the way back, the messages of a client.
+
+mod scan;
 
 use std::io;
 
 use memchr::memchr;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, BufReader};
 
-use super::scan::Scan;
+use self::scan::Scan;
 
 /// What a pipe is read with.
 const BUFFER: usize = 8 * 1024;
