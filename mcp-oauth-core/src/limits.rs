@@ -3,7 +3,8 @@
 //! Anybody may ask for a registration, begin a sign-in, or guess. Each of these is bounded by a [`Quota`] with a
 //! name and a default. They are counted in the store, so that all processes which share it share the quotas, in
 //! windows of time that begin at the same moment everywhere. Whoever has used a quota up is told when the next window
-//! begins ([`OAuthError::retry_after`](crate::error::OAuthError::retry_after)), and nobody else notices.
+//! begins ([`OAuthError::retry_after`](crate::error::OAuthError::retry_after)), and nobody else notices: what is refused to
+//! a network does not count for everybody. Several processes each learn of it by one request that does.
 //!
 //! The quotas of a network are wide, since whole companies and all users of a hosted client come from one address. A
 //! network is an address of IPv4 or a network of 64 bits of IPv6. Of the latter one site has 65,536 (48 bits), so a site is

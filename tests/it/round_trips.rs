@@ -11,7 +11,7 @@ use mcp_oauth_store::MemoryStore;
 use mcp_oauth_tests::application::{Answer, Application, ISSUER, NOTES, request};
 use mcp_oauth_tests::browser::{Browser, arrival};
 use mcp_oauth_tests::client::{Client, Tokens, public_metadata};
-use mcp_oauth_tests::device::{Device, device_metadata};
+use mcp_oauth_tests::device::{DEVICE_GRANT, Device, device_metadata};
 use mcp_oauth_tests::distant_store::{Cost, DistantStore};
 use serde_json::{Value, json};
 
@@ -144,17 +144,31 @@ async fn a_device_waits_for_the_store_twice_at_most() {
 async fn to_count_a_step_costs_nothing_but_where_counting_comes_first() {
     let (application, store) = application(|builder| builder);
     let application = &application;
-    // Everybody's, those that are kept for long, and then the client.
-    let metadata = confidential_metadata();
-    let register = application.post_json("/register", &metadata);
-    let registered = costs(&store, register, 201, (3, 3)).await.json();
-    let client = Client {
-        client_id: registered["client_id"].as_str().unwrap().to_owned(),
-        client_secret: None,
-        verifier: "v".repeat(43),
-    };
-    let (consent, cost) = store.cost_of(application.get(&client.authorization_url(&[]))).await;
-    assert_eq!((consent.status.as_u16(), cost.round_trips), (200, 2));
+    let json = [("content-type", "application/json")];
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let mut metadata = public_metadata();
+    metadata["grant_types"] = json!(["authorization_code", DEVICE_GRANT]);
+    // Nothing is known of where the first comes from; the second has a network, and the third a site too.
+    for (address, counted) in [(None, 1), (Some("192.0.2.1"), 2), (Some("2001:db8::1"), 3)] {
+        let send = async |request| match address {
+            Some(address) => application.send_from(address, request).await,
+            None => application.send(request).await,
+        };
+        // All that counts at the same time, and whether it is kept for long; then the client.
+        let register = send(request(Method::POST, "/register", &json, &metadata.to_string()));
+        let registered = costs(&store, register, 201, (2, counted + 2)).await.json();
+        let client = Client {
+            client_id: registered["client_id"].as_str().unwrap().to_owned(),
+            client_secret: None,
+            verifier: "v".repeat(43),
+        };
+        // The same beside the client; then what begins.
+        let authorize = send(request(Method::GET, &client.authorization_url(&[]), &[], ""));
+        costs(&store, authorize, 200, (2, counted + 2)).await;
+        let body = format!("client_id={}", client.client_id);
+        let begin = send(request(Method::POST, "/device_authorization", &form, &body));
+        costs(&store, begin, 200, (2, counted + 3)).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
