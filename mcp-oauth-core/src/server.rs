@@ -12,7 +12,7 @@
 //! | [`token`] | the code or a refresh token becomes tokens | 2 |
 //! | [`device`] | a device asks to be let in | 2; likewise |
 //! | | a person enters the code that it shows | 3; likewise |
-//! | | the person approves or denies, and is identified | 2 or 4, and 4 |
+//! | | the person approves or denies, and is identified | 2, and 2 |
 //! | | the device polls | 2 |
 //! | `client_credentials` | a client gets tokens on its own behalf | 1 |
 //! | [`enterprise`] | an enterprise's word for a person becomes a token | 3 |

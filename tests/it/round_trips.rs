@@ -115,7 +115,7 @@ async fn a_device_waits_for_the_store_twice_at_most() {
         device_code: text("device_code"),
         user_code: text("user_code"),
     };
-    costs(&store, device.poll(application), 400, (2, 3)).await;
+    costs(&store, device.poll(application), 400, (2, 4)).await;
 
     // The person beside it waits a little longer: the code leads to the device, and the device to what it asks for.
     let mut browser = Browser::default();
@@ -130,14 +130,18 @@ async fn a_device_waits_for_the_store_twice_at_most() {
         (2, 2),
     )
     .await;
-    let approved = costs(&store, browser.decide(application, &consent, "approve"), 303, (2, 3)).await;
-    // The transaction, the device, and both replaced one after the other, so that the page can be loaded again.
-    costs(&store, browser.sign_in(application, &approved, "ada"), 200, (4, 4)).await;
+    let approved = costs(&store, browser.decide(application, &consent, "approve"), 303, (2, 4)).await;
+    // The transaction; then its end and the decision.
+    costs(&store, browser.sign_in(application, &approved, "ada"), 200, (2, 3)).await;
 
     application.clock.advance(std::time::Duration::from_secs(5));
-    // The client and the device; then the device, the grant and its places on two lists, two marks, and the client, which is
-    // in use from now on.
-    costs(&store, device.poll(application), 200, (2, 9)).await;
+    // The client, the device and the decision; then the device, the grant and its places on two lists, two marks, and the
+    // client, which is in use from now on.
+    costs(&store, device.poll(application), 200, (2, 10)).await;
+
+    let device = Device::of(application, device.client).await;
+    let consent = browser.enter(application, &device.user_code).await;
+    costs(&store, browser.decide(application, &consent, "deny"), 200, (2, 3)).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 //!
 //! Entering the code begins a [transaction](crate::transaction) as an authorization request does, with the same
 //! consent, the same cookies and the same sign-in. Only the answer goes elsewhere: not back to a client with the person,
-//! but into the record of the device, which asks for it by itself.
+//! but into a record beside that of the device, which asks for it by itself.
 //!
 //! Codes are short, so guesses are counted: for each network and for everybody ([`limits`](crate::limits)). A code that is unknown, expired or used
 //! has one and the same answer.
@@ -21,18 +21,17 @@
 use futures_util::future::{try_join, try_join3};
 use tracing::field::Empty;
 
-use super::{DevicePointer, user_code_key};
+use super::{DevicePointer, decision_key, user_code_key};
 use crate::audit::{Action, Event};
-use crate::device::{Device, DeviceApproval, DeviceClosed, DeviceId, UserCode};
+use crate::clock::UnixTime;
+use crate::device::decision::DeviceDecision;
+use crate::device::{self, Device, DeviceClosed, DeviceId, UserCode};
 use crate::error::{ErrorCode, OAuthError};
-use crate::grant::upstream::SealedTokens;
-use crate::identity::Identity;
 use crate::limits::Work;
 use crate::origin::Origin;
-use crate::scope::ScopeSet;
+use crate::server::AuthorizationServer;
 use crate::server::authorize::{ConsentPrompt, PromptDestination};
 use crate::server::consent::TransactionError;
-use crate::server::{AuthorizationServer, MAXIMUM_ROUNDS, contended};
 use crate::store::{self, Loaded, StoreError};
 use crate::transaction::{AuthorizationRequest, BrowserSecret, Destination, TransactionId, TransactionRefused};
 
@@ -117,6 +116,7 @@ impl AuthorizationServer {
             client_id: device.request.client_id,
             destination: Destination::Device {
                 device: device.id,
+                expires_at: device.expires_at,
                 user_code: user_code.digest(),
             },
             resources: device.request.resources,
@@ -140,12 +140,15 @@ impl AuthorizationServer {
         event: &mut Event,
     ) -> Result<Option<Device>, StoreError> {
         let Some(pointer) = found else { return Ok(None) };
-        let Some(Loaded { record: device, .. }) = self.load_device(&pointer.record.device).await? else {
+        let Some(state) = self.load_device_state(&pointer.record.device).await? else {
             return Ok(None);
         };
-        event.client_id = Some(device.request.client_id.clone());
-        event.resources.clone_from(&device.request.resources);
-        Ok(Some(device).filter(|device| device.is_open(self.now())))
+        let request = &state.device.record.request;
+        event.client_id = Some(request.client_id.clone());
+        event.resources.clone_from(&request.resources);
+        Ok(Some(state)
+            .filter(|state| state.is_open(self.now()))
+            .map(|state| state.device.record))
     }
 
     /// What the consent page for a device shows. `browser` is the value of this transaction's cookie.
@@ -185,52 +188,29 @@ impl AuthorizationServer {
 
     /// Whether a person can still decide about the device: asked before they are sent to sign in.
     pub(in crate::server) async fn device_waits(&self, id: &DeviceId) -> Result<(), TransactionError> {
-        match self.load_device(id).await? {
-            Some(device) if device.record.is_open(self.now()) => Ok(()),
+        match self.load_device_state(id).await? {
+            Some(state) if state.is_open(self.now()) => Ok(()),
             _ => Err(DeviceClosed.into()),
         }
     }
 
-    /// Lets the device in, on behalf of this person.
-    pub(in crate::server) async fn let_device_in(
+    /// Decides about the device, unless somebody has before, or its time is over. To decide the same again changes nothing.
+    pub(in crate::server) async fn decide_about_device(
         &self,
         id: &DeviceId,
-        identity: Identity,
-        scopes: ScopeSet,
-        upstream: Option<SealedTokens>,
+        expires_at: UnixTime,
+        decision: DeviceDecision,
     ) -> Result<(), TransactionError> {
         let now = self.now();
-        let approval = DeviceApproval {
-            identity,
-            scopes,
-            at: now,
-            upstream,
-        };
-        self.change_device(id, |device| device.approve(approval.clone(), now))
-            .await
-    }
-
-    /// Turns the device away.
-    pub(in crate::server) async fn turn_device_away(&self, id: &DeviceId) -> Result<(), TransactionError> {
-        let now = self.now();
-        self.change_device(id, |device| device.deny(now)).await
-    }
-
-    async fn change_device(
-        &self,
-        id: &DeviceId,
-        decide: impl Fn(&Device) -> Result<Option<Device>, DeviceClosed>,
-    ) -> Result<(), TransactionError> {
-        for _ in 0..MAXIMUM_ROUNDS {
-            let loaded = self.load_device(id).await?.ok_or(DeviceClosed)?;
-            let done = match decide(&loaded.record)? {
-                Some(next) => self.replace_device(&loaded, &next).await?,
-                None => true,
-            };
-            if done {
+        if now < expires_at {
+            let kept = Some(device::time_to_live(expires_at, now));
+            if store::insert(self.store(), &decision_key(id), &decision, kept).await? {
                 return Ok(());
             }
         }
-        Err(contended().into())
+        match self.load_decision(id).await? {
+            Some(known) if decision.repeats(&known) => Ok(()),
+            _ => Err(DeviceClosed.into()),
+        }
     }
 }
