@@ -11,7 +11,7 @@
 //! | [`callback`] | the person is identified, the grant and its code exist | 2 |
 //! | [`token`] | the code or a refresh token becomes tokens | 2 |
 //! | [`device`] | a device asks to be let in | 2; likewise |
-//! | | a person enters the code that it shows | 3; likewise |
+//! | | a person enters the code that it shows | 2; 3 from a network of IPv6 |
 //! | | the person approves or denies, and is identified | 2, and 2 |
 //! | | the device polls | 2 |
 //! | `client_credentials` | a client gets tokens on its own behalf | 1 |

@@ -88,6 +88,53 @@ async fn a_client_that_cannot_be_renewed_gets_its_tokens_all_the_same() {
     }
 }
 
+#[tokio::test]
+async fn whichever_operation_is_lost_while_a_code_is_entered_it_can_be_entered_again() {
+    let enter = async |application: &Application, browser: &mut Browser, device: &Device| {
+        let form = [("user_code", device.user_code.as_str())];
+        browser.submit(application, "/device", &form).await.status
+    };
+    let application = application();
+    let device = Device::begin(&application).await;
+    let before = application.store.operations();
+    assert_eq!(enter(&application, &mut Browser::default(), &device).await, 303);
+    let operations = application.store.operations() - before;
+    for loss in [Loss::Request, Loss::Answer] {
+        for number in 0..operations {
+            let device = Device::of(&application, device.client.clone()).await;
+            let mut browser = Browser::default();
+            application.store.fail_once(number, loss);
+            assert_eq!(
+                enter(&application, &mut browser, &device).await,
+                503,
+                "{number}, {loss:?}"
+            );
+            let consent = browser.enter(&application, &device.user_code).await;
+            let approved = browser.decide(&application, &consent, "approve").await;
+            assert_eq!(browser.sign_in(&application, &approved, "ada").await.status, 200);
+            assert_eq!(device.poll(&application).await.status, 200, "{number}, {loss:?}");
+        }
+    }
+}
+
+/// A code of a device that waits no more has the one answer, whatever else is lost on the way.
+#[tokio::test]
+async fn no_failure_makes_a_code_good_that_is_not() {
+    for loss in [Loss::Request, Loss::Answer] {
+        for number in 0..10 {
+            let application = application();
+            let device = Device::begin(&application).await;
+            device.let_in(&application, "ada").await;
+            application.store.fail_once(number, loss);
+            let page = Browser::default().enter(&application, &device.user_code).await;
+            assert!(
+                [400, 503].contains(&page.status.as_u16()),
+                "{number}, {loss:?}: {page:?}"
+            );
+        }
+    }
+}
+
 /// Whichever single operation is lost while a person lets a device in, loading the page again finishes it.
 #[tokio::test]
 async fn whichever_operation_of_the_callback_is_lost_loading_it_again_lets_the_device_in() {

@@ -117,12 +117,10 @@ async fn a_device_waits_for_the_store_twice_at_most() {
     };
     costs(&store, device.poll(application), 400, (2, 4)).await;
 
-    // The person beside it waits a little longer: the code leads to the device, and the device to what it asks for.
+    // The code; then the device, what was decided about it, and the transaction.
     let mut browser = Browser::default();
     let form = [("user_code", device.user_code.as_str())];
-    let entered = browser.submit(application, "/device", &form);
-    let (entered, cost) = store.cost_of(entered).await;
-    assert_eq!((entered.status.as_u16(), cost.round_trips), (303, 3), "{entered:?}");
+    let entered = costs(&store, browser.submit(application, "/device", &form), 303, (2, 4)).await;
     let consent = costs(
         &store,
         browser.open(application, entered.header("location")),

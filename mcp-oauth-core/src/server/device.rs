@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use super::AuthorizationServer;
 use crate::clock::UnixTime;
 use crate::device::decision::DeviceDecision;
-use crate::device::{Device, DeviceId, UserCode};
+use crate::device::{Device, DeviceId, DeviceRequest, UserCode};
 use crate::store::{self, Key, Kind, Loaded, StoreError};
 
 pub mod authorization;
@@ -41,6 +41,9 @@ pub mod verification;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct DevicePointer {
     device: DeviceId,
+    /// What the device asks for.
+    request: DeviceRequest,
+    expires_at: UnixTime,
 }
 
 /// A device, and what was decided about it.

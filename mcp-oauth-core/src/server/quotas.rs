@@ -8,7 +8,8 @@
 //! behind.
 //!
 //! Two things only cost when they fail. Of [codes](AuthorizationServer::try_user_code) each one that is entered is
-//! counted before it is looked up, and each right one is counted too; what is wrong is the difference. Of
+//! counted before it is looked up, and each right one is counted too; what is wrong is the difference. One that was right
+//! and is on a device which does not wait any more counts as entered twice. Of
 //! [secrets](AuthorizationServer::may_try) only the wrong ones are counted, since the right ones come with every request
 //! for a token. So requests at the same time may show more wrong ones than the quota has, once; but nobody finds 128
 //! random bits that way, and how many of them are *answered* is exact.
@@ -294,27 +295,44 @@ impl AuthorizationServer {
         Ok(())
     }
 
-    /// Counts that the code which was entered leads to a device that waits.
+    /// Counts that the code which was entered is on a device.
     ///
     /// # Errors
     ///
     /// When the store does not answer.
     pub(crate) async fn user_code_was_right(&self, origin: &Origin) -> Result<(), OAuthError> {
+        self.add_to_networks(Work::RightUserCode, origin).await
+    }
+
+    /// Counts that the device does not wait any more, so that its code was wrong, which counted as right. It counts as
+    /// entered once more, since nothing is ever taken off a counter: what is wrong is the difference.
+    ///
+    /// # Errors
+    ///
+    /// When the store does not answer.
+    pub(crate) async fn user_code_was_wrong_after_all(&self, origin: &Origin) -> Result<(), OAuthError> {
+        try_join(self.add_to_networks(Work::UserCode, origin), self.user_code_was_wrong())
+            .await
+            .map(drop)
+    }
+
+    /// Counts what has become of a code, whatever the quotas say.
+    async fn add_to_networks(&self, work: Work, origin: &Origin) -> Result<(), OAuthError> {
         let quota = self.limits().wrong_user_codes_of_a_network;
         if quota.is_unlimited() && self.limits().wrong_user_codes.is_unlimited() {
             return Ok(());
         }
-        let right = |network: &Network| {
+        let of_network = |network: &Network| {
             let quota = quota.times(network.width);
-            Counter::new(Work::RightUserCode, &Who::Network(network), quota, self.now())
+            Counter::new(work, &Who::Network(network), quota, self.now())
         };
-        let counters: Vec<Counter> = origin.networks().iter().map(right).collect();
+        let counters: Vec<Counter> = origin.networks().iter().map(of_network).collect();
         try_join_all(counters.iter().map(|counter| self.add(counter)))
             .await
             .map(drop)
     }
 
-    /// Counts that it does not.
+    /// Counts that the code which was entered is on none.
     ///
     /// # Errors
     ///
