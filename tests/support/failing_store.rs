@@ -24,6 +24,7 @@ pub enum Loss {
 pub struct FailingStore<S> {
     inner: S,
     down: Arc<AtomicBool>,
+    feed_down: Arc<AtomicBool>,
     operations: Arc<AtomicU64>,
     once: Arc<Mutex<Option<(u64, Loss)>>>,
 }
@@ -34,6 +35,7 @@ impl<S> FailingStore<S> {
         Self {
             inner,
             down: Arc::default(),
+            feed_down: Arc::default(),
             operations: Arc::default(),
             once: Arc::default(),
         }
@@ -47,6 +49,11 @@ impl<S> FailingStore<S> {
     /// Takes the store away, or gives it back.
     pub fn set_down(&self, down: bool) {
         self.down.store(down, Ordering::SeqCst);
+    }
+
+    /// Takes away the feed of what has ended, for those who write to it, or gives it back.
+    pub fn set_feed_down(&self, down: bool) {
+        self.feed_down.store(down, Ordering::SeqCst);
     }
 
     /// Has a single operation fail: the next one is number 0.
@@ -64,7 +71,6 @@ impl<S> FailingStore<S> {
         let number = self.operations.fetch_add(1, Ordering::SeqCst);
         // As with a store across a network: whoever asks has to wait, and others get their turn.
         tokio::task::yield_now().await;
-        let failure = || StoreError::Unavailable("the test has taken the store away".into());
         let loss = self
             .once
             .lock()
@@ -81,6 +87,10 @@ impl<S> FailingStore<S> {
             answer
         }
     }
+}
+
+fn failure() -> StoreError {
+    StoreError::Unavailable("the test has taken the store away".into())
 }
 
 #[async_trait]
@@ -113,7 +123,13 @@ impl<S: Store> Store for FailingStore<S> {
     }
 
     async fn publish_ended(&self, grant: &str, time_to_live: Duration) -> Result<(), StoreError> {
-        self.run(self.inner.publish_ended(grant, time_to_live)).await
+        self.run(async {
+            if self.feed_down.load(Ordering::SeqCst) {
+                return Err(failure());
+            }
+            self.inner.publish_ended(grant, time_to_live).await
+        })
+        .await
     }
 
     async fn read_ended(&self, position: Option<&FeedPosition>) -> Result<FeedPage, StoreError> {
