@@ -19,12 +19,12 @@
 //! | records | that begin | and are kept | at most |
 //! |---|---|---|---|
 //! | sign-ins on their way | 1,800 a minute | 10 minutes; 10 more from consent on | 1,800 × 11 = 19,800; 37,800 |
-//! | devices that wait, and as many codes | 300 a minute | 15 minutes | 300 × 16 = 4,800 |
+//! | devices that wait, as many codes, and as many decisions | 300 a minute | 15 minutes | 300 × 16 = 4,800 of each |
 //! | unused clients | 600 a minute, and 600 an hour that last | 30 minutes, and a day | 600 × 31 + 600 × 25 = 33,600 |
 //! | documents of clients | with each sign-in or device | 22 minutes | (1,800 + 300) × 23 = 48,300 |
 //! | assertions of clients | 1,600 a minute | an hour, 62 minutes at most | 1,600 × 62 = 99,200 |
 //!
-//! That is less than 450 MB in a store with 2 kB for each. The memory store's bounds are above these, but for documents,
+//! That is less than 470 MB in a store with 2 kB for each. The memory store's bounds are above these, but for documents,
 //! and for sign-ins if somebody consents to each, of which it holds 20,000. A minute is short, so that a flood from many networks leaves others a chance in the next one;
 //! whoever has more people than that raises the quotas for everybody together with the room in the store.
 //!

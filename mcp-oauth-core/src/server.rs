@@ -16,9 +16,9 @@
 //! | | the device polls | 2 |
 //! | `client_credentials` | a client gets tokens on its own behalf | 1 |
 //! | [`enterprise`] | an enterprise's word for a person becomes a token | 3 |
-//! | `client_authentication` | a client with keys proves itself, at any of these | 1 more; 1 to count one that the operator has not configured |
+//! | `client_authentication` | a client with keys proves itself, at any of these | 1 more; 2 for one that the operator has not configured, which is counted |
 //! | [`register`] | a client introduces itself | 2, the first of them to count it; 3 for the first of several that are one record |
-//! | [`manage`] | a client reads, replaces or deletes its registration | 1, 2 or 2 |
+//! | [`manage`] | a client reads, replaces or deletes its registration | 1, 2 and 2 |
 //! | [`revoke`] | a client gives a token back | 2 |
 //! | [`introspect`] | a client asks about a token | 2 |
 //! | [`metadata`] | what this server offers | none |

@@ -255,7 +255,8 @@ impl AuthorizationServer {
     /// Counts that a code of a device is entered, before it is looked up.
     ///
     /// When everybody together has entered too many wrong ones, each network still has a few tries: so strangers cannot
-    /// keep people from letting their devices in, and guess no more than a few each.
+    /// keep people from letting their devices in, and guess no more than a few each. A network of IPv6 and its site are asked
+    /// in turn, which is two waits: what a network guesses too much is not its site's.
     ///
     /// # Errors
     ///
