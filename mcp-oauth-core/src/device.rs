@@ -8,13 +8,18 @@
 //! ```text
 //!            ┌──poll──┐
 //!            ▼        │
-//!  begin ──► Waiting ─┴─approve──► Approved ──poll──► Redeemed
-//!               └──────deny──────► Denied
+//!  begin ──► Waiting ─┴────────poll─────────► Redeemed
+//!                                ▲
+//!         a person ──approve──► Approved
+//!                  ──deny─────► Denied
 //! ```
 //!
 //! A device is one record, and its transitions are pure: they take what was read and the time, and say what to write.
-//! The device code is kept as a digest. The code that people enter stands nowhere in the record: another record, named
-//! by its digest, leads from it to the device.
+//! What a person decides is a record beside it, which is written once; a device that polls reads both. So
+//! neither waits for the other. The decision stays for as long as the device, or somebody else could decide after it.
+//!
+//! The device code is kept as a digest. The code that people enter stands nowhere in these records: another one, named by
+//! its digest, leads from it to the device, and says what the device asks for.
 //!
 //! ```
 //! use mcp_oauth_core::device::{DeviceCode, UserCode};
@@ -33,15 +38,15 @@ use serde::{Deserialize, Serialize};
 use crate::client::ClientId;
 use crate::clock::UnixTime;
 use crate::grant::GrantId;
-use crate::grant::upstream::SealedTokens;
-use crate::identity::Identity;
 use crate::randomness::{Randomness, random_id};
 use crate::resource::ResourceUri;
 use crate::scope::ScopeSet;
 use crate::secret::{Secret, SecretDigest};
 
+pub(crate) mod decision;
 mod user_code;
 
+use decision::{DeviceApproval, DeviceDecision};
 pub use user_code::{InvalidUserCode, UserCode};
 
 /// How long a device waits between two polls, unless it was told to slow down (RFC 8628 §3.2).
@@ -140,20 +145,6 @@ pub(crate) struct DeviceRequest {
     pub(crate) scopes: ScopeSet,
 }
 
-/// What a person has approved.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct DeviceApproval {
-    /// The person.
-    pub(crate) identity: Identity,
-    /// How far.
-    pub(crate) scopes: ScopeSet,
-    /// When.
-    pub(crate) at: UnixTime,
-    /// The person's own tokens with the identity provider, if there is a vault.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) upstream: Option<SealedTokens>,
-}
-
 /// How far a device has come.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum Progress {
@@ -162,12 +153,17 @@ enum Progress {
         interval: u64,
         polled_at: Option<UnixTime>,
     },
-    Approved(Box<DeviceApproval>),
-    Denied,
+    /// The person who let it in turned out to be no longer allowed.
+    Refused,
     Redeemed {
         grant: GrantId,
         at: UnixTime,
     },
+}
+
+/// How long what is known of a device has to be kept from now on.
+pub(crate) fn time_to_live(expires_at: UnixTime, now: UnixTime) -> Duration {
+    (expires_at + REMEMBERED).since(now)
 }
 
 /// A device on its way.
@@ -233,7 +229,7 @@ impl Device {
 
     /// How long the record has to be kept from now on.
     pub(crate) fn time_to_live(&self, now: UnixTime) -> Duration {
-        (self.expires_at + REMEMBERED).since(now)
+        time_to_live(self.expires_at, now)
     }
 
     fn with(&self, progress: Progress) -> Self {
@@ -243,52 +239,41 @@ impl Device {
         }
     }
 
-    /// Whether a person can still decide.
+    /// Whether a person can still decide, of whom nobody has so far.
     pub(crate) fn is_open(&self, now: UnixTime) -> bool {
         now < self.expires_at && matches!(self.progress, Progress::Waiting { .. })
     }
 
-    /// A person lets the device in. `None` in place of a next state means that the same person had let it in before.
-    pub(crate) fn approve(&self, approval: DeviceApproval, now: UnixTime) -> Result<Option<Self>, DeviceClosed> {
-        match &self.progress {
-            Progress::Waiting { .. } if self.is_open(now) => {
-                Ok(Some(self.with(Progress::Approved(Box::new(approval)))))
-            }
-            Progress::Approved(known) if known.identity.subject() == approval.identity.subject() => Ok(None),
-            _ => Err(DeviceClosed),
-        }
-    }
-
-    /// A person turns the device away. `None` in place of a next state means that it was turned away before.
-    pub(crate) fn deny(&self, now: UnixTime) -> Result<Option<Self>, DeviceClosed> {
-        match &self.progress {
-            Progress::Waiting { .. } if self.is_open(now) => Ok(Some(self.with(Progress::Denied))),
-            Progress::Denied => Ok(None),
-            _ => Err(DeviceClosed),
-        }
-    }
-
     /// The state after the person turned out to be no longer allowed.
     pub(crate) fn refused(&self) -> Self {
-        self.with(Progress::Denied)
+        self.with(Progress::Refused)
     }
 
-    /// The device polls. A code that is wrong, or right in the wrong hands, changes nothing.
-    pub(crate) fn poll(&self, code: &DeviceCode, client_id: &ClientId, now: UnixTime) -> Poll {
+    /// The device polls, about which this was decided. A code that is wrong, or right in the wrong hands, changes nothing.
+    pub(crate) fn poll(
+        &self,
+        decision: Option<DeviceDecision>,
+        code: &DeviceCode,
+        client_id: &ClientId,
+        now: UnixTime,
+    ) -> Poll {
         if !self.digest.matches(&code.secret) {
             return Poll::Unknown;
         }
         if self.request.client_id != *client_id {
             return Poll::OtherClient;
         }
-        match &self.progress {
-            Progress::Waiting { interval, polled_at } => self.keep_waiting(*interval, *polled_at, now),
-            Progress::Approved(approval) if now < self.expires_at.max(approval.at + TIME_TO_FETCH) => {
-                Poll::Approved(approval.clone())
+        match (&self.progress, decision) {
+            (Progress::Waiting { interval, polled_at }, None) => self.keep_waiting(*interval, *polled_at, now),
+            (Progress::Waiting { .. }, Some(DeviceDecision::Approved(approval))) => {
+                if now < self.expires_at.max(approval.at + TIME_TO_FETCH) {
+                    Poll::Approved(approval)
+                } else {
+                    Poll::Expired
+                }
             }
-            Progress::Approved(_) => Poll::Expired,
-            Progress::Denied => Poll::Denied,
-            Progress::Redeemed { grant, at } => Poll::Redeemed(grant.clone(), *at),
+            (Progress::Waiting { .. }, Some(DeviceDecision::Denied)) | (Progress::Refused, _) => Poll::Denied,
+            (Progress::Redeemed { grant, at }, _) => Poll::Redeemed(grant.clone(), *at),
         }
     }
 
@@ -327,6 +312,7 @@ impl Device {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::Identity;
 
     const BEGINNING: UnixTime = UnixTime::from_seconds(1_000_000);
     const LIFETIME: Duration = Duration::from_secs(600);
@@ -344,13 +330,13 @@ mod tests {
         Device::begin(request, BEGINNING, LIFETIME, &crate::randomness::SystemRandomness)
     }
 
-    fn approval(person: &str, at: UnixTime) -> DeviceApproval {
-        DeviceApproval {
-            identity: Identity::new("test", person),
+    fn approved(at: UnixTime) -> DeviceDecision {
+        DeviceDecision::Approved(Box::new(DeviceApproval {
+            identity: Identity::new("test", "ada"),
             scopes: ScopeSet::default(),
             at,
             upstream: None,
-        }
+        }))
     }
 
     fn after(seconds: u64) -> UnixTime {
@@ -363,7 +349,7 @@ mod tests {
         times
             .iter()
             .map(|time| {
-                let (next, early) = match device.poll(&code, &client("a"), after(*time)) {
+                let (next, early) = match device.poll(None, &code, &client("a"), after(*time)) {
                     Poll::Pending(next) => (next, false),
                     Poll::TooEarly(next) => (next, true),
                     other => panic!("{other:?}"),
@@ -391,52 +377,39 @@ mod tests {
     #[test]
     fn a_code_in_the_wrong_hands_changes_nothing() {
         let (first, code) = device();
-        assert!(matches!(first.poll(&code, &client("b"), BEGINNING), Poll::OtherClient));
         let made_up = DeviceCode {
             device: first.id.clone(),
             secret: Secret::random(),
         };
-        assert!(matches!(first.poll(&made_up, &client("a"), BEGINNING), Poll::Unknown));
-        let redeemed = first.redeemed(&GrantId::random(), BEGINNING);
-        assert!(matches!(
-            redeemed.poll(&code, &client("b"), BEGINNING),
-            Poll::OtherClient
-        ));
+        for decision in [None, Some(approved(BEGINNING)), Some(DeviceDecision::Denied)] {
+            let poll = |device: &Device, code, id| device.poll(decision.clone(), code, &client(id), BEGINNING);
+            assert!(matches!(poll(&first, &code, "b"), Poll::OtherClient));
+            assert!(matches!(poll(&first, &made_up, "a"), Poll::Unknown));
+            let redeemed = first.redeemed(&GrantId::random(), BEGINNING);
+            assert!(matches!(poll(&redeemed, &code, "b"), Poll::OtherClient));
+        }
     }
 
     #[test]
-    fn the_first_decision_stands() {
+    fn a_device_is_told_what_was_decided_until_it_has_its_tokens() {
         let (device, code) = device();
-        let approved = device.approve(approval("ada", BEGINNING), BEGINNING).unwrap().unwrap();
-        assert!(approved.approve(approval("grace", BEGINNING), BEGINNING).is_err());
-        assert!(approved.deny(BEGINNING).is_err());
-        assert!(matches!(
-            approved.poll(&code, &client("a"), BEGINNING),
-            Poll::Approved(_)
-        ));
-
-        let denied = device.deny(BEGINNING).unwrap().unwrap();
-        assert!(denied.approve(approval("ada", BEGINNING), BEGINNING).is_err());
-        assert!(denied.deny(BEGINNING).unwrap().is_none());
-        assert!(matches!(denied.poll(&code, &client("a"), BEGINNING), Poll::Denied));
-    }
-
-    #[test]
-    fn approving_twice_is_one_approval() {
-        let (device, _) = device();
-        let approval = approval("ada", BEGINNING);
-        let approved = device.approve(approval.clone(), BEGINNING).unwrap().unwrap();
-        assert!(approved.approve(approval, BEGINNING).unwrap().is_none());
+        let poll = |device: &Device, decision| device.poll(decision, &code, &client("a"), BEGINNING);
+        assert!(matches!(poll(&device, Some(approved(BEGINNING))), Poll::Approved(_)));
+        assert!(matches!(poll(&device, Some(DeviceDecision::Denied)), Poll::Denied));
+        let refused = device.refused();
+        assert!(matches!(poll(&refused, Some(approved(BEGINNING))), Poll::Denied));
+        let redeemed = device.redeemed(&GrantId::random(), BEGINNING);
+        assert!(matches!(poll(&redeemed, Some(approved(BEGINNING))), Poll::Redeemed(..)));
+        assert!(device.is_open(BEGINNING) && !refused.is_open(BEGINNING) && !redeemed.is_open(BEGINNING));
     }
 
     /// So that who takes a redemption back leaves that of another request alone.
     #[test]
     fn a_redemption_belongs_to_the_grant_that_it_was_made_for() {
         let (device, _) = device();
-        let approved = device.approve(approval("ada", BEGINNING), BEGINNING).unwrap().unwrap();
         let (grant, another) = (GrantId::random(), GrantId::random());
-        assert!(!approved.is_redeemed_by(&grant), "nobody has fetched the tokens yet");
-        let redeemed = approved.redeemed(&grant, BEGINNING);
+        assert!(!device.is_redeemed_by(&grant), "nobody has fetched the tokens yet");
+        let redeemed = device.redeemed(&grant, BEGINNING);
         assert!(redeemed.is_redeemed_by(&grant));
         assert!(!redeemed.is_redeemed_by(&another));
     }
@@ -444,26 +417,19 @@ mod tests {
     #[test]
     fn nobody_decides_and_nobody_waits_after_the_end() {
         let (device, code) = device();
+        let poll = |at| device.poll(None, &code, &client("a"), at);
         assert!(device.is_open(after(599)) && !device.is_open(after(600)));
-        assert!(device.approve(approval("ada", after(600)), after(600)).is_err());
-        assert!(device.deny(after(600)).is_err());
-        assert!(matches!(device.poll(&code, &client("a"), after(599)), Poll::Pending(_)));
-        assert!(matches!(device.poll(&code, &client("a"), after(600)), Poll::Expired));
+        assert!(matches!(poll(after(599)), Poll::Pending(_)));
+        assert!(matches!(poll(after(600)), Poll::Expired));
     }
 
     #[test]
     fn who_is_let_in_at_the_last_moment_has_a_minute_to_fetch_the_tokens() {
         let (device, code) = device();
-        let approved = device
-            .approve(approval("ada", after(599)), after(599))
-            .unwrap()
-            .unwrap();
-        assert!(matches!(
-            approved.poll(&code, &client("a"), after(658)),
-            Poll::Approved(_)
-        ));
-        assert!(matches!(approved.poll(&code, &client("a"), after(659)), Poll::Expired));
-        assert!(approved.time_to_live(after(599)) > TIME_TO_FETCH);
+        let poll = |at| device.poll(Some(approved(after(599))), &code, &client("a"), at);
+        assert!(matches!(poll(after(658)), Poll::Approved(_)));
+        assert!(matches!(poll(after(659)), Poll::Expired));
+        assert!(time_to_live(device.expires_at, after(599)) > TIME_TO_FETCH);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! Anybody may ask for a registration, begin a sign-in, or guess. Each of these is bounded by a [`Quota`] with a
 //! name and a default. They are counted in the store, so that all processes which share it share the quotas, in
 //! windows of time that begin at the same moment everywhere. Whoever has used a quota up is told when the next window
-//! begins ([`OAuthError::retry_after`](crate::error::OAuthError::retry_after)), and nobody else notices.
+//! begins ([`OAuthError::retry_after`](crate::error::OAuthError::retry_after)), and nobody else notices: what is refused to
+//! a network does not count for everybody. Several processes each learn of it by one request that does.
 //!
 //! The quotas of a network are wide, since whole companies and all users of a hosted client come from one address. A
 //! network is an address of IPv4 or a network of 64 bits of IPv6. Of the latter one site has 65,536 (48 bits), so a site is
@@ -18,12 +19,12 @@
 //! | records | that begin | and are kept | at most |
 //! |---|---|---|---|
 //! | sign-ins on their way | 1,800 a minute | 10 minutes; 10 more from consent on | 1,800 × 11 = 19,800; 37,800 |
-//! | devices that wait, and as many codes | 300 a minute | 15 minutes | 300 × 16 = 4,800 |
+//! | devices that wait, as many codes, and as many decisions | 300 a minute | 15 minutes | 300 × 16 = 4,800 of each |
 //! | unused clients | 600 a minute, and 600 an hour that last | 30 minutes, and a day | 600 × 31 + 600 × 25 = 33,600 |
 //! | documents of clients | with each sign-in or device | 22 minutes | (1,800 + 300) × 23 = 48,300 |
 //! | assertions of clients | 1,600 a minute | an hour, 62 minutes at most | 1,600 × 62 = 99,200 |
 //!
-//! That is less than 450 MB in a store with 2 kB for each. The memory store's bounds are above these, but for documents,
+//! That is less than 470 MB in a store with 2 kB for each. The memory store's bounds are above these, but for documents,
 //! and for sign-ins if somebody consents to each, of which it holds 20,000. A minute is short, so that a flood from many networks leaves others a chance in the next one;
 //! whoever has more people than that raises the quotas for everybody together with the room in the store.
 //!

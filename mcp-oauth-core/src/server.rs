@@ -6,28 +6,28 @@
 //!
 //! | endpoint | step | round trips to the store |
 //! |---|---|---|
-//! | [`authorize`] | checks the request, begins a transaction | 2; 3 if a document may have to be fetched; 1 or 2 more to count it |
+//! | [`authorize`] | checks the request, begins a transaction | 2; 3 if a document may have to be fetched |
 //! | [`consent`] | the person approves or denies | 2 |
 //! | [`callback`] | the person is identified, the grant and its code exist | 2 |
 //! | [`token`] | the code or a refresh token becomes tokens | 2 |
 //! | [`device`] | a device asks to be let in | 2; likewise |
-//! | | a person enters the code that it shows | 3; likewise |
-//! | | the person approves or denies, and is identified | 2 or 4, and 4 |
+//! | | a person enters the code that it shows | 2; 3 from a network of IPv6 |
+//! | | the person approves or denies, and is identified | 2, and 2 |
 //! | | the device polls | 2 |
 //! | `client_credentials` | a client gets tokens on its own behalf | 1 |
 //! | [`enterprise`] | an enterprise's word for a person becomes a token | 3 |
-//! | `client_authentication` | a client with keys proves itself, at any of these | 1 more; up to 4 to count one that the operator has not configured |
-//! | [`register`] | a client introduces itself | 1, and 2 to count it |
-//! | [`manage`] | a client reads, replaces or deletes its registration | 1, 2 or 3 |
+//! | `client_authentication` | a client with keys proves itself, at any of these | 1 more; 2 for one that the operator has not configured, which is counted |
+//! | [`register`] | a client introduces itself | 2, the first of them to count it; 3 for the first of several that are one record |
+//! | [`manage`] | a client reads, replaces or deletes its registration | 1, 2 and 2 |
 //! | [`revoke`] | a client gives a token back | 2 |
 //! | [`introspect`] | a client asks about a token | 2 |
 //! | [`metadata`] | what this server offers | none |
 //! | [`identity_token`] | a backend is told who calls | none |
 //! | [`remembered_consent`] | the person was asked before | 1 or 2 more at `authorize`, where the browser has such a cookie |
-//! | [`session`] | a person signs in to their own pages | none; 1 or 2 to count it |
+//! | [`session`] | a person signs in to their own pages | none; 1 to count it |
 //!
 //! Whatever leads to tokens also asks whether all that its person or its client had been granted is over; no round trip is
-//! added by that. A [policy of one's own](crate::policy::GrantPolicy) costs the callback one round trip more. [`builder`] puts a server
+//! added by that. Where a quota is used up, to count something may take two more, so that nobody uses up what is others'. A [policy of one's own](crate::policy::GrantPolicy) costs the callback one round trip more. [`builder`] puts a server
 //! together; [`access`] is what a protected resource asks it; [`keys`] has the signing keys that nodes share; [`operator`] is
 //! for those who run it.
 //!
@@ -133,6 +133,7 @@ struct Inner {
     remembered: RememberedTokens,
     randomness: Arc<dyn Randomness>,
     limits: Limits,
+    used_up: quotas::UsedUp,
     audit_sink: Option<Arc<dyn AuditSink>>,
     clients: ConfiguredClients,
     #[cfg(feature = "cimd")]

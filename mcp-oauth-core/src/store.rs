@@ -66,6 +66,8 @@ pub enum Kind {
     Keys,
     /// A device that waits to be let in.
     Device,
+    /// What a person has decided about a device. There are never more of these than devices.
+    DeviceDecision,
     /// Which device shows a code that people enter.
     UserCode,
     /// Since when whatever a person, or a client, had been granted before is over.
@@ -89,6 +91,7 @@ impl Kind {
         Self::Assertion,
         Self::Keys,
         Self::Device,
+        Self::DeviceDecision,
         Self::UserCode,
         Self::NotBefore,
         Self::UserGrants,
@@ -121,6 +124,7 @@ impl Kind {
             Self::Assertion => "assertion",
             Self::Keys => "keys",
             Self::Device => "device",
+            Self::DeviceDecision => "device-decision",
             Self::UserCode => "user-code",
             Self::NotBefore => "not-before",
             Self::UserGrants => "user-grants",

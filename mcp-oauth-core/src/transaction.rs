@@ -117,6 +117,8 @@ pub(crate) enum Destination {
     Device {
         /// Which device authorization it is.
         device: DeviceId,
+        /// Until when it can be decided about.
+        expires_at: UnixTime,
         /// What is left here of the code that the device shows.
         user_code: SecretDigest,
     },
@@ -432,12 +434,17 @@ impl Transaction {
         }
     }
 
-    /// The state after the code was issued, or the device let in.
+    /// The state after the code was issued, or the device decided about.
     pub(crate) fn completed(&self) -> Self {
         Self {
             progress: Progress::Completed,
             ..self.clone()
         }
+    }
+
+    /// Whether the code was issued, or the device decided about.
+    pub(crate) fn is_completed(&self) -> bool {
+        matches!(self.progress, Progress::Completed)
     }
 
     fn seen_by(&self, browser: &BrowserSecret) -> Result<(), TransactionRefused> {

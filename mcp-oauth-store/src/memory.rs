@@ -53,7 +53,7 @@ pub struct Bounds {
     pub once: usize,
     /// Assertions of clients that the operator has not configured (100,000).
     pub assertions: usize,
-    /// Devices that wait to be let in, and as many codes that they show (5,000).
+    /// Devices that wait to be let in, as many codes that they show, and as many decisions about them (5,000).
     pub devices: usize,
 }
 
@@ -81,7 +81,7 @@ impl Bounds {
             Kind::Counter => self.counters,
             Kind::Once => self.once,
             Kind::Assertion => self.assertions,
-            Kind::Device | Kind::UserCode => self.devices,
+            Kind::Device | Kind::DeviceDecision | Kind::UserCode => self.devices,
             _ => self.grants,
         }
     }

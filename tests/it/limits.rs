@@ -136,6 +136,48 @@ async fn of_requests_at_the_same_time_no_more_get_through_than_the_quota_says() 
     assert_eq!(registered, 20);
 }
 
+/// What is everybody's is counted beside what is the network's, and all the same it is there for the others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_refused_requests_of_one_network_at_the_same_time_one_at_most_counts_for_everybody() {
+    let application = with(|limits| {
+        limits.registrations_of_a_network = Quota::per_hour(10);
+        limits.registrations = Quota::per_hour(12);
+    });
+    let requests: Vec<_> = (0..64)
+        .map(|_| {
+            let application = application.clone();
+            tokio::spawn(async move { register(&application, "192.0.2.1", "").await.status })
+        })
+        .collect();
+    let mut registered = 0;
+    for request in requests {
+        registered += usize::from(request.await.unwrap() == 201);
+    }
+    assert_eq!(registered, 10);
+    assert_eq!(register(&application, "192.0.2.2", "").await.status, 201);
+}
+
+#[tokio::test]
+async fn what_another_process_has_counted_costs_everybody_one_count_and_no_more() {
+    let mut limits = Limits::unlimited();
+    limits.registrations_of_a_network = Quota::per_hour(3);
+    limits.registrations = Quota::per_hour(5);
+    let one = Application::new(|builder| builder.limits(limits));
+    let other = Application::with(one.store.clone(), one.clock.clone(), |builder| builder.limits(limits));
+    for _ in 0..3 {
+        assert_eq!(register(&one, "192.0.2.1", "").await.status, 201);
+    }
+    for _ in 0..10 {
+        assert_eq!(register(&other, "192.0.2.1", "").await.status, 429);
+    }
+    assert_eq!(register(&other, "192.0.2.2", "").await.status, 201);
+    assert_eq!(
+        register(&one, "192.0.2.3", "").await.status,
+        429,
+        "that was everybody's"
+    );
+}
+
 // === Wrong secrets ===
 
 /// The answer to a client that shows this secret from there.

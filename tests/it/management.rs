@@ -1,10 +1,13 @@
 //! What a client does with its registration: reads, replaces, deletes (RFC 7592). Defect R7.
 
+use std::time::Duration;
+
 use http::Method;
 use mcp_oauth_core::client::preregistered::PreregisteredClient;
 use mcp_oauth_core::origin::Origin;
 use mcp_oauth_core::secret::Secret;
 use mcp_oauth_core::server::manage::ManagementError;
+use mcp_oauth_core::store::Kind;
 use mcp_oauth_tests::application::{Answer, Application, ISSUER, NOTES, request};
 use mcp_oauth_tests::client::{Client, REDIRECT_URI, public_metadata};
 use mcp_oauth_tests::failing_store::Loss;
@@ -20,7 +23,10 @@ struct Managed {
 
 impl Managed {
     async fn new(metadata: &Value) -> Self {
-        let application = Application::default();
+        Self::of(Application::default(), metadata).await
+    }
+
+    async fn of(application: Application, metadata: &Value) -> Self {
         let registered = application.post_json("/register", metadata).await.json();
         let path = registered["registration_client_uri"]
             .as_str()
@@ -405,6 +411,63 @@ async fn a_deletion_that_the_store_lost_can_be_done_again() {
             assert_eq!(again.status, if gone_already { 401 } else { 204 }, "{number} {loss:?}");
         }
     }
+}
+
+/// The record is removed while its end is announced, and comes back if that fails.
+#[tokio::test]
+async fn a_client_whose_end_cannot_be_announced_is_there_as_before_and_can_be_deleted_later() {
+    let managed = Managed::new(&public_metadata()).await;
+    let (application, token) = (&managed.application, &managed.token);
+    let read = async || managed.send(Method::GET, token, &Value::Null).await;
+    let delete = async || managed.send(Method::DELETE, token, &Value::Null).await;
+    let before = read().await.json();
+    application.store.set_feed_down(true);
+    for _ in 0..2 {
+        application.clock.advance(Duration::from_secs(6 * 60 * 60));
+        let failed = delete().await;
+        assert_eq!((failed.status.as_u16(), failed.header("retry-after")), (503, "1"));
+        assert_eq!(read().await.json(), before);
+    }
+    application.store.set_feed_down(false);
+    let other = Managed::of(application.clone(), &public_metadata()).await;
+    assert_eq!(other.send(Method::DELETE, &other.token, &Value::Null).await.status, 204);
+    // Its life is what it was: nobody has signed in with it for a day.
+    application.clock.advance(Duration::from_secs(12 * 60 * 60));
+    assert_eq!(application.store.inner().count_of(Kind::Client), 0);
+    assert_eq!(delete().await.status, 401);
+}
+
+#[tokio::test]
+async fn the_tokens_of_a_client_end_with_the_deletion_that_succeeds() {
+    let managed = Managed::new(&public_metadata()).await;
+    let application = &managed.application;
+    let client = Client {
+        client_id: managed.registered["client_id"].as_str().unwrap().to_owned(),
+        client_secret: None,
+        verifier: mcp_oauth_core::secret::Secret::random().expose().to_owned(),
+    };
+    let tokens = client.sign_in(application, "ada").await;
+    application.store.set_feed_down(true);
+    let failed = managed.send(Method::DELETE, &managed.token, &Value::Null).await;
+    assert_eq!(failed.status, 503);
+    assert_eq!(application.call(NOTES, &tokens.access_token).await.status, 200);
+    application.store.set_feed_down(false);
+    let deleted = managed.send(Method::DELETE, &managed.token, &Value::Null).await;
+    assert_eq!(deleted.status, 204);
+    assert_eq!(application.call(NOTES, &tokens.access_token).await.status, 401);
+}
+
+/// Neither the announcement nor the way back: a deletion that was not done whole is never told as done.
+#[tokio::test]
+async fn a_deletion_that_fails_twice_is_an_error() {
+    let managed = Managed::new(&public_metadata()).await;
+    managed.application.store.set_feed_down(true);
+    managed.application.store.fail_once(3, Loss::Request);
+    let failed = managed.send(Method::DELETE, &managed.token, &Value::Null).await;
+    assert_eq!(failed.status, 503);
+    managed.application.store.set_feed_down(false);
+    let again = managed.send(Method::DELETE, &managed.token, &Value::Null).await;
+    assert_eq!(again.status, 401, "it is gone");
 }
 
 /// V-20 and standards row 108: nothing that stands in place of a token or a client makes anything else of it than a 401.

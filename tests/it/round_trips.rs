@@ -11,7 +11,7 @@ use mcp_oauth_store::MemoryStore;
 use mcp_oauth_tests::application::{Answer, Application, ISSUER, NOTES, request};
 use mcp_oauth_tests::browser::{Browser, arrival};
 use mcp_oauth_tests::client::{Client, Tokens, public_metadata};
-use mcp_oauth_tests::device::{Device, device_metadata};
+use mcp_oauth_tests::device::{DEVICE_GRANT, Device, device_metadata};
 use mcp_oauth_tests::distant_store::{Cost, DistantStore};
 use serde_json::{Value, json};
 
@@ -115,14 +115,12 @@ async fn a_device_waits_for_the_store_twice_at_most() {
         device_code: text("device_code"),
         user_code: text("user_code"),
     };
-    costs(&store, device.poll(application), 400, (2, 3)).await;
+    costs(&store, device.poll(application), 400, (2, 4)).await;
 
-    // The person beside it waits a little longer: the code leads to the device, and the device to what it asks for.
+    // The code; then the device, what was decided about it, and the transaction.
     let mut browser = Browser::default();
     let form = [("user_code", device.user_code.as_str())];
-    let entered = browser.submit(application, "/device", &form);
-    let (entered, cost) = store.cost_of(entered).await;
-    assert_eq!((entered.status.as_u16(), cost.round_trips), (303, 3), "{entered:?}");
+    let entered = costs(&store, browser.submit(application, "/device", &form), 303, (2, 4)).await;
     let consent = costs(
         &store,
         browser.open(application, entered.header("location")),
@@ -130,35 +128,53 @@ async fn a_device_waits_for_the_store_twice_at_most() {
         (2, 2),
     )
     .await;
-    let approved = costs(&store, browser.decide(application, &consent, "approve"), 303, (2, 3)).await;
-    // The transaction, the device, and both replaced one after the other, so that the page can be loaded again.
-    costs(&store, browser.sign_in(application, &approved, "ada"), 200, (4, 4)).await;
+    let approved = costs(&store, browser.decide(application, &consent, "approve"), 303, (2, 4)).await;
+    // The transaction; then its end and the decision.
+    costs(&store, browser.sign_in(application, &approved, "ada"), 200, (2, 3)).await;
 
     application.clock.advance(std::time::Duration::from_secs(5));
-    // The client and the device; then the device, the grant and its places on two lists, two marks, and the client, which is
-    // in use from now on.
-    costs(&store, device.poll(application), 200, (2, 9)).await;
+    // The client, the device and the decision; then the device, the grant and its places on two lists, two marks, and the
+    // client, which is in use from now on.
+    costs(&store, device.poll(application), 200, (2, 10)).await;
+
+    let device = Device::of(application, device.client).await;
+    let consent = browser.enter(application, &device.user_code).await;
+    costs(&store, browser.decide(application, &consent, "deny"), 200, (2, 3)).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn to_count_a_step_costs_nothing_but_where_counting_comes_first() {
     let (application, store) = application(|builder| builder);
     let application = &application;
-    // Everybody's, those that are kept for long, and then the client.
-    let metadata = confidential_metadata();
-    let register = application.post_json("/register", &metadata);
-    let registered = costs(&store, register, 201, (3, 3)).await.json();
-    let client = Client {
-        client_id: registered["client_id"].as_str().unwrap().to_owned(),
-        client_secret: None,
-        verifier: "v".repeat(43),
-    };
-    let (consent, cost) = store.cost_of(application.get(&client.authorization_url(&[]))).await;
-    assert_eq!((consent.status.as_u16(), cost.round_trips), (200, 2));
+    let json = [("content-type", "application/json")];
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let mut metadata = public_metadata();
+    metadata["grant_types"] = json!(["authorization_code", DEVICE_GRANT]);
+    // Nothing is known of where the first comes from; the second has a network, and the third a site too.
+    for (address, counted) in [(None, 1), (Some("192.0.2.1"), 2), (Some("2001:db8::1"), 3)] {
+        let send = async |request| match address {
+            Some(address) => application.send_from(address, request).await,
+            None => application.send(request).await,
+        };
+        // All that counts at the same time, and whether it is kept for long; then the client.
+        let register = send(request(Method::POST, "/register", &json, &metadata.to_string()));
+        let registered = costs(&store, register, 201, (2, counted + 2)).await.json();
+        let client = Client {
+            client_id: registered["client_id"].as_str().unwrap().to_owned(),
+            client_secret: None,
+            verifier: "v".repeat(43),
+        };
+        // The same beside the client; then what begins.
+        let authorize = send(request(Method::GET, &client.authorization_url(&[]), &[], ""));
+        costs(&store, authorize, 200, (2, counted + 2)).await;
+        let body = format!("client_id={}", client.client_id);
+        let begin = send(request(Method::POST, "/device_authorization", &form, &body));
+        costs(&store, begin, 200, (2, counted + 3)).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_manages_its_registration_waits_three_times_at_most() {
+async fn a_client_that_manages_its_registration_waits_twice_at_most() {
     let (application, store) = application(|builder| builder.limits(Limits::unlimited()));
     let application = &application;
     let mut metadata = confidential_metadata();
@@ -172,8 +188,8 @@ async fn a_client_that_manages_its_registration_waits_three_times_at_most() {
         (Method::GET, json!({}), 200, (1, 1)),
         // Looked up before its body is read, and replaced after that.
         (Method::PUT, metadata, 200, (2, 2)),
-        // Its tokens end before it does, so that a deletion that fails half-way can be repeated.
-        (Method::DELETE, json!({}), 204, (3, 3)),
+        // Its tokens end at the same time as it does.
+        (Method::DELETE, json!({}), 204, (2, 3)),
     ] {
         let body = body.to_string();
         costs(

@@ -23,6 +23,7 @@ pub type FailingStore<S> = Wrapped<S, Failures>;
 #[derive(Clone, Debug, Default)]
 pub struct Failures {
     down: Arc<AtomicBool>,
+    feed_down: Arc<AtomicBool>,
     operations: Arc<AtomicU64>,
     once: Arc<Mutex<Option<(u64, Loss)>>>,
 }
@@ -46,6 +47,11 @@ impl<S> FailingStore<S> {
         self.behaviour.down.store(down, Ordering::SeqCst);
     }
 
+    /// Takes away the feed of what has ended, for those who write to it, or gives it back.
+    pub fn set_feed_down(&self, down: bool) {
+        self.behaviour.feed_down.store(down, Ordering::SeqCst);
+    }
+
     /// Has a single operation fail: the next one is number 0.
     pub fn fail_once(&self, number: u64, loss: Loss) {
         *self.behaviour.once.lock().unwrap() = Some((self.operations() + number, loss));
@@ -60,20 +66,20 @@ impl<S> FailingStore<S> {
 impl Behaviour for Failures {
     async fn run<T: Send>(
         &self,
-        _: Operation<'_>,
+        operation: Operation<'_>,
         call: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
         let number = self.operations.fetch_add(1, Ordering::SeqCst);
         // As with a store across a network: whoever asks has to wait, and others get their turn.
         tokio::task::yield_now().await;
-        let failure = || StoreError::Unavailable("the test has taken the store away".into());
         let loss = self
             .once
             .lock()
             .unwrap()
             .filter(|(turn, _)| *turn == number)
             .map(|(_, loss)| loss);
-        if self.down.load(Ordering::SeqCst) || loss == Some(Loss::Request) {
+        let feed_down = operation == Operation::Publish && self.feed_down.load(Ordering::SeqCst);
+        if feed_down || self.down.load(Ordering::SeqCst) || loss == Some(Loss::Request) {
             return Err(failure());
         }
         let answer = call.await;
@@ -83,4 +89,8 @@ impl Behaviour for Failures {
             answer
         }
     }
+}
+
+fn failure() -> StoreError {
+    StoreError::Unavailable("the test has taken the store away".into())
 }

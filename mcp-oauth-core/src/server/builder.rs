@@ -342,6 +342,7 @@ impl AuthorizationServerBuilder {
             remember_consent: self.remember_consent,
             randomness: self.randomness,
             limits: self.limits,
+            used_up: super::quotas::UsedUp::default(),
             audit_sink: self.audit_sink,
             clients,
         })))

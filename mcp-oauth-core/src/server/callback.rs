@@ -10,7 +10,7 @@
 //! assert!("made-up".parse::<SignInState>().is_err());
 //! ```
 
-use futures_util::future::join3;
+use futures_util::future::{join, join3};
 use tracing::field::Empty;
 
 use super::authorize::ClientRedirect;
@@ -19,6 +19,7 @@ use super::providers::Provider;
 use super::remembered_consent::RememberedConsent;
 use super::{AuthorizationServer, grant_key};
 use crate::audit::{Action, Event, Outcome};
+use crate::device::decision::{DeviceApproval, DeviceDecision};
 use crate::error::{ErrorCode, OAuthError};
 use crate::grant::upstream::SealedTokens;
 use crate::grant::{Approval, CodeBinding, Grant};
@@ -201,15 +202,11 @@ impl AuthorizationServer {
             }
         };
         event.outcome = Outcome::Refused(refusal.clone());
-        if let Destination::Device { device, .. } = &request.destination {
-            self.turn_device_away(device).await?;
-        }
-        let outcome = match request.return_address() {
+        self.finish_with(&loaded, DeviceDecision::Denied).await?;
+        Ok(match request.return_address() {
             Some(to) => CallbackOutcome::Client(ClientRedirect::error(self, &to, &refusal)),
             None => CallbackOutcome::DeviceTurnedAway(refusal),
-        };
-        self.finish(&loaded).await?;
-        Ok(outcome)
+        })
     }
 
     /// Who it is, if what came back is the provider's own, and no error. Tokens come along where there is a vault for them.
@@ -271,10 +268,15 @@ impl AuthorizationServer {
                 };
                 self.issue_code(loaded, approval, binding, event).await
             }
-            Destination::Device { device, .. } => {
-                // In this order, so that a sign-in that fails half-way can be finished by loading the page again.
-                self.let_device_in(device, identity, scopes, upstream).await?;
-                self.finish(loaded).await?;
+            Destination::Device { .. } => {
+                let approval = DeviceApproval {
+                    identity,
+                    scopes,
+                    at: self.now(),
+                    upstream,
+                };
+                self.finish_with(loaded, DeviceDecision::Approved(Box::new(approval)))
+                    .await?;
                 Ok(CallbackOutcome::DeviceLetIn)
             }
         }
@@ -331,6 +333,40 @@ impl AuthorizationServer {
             Some(remembered) => CallbackOutcome::ClientRemembered { redirect, remembered },
             None => CallbackOutcome::Client(redirect),
         })
+    }
+
+    /// Finishes the transaction and, at the same time, decides about the device if there is one. If the decision may not
+    /// have been stored, the transaction goes on, so that the person can load the page again or decide again.
+    async fn finish_with(
+        &self,
+        loaded: &Loaded<Transaction>,
+        decision: DeviceDecision,
+    ) -> Result<(), TransactionError> {
+        let Destination::Device { device, expires_at, .. } = &loaded.record.request.destination else {
+            return self.finish(loaded).await;
+        };
+        let decided = self.decide_about_device(device, *expires_at, decision);
+        let (decided, finished) = join(decided, self.finish(loaded)).await;
+        if let (Err(TransactionError::Failed(_)), Ok(())) = (&decided, &finished) {
+            self.take_up_again(&loaded.record).await;
+        }
+        decided.and(finished)
+    }
+
+    /// Undoes that this transaction was finished. If that fails, the person has to enter the code of the device again.
+    async fn take_up_again(&self, before: &Transaction) {
+        let undone = async {
+            match self.load_transaction(&before.id).await? {
+                Some(loaded) if loaded.record.is_completed() => self.replace_transaction(&loaded, before).await,
+                _ => Ok(false),
+            }
+        };
+        if let Err(error) = undone.await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a sign-in for a device was finished, and the device was told nothing"
+            );
+        }
     }
 
     async fn finish(&self, loaded: &Loaded<Transaction>) -> Result<(), TransactionError> {

@@ -21,6 +21,7 @@ use super::providers::Provider;
 use super::{AuthorizationServer, MAXIMUM_ROUNDS, contended};
 use crate::audit::{Action, Event};
 use crate::device::DeviceClosed;
+use crate::device::decision::DeviceDecision;
 use crate::error::{ErrorCode, OAuthError};
 use crate::identity::{IdentityError, IdentityProvider, SignIn};
 use crate::origin::Origin;
@@ -175,13 +176,18 @@ impl AuthorizationServer {
                     };
                     (next, Then::SignIn(sign_in))
                 }
-                Decision::Deny => (loaded.record.deny(browser)?, Then::Return(self.denied(request).await?)),
+                Decision::Deny => (loaded.record.deny(browser)?, Then::Return(self.denied(request))),
             };
-            // That the device still waits is asked at the same time: if it does not, nothing comes of the approval.
-            let waits = async {
-                match (decision, &request.destination) {
-                    (Decision::Deny, _) | (_, Destination::Client { .. }) => Ok(()),
-                    (_, Destination::Device { device, .. }) => self.device_waits(device).await,
+            // At the same time a device is turned away, or asked whether it still waits: if it does not, nothing comes of the
+            // approval.
+            let told = async {
+                match (&request.destination, decision) {
+                    (Destination::Client { .. }, _) => Ok(()),
+                    (Destination::Device { device, expires_at, .. }, Decision::Deny) => {
+                        self.decide_about_device(device, *expires_at, DeviceDecision::Denied)
+                            .await
+                    }
+                    (Destination::Device { device, .. }, _) => self.device_waits(device).await,
                 }
             };
             let stored = async {
@@ -190,7 +196,7 @@ impl AuthorizationServer {
                     None => Ok(true),
                 }
             };
-            let ((), stored) = try_join(waits, stored).await?;
+            let ((), stored) = try_join(told, stored).await?;
             if stored {
                 return Ok(match (then, self.0.identities.only()) {
                     (Then::Return(outcome), _) => outcome,
@@ -277,16 +283,13 @@ impl AuthorizationServer {
         Ok(self.ask_again(&transaction.request, "consent select_account"))
     }
 
-    /// Tells whoever asked that the person did not allow it.
-    async fn denied(&self, request: &AuthorizationRequest) -> Result<ConsentOutcome, TransactionError> {
-        if let Destination::Device { device, .. } = &request.destination {
-            self.turn_device_away(device).await?;
-        }
+    /// Where a person goes who did not allow it.
+    fn denied(&self, request: &AuthorizationRequest) -> ConsentOutcome {
         let denied = OAuthError::new(ErrorCode::AccessDenied, "the person did not allow it");
-        Ok(match request.return_address() {
+        match request.return_address() {
             Some(to) => ConsentOutcome::Denied(ClientRedirect::error(self, &to, &denied)),
             None => ConsentOutcome::DeviceTurnedAway,
-        })
+        }
     }
 
     pub(super) async fn sign_in(

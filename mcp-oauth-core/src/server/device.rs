@@ -4,8 +4,9 @@
 //! of this server ([`verification`]), sees who asks for what, signs in, and lets the device in or turns it away. And the
 //! device polls the [token endpoint](super::token) until it is told one or the other.
 //!
-//! All three meet in one record, the [device](crate::device), and each step is a read and a compare-and-set of it: of
-//! two people who decide, the first one has decided; of any number of polls, one gets the tokens.
+//! Each writes a record of its own. The device asks, and its polls are a compare-and-set of one record, the
+//! [device](crate::device): of any number of them, one gets the tokens. What a person decides is another, which is written
+//! once: of two people who decide, the first one has decided. And the code leads to both.
 //!
 //! Nothing here knows whether the person who enters the code is the one who holds the device. That is what the pages
 //! ask (RFC 8628 §5.4), and why nothing is skipped for a link that already holds the code.
@@ -23,10 +24,13 @@
 //! }
 //! ```
 
+use futures_util::future::try_join;
 use serde::{Deserialize, Serialize};
 
 use super::AuthorizationServer;
-use crate::device::{Device, DeviceId, UserCode};
+use crate::clock::UnixTime;
+use crate::device::decision::DeviceDecision;
+use crate::device::{Device, DeviceId, DeviceRequest, UserCode};
 use crate::store::{self, Key, Kind, Loaded, StoreError};
 
 pub mod authorization;
@@ -37,10 +41,30 @@ pub mod verification;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct DevicePointer {
     device: DeviceId,
+    /// What the device asks for.
+    request: DeviceRequest,
+    expires_at: UnixTime,
+}
+
+/// A device, and what was decided about it.
+struct DeviceState {
+    device: Loaded<Device>,
+    decision: Option<DeviceDecision>,
+}
+
+impl DeviceState {
+    /// Whether a person can still decide.
+    fn is_open(&self, now: UnixTime) -> bool {
+        self.decision.is_none() && self.device.record.is_open(now)
+    }
 }
 
 fn device_key(id: &DeviceId) -> Key {
     Key::new(Kind::Device, id.as_str())
+}
+
+fn decision_key(id: &DeviceId) -> Key {
+    Key::new(Kind::DeviceDecision, id.as_str())
 }
 
 /// By the digest, since names of records reach logs.
@@ -51,6 +75,17 @@ fn user_code_key(code: &UserCode) -> Key {
 impl AuthorizationServer {
     async fn load_device(&self, id: &DeviceId) -> Result<Option<Loaded<Device>>, StoreError> {
         store::load(self.store(), &device_key(id)).await
+    }
+
+    async fn load_decision(&self, id: &DeviceId) -> Result<Option<DeviceDecision>, StoreError> {
+        let loaded = store::load(self.store(), &decision_key(id)).await?;
+        Ok(loaded.map(|loaded| loaded.record))
+    }
+
+    /// A device, and what was decided about it, asked for at the same time.
+    async fn load_device_state(&self, id: &DeviceId) -> Result<Option<DeviceState>, StoreError> {
+        let (device, decision) = try_join(self.load_device(id), self.load_decision(id)).await?;
+        Ok(device.map(|device| DeviceState { device, decision }))
     }
 
     async fn replace_device(&self, loaded: &Loaded<Device>, next: &Device) -> Result<bool, StoreError> {

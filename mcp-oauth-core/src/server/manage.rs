@@ -19,7 +19,7 @@
 //! }
 //! ```
 
-use futures_util::future::try_join;
+use futures_util::future::{join, try_join};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tracing::field::Empty;
@@ -219,7 +219,8 @@ impl AuthorizationServer {
     ///
     /// # Errors
     ///
-    /// See [`ManagementError`].
+    /// See [`ManagementError`]. When the store fails half-way, the client can be deleted again, as long as the store lets it
+    /// be put back.
     #[tracing::instrument(
         level = "debug",
         target = "mcp_oauth::trace",
@@ -250,13 +251,38 @@ impl AuthorizationServer {
     /// counts.
     pub(super) async fn end_client(&self, client: &Client) -> Result<bool, OAuthError> {
         let client_id = &client.client_id;
-        // If the last step fails, the client is still there and can be deleted again.
-        if client.registration_access_token.is_some() {
-            self.announce(Ended::Client(client_id.clone())).await?;
-        } else {
+        let key = client_key(client_id);
+        if client.registration_access_token.is_none() {
+            // The mark comes before the word of it, and if the last step fails, the client is there to be deleted again.
             self.end_all(Holder::Client(client_id.clone())).await?;
+            return Ok(self.store().remove(&key).await?);
         }
-        Ok(self.store().remove(&client_key(client_id)).await?)
+        let announcement = self.announce(Ended::Client(client_id.clone()));
+        let (announced, removed) = join(announcement, self.store().remove(&key)).await;
+        if let Err(error) = announced {
+            if !matches!(removed, Ok(false)) {
+                self.put_back(client).await;
+            }
+            return Err(error.into());
+        }
+        Ok(removed?)
+    }
+
+    /// Has a client be there again, for as long as it had left, whose end nobody may have been told of: so it can be deleted
+    /// again. If that fails, its access tokens are good until their time is over, and nothing more comes of them.
+    async fn put_back(&self, client: &Client) {
+        let time_to_live = client.expires_at.map(|expires_at| expires_at.since(self.now()));
+        if time_to_live.is_some_and(|left| left.is_zero()) {
+            return;
+        }
+        let key = client_key(&client.client_id);
+        if let Err(error) = store::insert(self.store(), &key, client, time_to_live).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                client = %client.client_id,
+                "a client is gone, and its access tokens may be good until their time is over"
+            );
+        }
     }
 
     /// The client, if the token is its own. For an unknown client the same work is done as for a known one. Wrong tokens

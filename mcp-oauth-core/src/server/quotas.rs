@@ -1,16 +1,20 @@
 //! Quotas, as the endpoints use them: counted in the store, so that all processes share them.
 //!
 //! Everything is counted first and done then, by one atomic addition, so that of any number of requests at the same
-//! time no more get through than one after the other. A network is counted before its site, and a site before
-//! everybody: what is refused to one uses up nothing of the others. And what is refused takes the counter away again that
-//! it made, so that a flood from many networks leaves none behind.
+//! time no more get through than one after the other. A network comes before its site, and a site before everybody: what
+//! is refused to one uses up nothing of the others. All of them are asked at the same time, which is one wait for the
+//! store, unless [this process has seen](used_up) that one of them is used up: then they are asked in turn, which is up to
+//! three waits. And what is refused takes the counter away again that it made, so that a flood from many networks leaves none
+//! behind.
 //!
 //! Two things only cost when they fail. Of [codes](AuthorizationServer::try_user_code) each one that is entered is
-//! counted before it is looked up, and each right one is counted too; what is wrong is the difference. Of
+//! counted before it is looked up, and each right one is counted too; what is wrong is the difference. One that was right
+//! and is on a device which does not wait any more counts as entered twice. Of
 //! [secrets](AuthorizationServer::may_try) only the wrong ones are counted, since the right ones come with every request
 //! for a token. So requests at the same time may show more wrong ones than the quota has, once; but nobody finds 128
 //! random bits that way, and how many of them are *answered* is exact.
 
+use std::future::ready;
 use std::time::Duration;
 
 use futures_util::TryFutureExt as _;
@@ -26,6 +30,10 @@ use crate::parameters::Parameters;
 use crate::secret::digest_name;
 use crate::store::{Key, Kind, StoreError};
 use crate::telemetry;
+
+mod used_up;
+
+pub(super) use used_up::UsedUp;
 
 /// Clients share this many counters of what is shown for them that is wrong, known ones and unknown ones alike: so
 /// nobody fills the store with made-up names, and nobody learns which ones there are.
@@ -118,6 +126,11 @@ impl AuthorizationServer {
     ///
     /// When a quota is used up, with the time after which to come again; when the store does not answer.
     pub(crate) async fn spend(&self, work: Work, origin: &Origin) -> Result<(), OAuthError> {
+        self.count(&self.counters(work, origin), ready(Ok(()))).await
+    }
+
+    /// The counters of this work from there, in their order.
+    fn counters(&self, work: Work, origin: &Origin) -> Vec<Counter> {
         let (of_network, of_everybody) = work.quotas(self.limits());
         let networks = origin.networks();
         let mut counters: Vec<Counter> = networks
@@ -125,7 +138,7 @@ impl AuthorizationServer {
             .filter_map(|network| self.counter(work, &Who::Network(network), of_network.times(network.width)))
             .collect();
         counters.extend(self.counter(work, &Who::Everybody, of_everybody));
-        self.count_in_turn(counters).await
+        counters
     }
 
     /// Counts that a client has proven itself by an assertion, before that is remembered.
@@ -137,8 +150,9 @@ impl AuthorizationServer {
         let quota = self.limits().assertions_of_a_client;
         let of_client = self.counter(Work::Assertion, &Who::Client(client_id), quota);
         // Whoever is counted here has proven who they are, so nobody uses up what is another client's.
-        self.count_in_turn(Vec::from_iter(of_client)).await?;
-        self.spend(Work::Assertion, origin).await
+        let mut counters = Vec::from_iter(of_client);
+        counters.extend(self.counters(Work::Assertion, origin));
+        self.count(&counters, ready(Ok(()))).await
     }
 
     /// Finds the client of a request, which may have this server fetch a document: then that is counted first. All
@@ -166,16 +180,18 @@ impl AuthorizationServer {
     ///
     /// As [`spend`](Self::spend).
     pub(crate) async fn spend_registration(&self, origin: &Origin) -> Result<bool, OAuthError> {
-        self.spend(Work::Registration, origin).await?;
-        let quota = self.limits().lasting_registrations;
-        let Some(counter) = self.counter(Work::LastingRegistration, &Who::Everybody, quota) else {
-            return Ok(true);
+        let lasts = async {
+            let quota = self.limits().lasting_registrations;
+            let Some(counter) = self.counter(Work::LastingRegistration, &Who::Everybody, quota) else {
+                return Ok(true);
+            };
+            match self.store().increment(&counter.key, quota.window).await {
+                Ok(sum) => Ok(sum <= quota.count),
+                Err(StoreError::Full(_)) => Ok(false),
+                Err(error) => Err(error.into()),
+            }
         };
-        match self.store().increment(&counter.key, quota.window).await {
-            Ok(sum) => Ok(sum <= quota.count),
-            Err(StoreError::Full(_)) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        self.count(&self.counters(Work::Registration, origin), lasts).await
     }
 
     /// Refuses whoever has shown too much for this client already, from the same network, that was wrong.
@@ -222,7 +238,7 @@ impl AuthorizationServer {
         let Some(named) = named else { return Ok(()) };
         let quota = self.limits().failed_authentications_of_a_client;
         let counter = self.counter(Work::FailedAuthentication, &Who::Named(named), quota);
-        self.count_in_turn(Vec::from_iter(counter)).await
+        self.count(&Vec::from_iter(counter), ready(Ok(()))).await
     }
 
     /// What this network has shown for this client that was wrong.
@@ -239,7 +255,8 @@ impl AuthorizationServer {
     /// Counts that a code of a device is entered, before it is looked up.
     ///
     /// When everybody together has entered too many wrong ones, each network still has a few tries: so strangers cannot
-    /// keep people from letting their devices in, and guess no more than a few each.
+    /// keep people from letting their devices in, and guess no more than a few each. A network of IPv6 and its site are asked
+    /// in turn, which is two waits: what a network guesses too much is not its site's.
     ///
     /// # Errors
     ///
@@ -279,27 +296,44 @@ impl AuthorizationServer {
         Ok(())
     }
 
-    /// Counts that the code which was entered leads to a device that waits.
+    /// Counts that the code which was entered is on a device.
     ///
     /// # Errors
     ///
     /// When the store does not answer.
     pub(crate) async fn user_code_was_right(&self, origin: &Origin) -> Result<(), OAuthError> {
+        self.add_to_networks(Work::RightUserCode, origin).await
+    }
+
+    /// Counts that the device does not wait any more, so that its code was wrong, which counted as right. It counts as
+    /// entered once more, since nothing is ever taken off a counter: what is wrong is the difference.
+    ///
+    /// # Errors
+    ///
+    /// When the store does not answer.
+    pub(crate) async fn user_code_was_wrong_after_all(&self, origin: &Origin) -> Result<(), OAuthError> {
+        try_join(self.add_to_networks(Work::UserCode, origin), self.user_code_was_wrong())
+            .await
+            .map(drop)
+    }
+
+    /// Counts what has become of a code, whatever the quotas say.
+    async fn add_to_networks(&self, work: Work, origin: &Origin) -> Result<(), OAuthError> {
         let quota = self.limits().wrong_user_codes_of_a_network;
         if quota.is_unlimited() && self.limits().wrong_user_codes.is_unlimited() {
             return Ok(());
         }
-        let right = |network: &Network| {
+        let of_network = |network: &Network| {
             let quota = quota.times(network.width);
-            Counter::new(Work::RightUserCode, &Who::Network(network), quota, self.now())
+            Counter::new(work, &Who::Network(network), quota, self.now())
         };
-        let counters: Vec<Counter> = origin.networks().iter().map(right).collect();
+        let counters: Vec<Counter> = origin.networks().iter().map(of_network).collect();
         try_join_all(counters.iter().map(|counter| self.add(counter)))
             .await
             .map(drop)
     }
 
-    /// Counts that it does not.
+    /// Counts that the code which was entered is on none.
     ///
     /// # Errors
     ///
@@ -315,21 +349,47 @@ impl AuthorizationServer {
         Ok(!counter.quota.is_unlimited() && self.counted(counter).await? >= counter.quota.count)
     }
 
-    /// Counts with one after the other, for as long as none of them is used up.
-    async fn count_in_turn(&self, counters: Vec<Counter>) -> Result<(), OAuthError> {
-        let mut made = Vec::new();
-        for counter in counters {
-            match self.add(&counter).await? {
-                Some(sum) if sum > counter.quota.count => {
-                    // What cannot be taken away is gone by itself in a moment.
-                    let _ = try_join_all(made.iter().map(|key| self.store().remove(key))).await;
-                    return Err(counter.used_up());
-                }
-                Some(1) => made.push(counter.key),
-                _ => {}
+    /// Counts with all of these at the same time as something `beside` them, as long as none of them is known to be used up;
+    /// otherwise one after the other, for as long as none of them is, and then what is beside them.
+    async fn count<T>(
+        &self,
+        counters: &[Counter],
+        beside: impl Future<Output = Result<T, OAuthError>>,
+    ) -> Result<T, OAuthError> {
+        let keys = counters.iter().map(|counter| &counter.key);
+        let Some(_until_counted) = self.0.used_up.at_once(keys, self.now()) else {
+            let mut counted = Vec::new();
+            for counter in counters {
+                counted.push((counter, self.add(counter).await?));
+                self.refuse_beyond(&counted).await?;
             }
+            return beside.await;
+        };
+        let sums = try_join_all(counters.iter().map(|counter| self.add(counter)));
+        let (sums, beside) = try_join(sums, beside).await?;
+        let counted: Vec<_> = counters.iter().zip(sums).collect();
+        self.refuse_beyond(&counted).await?;
+        Ok(beside)
+    }
+
+    /// Refuses what is more than a quota has. What others have made stays, and so does what counts everybody.
+    async fn refuse_beyond(&self, counted: &[(&Counter, Option<u64>)]) -> Result<(), OAuthError> {
+        for (counter, _) in counted
+            .iter()
+            .filter(|(counter, sum)| *sum >= Some(counter.quota.count))
+        {
+            self.0.used_up.note(&counter.key, self.now() + counter.wait);
         }
-        Ok(())
+        let beyond = |(counter, sum): &&(&Counter, Option<u64>)| *sum > Some(counter.quota.count);
+        let Some((refusing, _)) = counted.iter().find(beyond) else {
+            return Ok(());
+        };
+        let made = counted
+            .iter()
+            .filter(|(counter, sum)| *sum == Some(1) && counter.key.kind() == Kind::Counter);
+        // What cannot be taken away is gone by itself in a moment.
+        let _ = try_join_all(made.map(|(counter, _)| self.store().remove(&counter.key))).await;
+        Err(refusing.used_up())
     }
 
     /// Adds one, and gives the sum; `None` if there is no room for another counter. Nobody is refused for that: what

@@ -1,5 +1,7 @@
 //! The steps of the protocol, one by one, as the core takes them: no HTTP in between.
 
+use std::net::Ipv4Addr;
+
 use mcp_oauth_core::identity::development::DevIdentity;
 use mcp_oauth_core::limits::Limits;
 use mcp_oauth_core::origin::Origin;
@@ -15,7 +17,6 @@ use mcp_oauth_core::server::introspect::Introspection;
 use mcp_oauth_core::store::Store;
 use mcp_oauth_core::token::keys::KeySet;
 use mcp_oauth_core::transaction::{BrowserSecret, Decision, SignInSecret, SignInState, TransactionId};
-use serde_json::Value;
 use url::Url;
 
 const ISSUER: &str = "http://127.0.0.1:8080";
@@ -28,7 +29,12 @@ const METADATA: &str = r#"{"client_name":"A client like others","redirect_uris":
     "token_endpoint_auth_method":"client_secret_post","response_types":["code"],
     "grant_types":["authorization_code","refresh_token","urn:ietf:params:oauth:grant-type:device_code"]}"#;
 
+/// A server that counts nothing: all of this comes from one network, and each count would be another command.
 pub(crate) fn server(store: impl Store, keys: &KeySet) -> AuthorizationServer {
+    server_with(&Limits::unlimited(), store, keys)
+}
+
+pub(crate) fn server_with(limits: &Limits, store: impl Store, keys: &KeySet) -> AuthorizationServer {
     let resource = Resource::new(RESOURCE)
         .unwrap()
         .scope("mcp:tools", "use tools")
@@ -39,8 +45,7 @@ pub(crate) fn server(store: impl Store, keys: &KeySet) -> AuthorizationServer {
         .allow(AllowList::everybody())
         .keys(keys.clone())
         .device_authorization()
-        // All of this comes from one network. To count it would be another command for each.
-        .limits(Limits::unlimited())
+        .limits(*limits)
         .store(store)
         .build()
         .unwrap()
@@ -54,13 +59,14 @@ fn parameters(pairs: &[(&str, &str)]) -> Parameters {
 }
 
 fn origin() -> Origin {
-    Origin::unknown()
+    Origin::address(Ipv4Addr::new(192, 0, 2, 1).into())
 }
 
 #[derive(Clone)]
 pub(crate) struct Client {
     id: String,
     secret: String,
+    registration_access_token: Secret,
     verifier: CodeVerifier,
 }
 
@@ -106,16 +112,12 @@ pub(crate) async fn register(server: AuthorizationServer, (): ()) -> Client {
     let admitted = server.admit_registration(None, &origin()).await.unwrap();
     let information = server.register(METADATA.as_bytes(), admitted, &origin()).await.unwrap();
     let secret = information.client_secret().unwrap().expose().to_owned();
-    let body = serde_json::to_value(&information).unwrap();
     Client {
-        id: text(&body, "client_id"),
+        id: information.client_id.to_string(),
         secret,
+        registration_access_token: information.registration_access_token.unwrap(),
         verifier: Secret::random().expose().parse().unwrap(),
     }
-}
-
-fn text(body: &Value, name: &str) -> String {
-    body[name].as_str().unwrap().to_owned()
 }
 
 pub(crate) async fn authorize(server: AuthorizationServer, client: Client) -> Asked {
@@ -152,6 +154,13 @@ pub(crate) async fn consent(server: AuthorizationServer, asked: Asked) -> Approv
         sign_in,
         device: asked.device,
     }
+}
+
+pub(crate) async fn deny(server: AuthorizationServer, asked: Asked) {
+    let browser = Some(&asked.browser);
+    let origin = origin();
+    let outcome = server.consent(&asked.transaction, Decision::Deny, browser, &origin);
+    assert!(matches!(outcome.await.unwrap(), ConsentOutcome::DeviceTurnedAway));
 }
 
 pub(crate) async fn callback(server: AuthorizationServer, approved: Approved) -> WithCode {
@@ -239,4 +248,9 @@ pub(crate) async fn enter_user_code(server: AuthorizationServer, waiting: Waitin
 pub(crate) async fn poll(server: AuthorizationServer, WithCode { client, code }: WithCode) -> SignedIn {
     let pairs = [("grant_type", DEVICE_GRANT), ("device_code", &*code)];
     token(&server, client, &pairs).await
+}
+
+pub(crate) async fn delete(server: AuthorizationServer, client: Client) {
+    let token = Some(client.registration_access_token);
+    server.delete_client(&client.id, token, &origin()).await.unwrap();
 }

@@ -24,6 +24,7 @@ mod wrapped_store;
 
 use std::time::Instant;
 
+use mcp_oauth_core::limits::Limits;
 use mcp_oauth_core::server::AuthorizationServer;
 use mcp_oauth_core::token::keys::{Algorithm, KeySet};
 use mcp_oauth_store::RedisStore;
@@ -131,7 +132,12 @@ impl Bench<'_> {
         let signed_in = self.step(table, "introspect", signed_in, journey::introspect).await;
         self.step(table, "revoke", signed_in, journey::revoke).await;
         let waiting = self
-            .step(table, "device authorization", clients, journey::authorize_device)
+            .step(
+                table,
+                "device authorization",
+                clients.clone(),
+                journey::authorize_device,
+            )
             .await;
         let asked = self
             .step(table, "device: code entered", waiting, journey::enter_user_code)
@@ -140,12 +146,16 @@ impl Bench<'_> {
         let codes = self.step(table, "device: callback", approved, journey::callback).await;
         self.step(table, "device: poll with success", codes, journey::poll)
             .await;
+        let waiting = all(&self.server, clients.clone(), journey::authorize_device).await;
+        let asked = all(&self.server, waiting, journey::enter_user_code).await;
+        self.step(table, "device: denial", asked, journey::deny).await;
+        self.step(table, "delete a client", clients, journey::delete).await;
     }
 }
 
-/// How often each step waits for the store, on the way of one client.
+/// How often each step waits for the store, on the way of one client, where everything is counted.
 async fn count_round_trips(redis: &Server, keys: &KeySet, table: &mut Table) {
-    let server = journey::server(Distant::new(store(redis)), keys);
+    let server = journey::server_with(&Limits::default(), Distant::new(store(redis)), keys);
     macro_rules! count {
         ($name:literal, $step:path, $input:expr) => {{
             let began = Instant::now();
@@ -162,11 +172,15 @@ async fn count_round_trips(redis: &Server, keys: &KeySet, table: &mut Table) {
     let signed_in = count!("refresh", journey::refresh, signed_in);
     let signed_in = count!("introspect", journey::introspect, signed_in);
     let _ = count!("revoke", journey::revoke, signed_in);
-    let waiting = count!("device authorization", journey::authorize_device, client);
+    let waiting = count!("device authorization", journey::authorize_device, client.clone());
     let asked = count!("device: code entered", journey::enter_user_code, waiting);
     let approved = count!("device: consent", journey::consent, asked);
     let code = count!("device: callback", journey::callback, approved);
     let _ = count!("device: poll with success", journey::poll, code);
+    let waiting = journey::authorize_device(server.clone(), client.clone()).await;
+    let asked = journey::enter_user_code(server.clone(), waiting).await;
+    count!("device: denial", journey::deny, asked);
+    count!("delete a client", journey::delete, client);
 }
 
 fn load() -> String {

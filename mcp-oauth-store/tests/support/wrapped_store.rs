@@ -18,7 +18,9 @@ pub enum Operation<'a> {
     Read,
     /// It writes this under this key.
     Write(&'a Key, &'a [u8]),
-    /// It removes something, adds to a number, has to do with the feed, or asks whether the store is there.
+    /// It says in the feed that something has ended.
+    Publish,
+    /// It removes something, adds to a number, reads the feed, or asks whether the store is there.
     Other,
 }
 
@@ -80,7 +82,7 @@ impl<S: Store, B: Behaviour> Store for Wrapped<S, B> {
 
     async fn publish_ended(&self, entry: &str, time_to_live: Duration) -> Result<(), StoreError> {
         let publish = self.inner.publish_ended(entry, time_to_live);
-        self.behaviour.run(Operation::Other, publish).await
+        self.behaviour.run(Operation::Publish, publish).await
     }
 
     async fn read_ended(&self, position: Option<&FeedPosition>) -> Result<FeedPage, StoreError> {

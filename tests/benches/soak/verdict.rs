@@ -85,6 +85,7 @@ impl Verdict {
             (Kind::Transaction, within(What::SignIn, TRANSACTION)),
             (Kind::Grant, within(What::Grant, REFRESH_TOKEN.max(ACCESS_TOKEN))),
             (Kind::Device, within(What::Device, DEVICE)),
+            (Kind::DeviceDecision, within(What::Device, DEVICE)),
             (Kind::UserCode, within(What::Device, DEVICE)),
             (Kind::NotBefore, within(What::DeletedClient, ACCESS_TOKEN + MARGIN)),
             // Lists live two days longer than what is on them.

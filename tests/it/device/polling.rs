@@ -71,8 +71,9 @@ async fn codes_expire() {
         with(400, "invalid_grant"),
         "nothing is left of it"
     );
-    assert_eq!(application.store.inner().count_of(Kind::Device), 0);
-    assert_eq!(application.store.inner().count_of(Kind::UserCode), 0);
+    for kind in [Kind::Device, Kind::DeviceDecision, Kind::UserCode] {
+        assert_eq!(application.store.inner().count_of(kind), 0);
+    }
 }
 
 #[tokio::test]
@@ -82,6 +83,13 @@ async fn tokens_that_nobody_fetches_expire() {
     device.let_in(&application, "ada").await;
     application.clock.advance(Duration::from_secs(600));
     assert_eq!(refused(&device.poll(&application).await), with(400, "expired_token"));
+    // What was decided is kept no longer than the device itself, or another person could decide in the end.
+    for (wait, kept) in [(299, 1), (1, 0)] {
+        application.clock.advance(Duration::from_secs(wait));
+        for kind in [Kind::Device, Kind::DeviceDecision] {
+            assert_eq!(application.store.inner().count_of(kind), kept, "{kind:?}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -250,7 +258,7 @@ async fn each_step_takes_the_round_trips_that_it_says() {
     device.poll(&application).await;
     assert_eq!(
         count() - before,
-        3,
-        "the client and the device at the same time; then the device"
+        4,
+        "the client, the device and what was decided at the same time; then the device"
     );
 }

@@ -2,6 +2,7 @@
 
 use http::Method;
 use mcp_oauth_core::limits::{Limits, Quota};
+use mcp_oauth_core::store::Kind;
 use mcp_oauth_tests::application::{Answer, Application, encode, request};
 use mcp_oauth_tests::browser::Browser;
 use mcp_oauth_tests::device::{Device, application};
@@ -130,6 +131,30 @@ async fn a_network_that_guesses_is_turned_away_before_its_guesses_are_looked_at(
     ));
     application.clock.advance(std::time::Duration::from_secs(600));
     assert_eq!(enter_from(&application, "192.0.2.1", "BBBB-BBBB").await.status, 400);
+}
+
+/// It leads to a device, and counts like one that leads to none.
+#[tokio::test]
+async fn a_code_of_a_device_that_waits_no_more_is_a_guess_like_any_other_and_begins_nothing() {
+    let application = guessing(|limits| {
+        limits.wrong_user_codes_of_a_network = Quota::within(4, std::time::Duration::from_secs(600));
+        limits.wrong_user_codes = Quota::within(6, std::time::Duration::from_secs(600));
+        limits.wrong_user_codes_in_a_flood = 1;
+    });
+    let (waiting, used) = (Device::begin(&application).await, Device::begin(&application).await);
+    used.let_in(&application, "ada").await;
+    let before = application.store.inner().count_of(Kind::Transaction);
+    for code in [&*used.user_code, "BBBB-BBBB", &used.user_code, &used.user_code] {
+        assert_eq!(enter_from(&application, "192.0.2.1", code).await.status, 400);
+    }
+    let page = enter_from(&application, "192.0.2.1", &waiting.user_code).await;
+    assert_eq!(page.status, 429, "four were wrong");
+    for code in [&used.user_code, &used.user_code] {
+        assert_eq!(enter_from(&application, "192.0.2.2", code).await.status, 400);
+    }
+    let page = enter_from(&application, "192.0.2.2", &waiting.user_code).await;
+    assert_eq!(page.status, 429, "six were, from everybody");
+    assert_eq!(application.store.inner().count_of(Kind::Transaction), before);
 }
 
 #[tokio::test]

@@ -163,6 +163,35 @@ async fn of_many_people_who_sign_in_at_the_same_time_one_lets_the_device_in() {
     assert_eq!(called["username"], winners[0]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_people_who_approve_and_deny_at_the_same_time_the_device_is_told_what_one_of_them_saw() {
+    for _ in 0..16 {
+        let application = application();
+        let device = Device::begin(&application).await;
+        let (mut one, mut other) = (Browser::default(), Browser::default());
+        let consent = one.enter(&application, &device.user_code).await;
+        let approved = one.decide(&application, &consent, "approve").await;
+        let consent = other.enter(&application, &device.user_code).await;
+        let approving = {
+            let application = application.clone();
+            tokio::spawn(async move { one.sign_in(&application, &approved, "ada").await })
+        };
+        let denying = {
+            let application = application.clone();
+            tokio::spawn(async move { other.decide(&application, &consent, "deny").await })
+        };
+        let (let_in, denied) = (approving.await.unwrap(), denying.await.unwrap());
+        let told = device.poll(&application).await;
+        if let_in.status == 200 {
+            assert_is_closed(&denied);
+            assert_eq!(told.status, 200);
+        } else {
+            assert_is_closed(&let_in);
+            assert_eq!((denied.status.as_u16(), &*told.error()), (200, "access_denied"));
+        }
+    }
+}
+
 #[tokio::test]
 async fn two_tabs_reloads_and_double_clicks_do_what_a_person_expects() {
     let application = application();

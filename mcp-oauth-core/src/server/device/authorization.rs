@@ -161,6 +161,8 @@ impl AuthorizationServer {
     async fn point(&self, code: &UserCode, device: &Device) -> Result<bool, StoreError> {
         let pointer = DevicePointer {
             device: device.id.clone(),
+            request: device.request.clone(),
+            expires_at: device.expires_at,
         };
         let time_to_live = Some(self.0.lifetimes.device_code);
         store::insert(self.store(), &user_code_key(code), &pointer, time_to_live).await

@@ -1,6 +1,7 @@
 //! The device polls the token endpoint (RFC 8628 §3.4): not yet, no, too late, or here are the tokens.
 //!
-//! Of any number of polls that find the device let in, the one that changes its record gets the tokens. The grant is
+//! A poll reads the device and what was decided about it, at the same time. Of any number of polls that find the device let
+//! in, the one that changes its record gets the tokens. The grant is
 //! stored at the same time as that; if one of the two fails, both are undone as far as the store lets us, and since
 //! nobody has seen the tokens, the device may poll again.
 //!
@@ -13,11 +14,13 @@ use std::time::Duration;
 use futures_util::TryFutureExt as _;
 use futures_util::future::{join, join4, try_join3};
 
+use super::DeviceState;
 use crate::audit::{Action, Event};
 use crate::client::Client;
 use crate::client::registration::GrantType;
 use crate::clock::UnixTime;
-use crate::device::{Device, DeviceApproval, DeviceCode, Poll};
+use crate::device::decision::DeviceApproval;
+use crate::device::{Device, DeviceCode, Poll};
 use crate::error::{ErrorCode, OAuthError};
 use crate::grant::{Approval, EndReason, Grant, GrantId};
 use crate::parameters::Parameters;
@@ -59,10 +62,11 @@ impl AuthorizationServer {
             scope,
         };
         for _ in 0..MAXIMUM_ROUNDS {
-            let (Some(code), Some(device)) = (&code, loaded) else {
+            let (Some(code), Some(DeviceState { device, decision })) = (&code, loaded) else {
                 return Err(unknown().into());
             };
-            let answered = match device.record.poll(code, &request.client.record.client_id, self.now()) {
+            let client_id = &request.client.record.client_id;
+            let answered = match device.record.poll(decision, code, client_id, self.now()) {
                 Poll::Unknown | Poll::OtherClient => Some(Err(unknown())),
                 Poll::Denied => Some(Err(denied())),
                 Poll::Expired => Some(Err(expired())),
@@ -82,9 +86,9 @@ impl AuthorizationServer {
         Err(contended().into())
     }
 
-    async fn polling_device(&self, code: Option<&DeviceCode>) -> Result<Option<Loaded<Device>>, StoreError> {
+    async fn polling_device(&self, code: Option<&DeviceCode>) -> Result<Option<DeviceState>, StoreError> {
         match code {
-            Some(code) => self.load_device(code.device()).await,
+            Some(code) => self.load_device_state(code.device()).await,
             None => Ok(None),
         }
     }

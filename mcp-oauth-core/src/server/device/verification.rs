@@ -2,7 +2,10 @@
 //!
 //! Entering the code begins a [transaction](crate::transaction) as an authorization request does, with the same
 //! consent, the same cookies and the same sign-in. Only the answer goes elsewhere: not back to a client with the person,
-//! but into the record of the device, which asks for it by itself.
+//! but into a record beside that of the device, which asks for it by itself.
+//!
+//! The code leads to what the device asks for, so the transaction begins at the same time as it is asked whether the
+//! device still waits; where it does not, the transaction is removed again.
 //!
 //! Codes are short, so guesses are counted: for each network and for everybody ([`limits`](crate::limits)). A code that is unknown, expired or used
 //! has one and the same answer.
@@ -18,21 +21,20 @@
 //! }
 //! ```
 
-use futures_util::future::{try_join, try_join3};
+use futures_util::future::{join, join3, try_join3};
 use tracing::field::Empty;
 
-use super::{DevicePointer, user_code_key};
+use super::{DevicePointer, decision_key, user_code_key};
 use crate::audit::{Action, Event};
-use crate::device::{Device, DeviceApproval, DeviceClosed, DeviceId, UserCode};
+use crate::clock::UnixTime;
+use crate::device::decision::DeviceDecision;
+use crate::device::{self, DeviceClosed, DeviceId, DeviceRequest, UserCode};
 use crate::error::{ErrorCode, OAuthError};
-use crate::grant::upstream::SealedTokens;
-use crate::identity::Identity;
 use crate::limits::Work;
 use crate::origin::Origin;
-use crate::scope::ScopeSet;
 use crate::server::authorize::{ConsentPrompt, PromptDestination};
 use crate::server::consent::TransactionError;
-use crate::server::{AuthorizationServer, MAXIMUM_ROUNDS, contended};
+use crate::server::{AuthorizationServer, transaction_key};
 use crate::store::{self, Loaded, StoreError};
 use crate::transaction::{AuthorizationRequest, BrowserSecret, Destination, TransactionId, TransactionRefused};
 
@@ -109,43 +111,51 @@ impl AuthorizationServer {
             self.spend(Work::Authorization, &origin),
         )
         .await?;
-        let Some(device) = self.waiting_device(found, event).await? else {
+        let Some(Loaded { record: pointer, .. }) = found else {
             self.user_code_was_wrong().await?;
             return Err(UserCodeError::Unusable);
         };
+        let DeviceRequest {
+            client_id,
+            resources,
+            scopes,
+        } = pointer.request;
+        event.client_id = Some(client_id.clone());
+        event.resources.clone_from(&resources);
         let request = AuthorizationRequest {
-            client_id: device.request.client_id,
+            client_id,
             destination: Destination::Device {
-                device: device.id,
+                device: pointer.device.clone(),
+                expires_at: pointer.expires_at,
                 user_code: user_code.digest(),
             },
-            resources: device.request.resources,
-            scopes: device.request.scopes,
+            resources,
+            scopes,
         };
         let browser = BrowserSecret::drawn_from(self.randomness());
         let transaction = self.new_transaction(request, &browser);
-        let inserted = async { Ok(self.insert_transaction(&transaction).await?) };
-        try_join(inserted, self.user_code_was_right(&origin)).await?;
+        // Whether the device still waits is asked at the same time. If it does not, the rest is undone.
+        let (state, inserted, counted) = join3(
+            self.load_device_state(&pointer.device),
+            self.insert_transaction(&transaction),
+            self.user_code_was_right(&origin),
+        )
+        .await;
+        if !state?.is_some_and(|state| state.is_open(self.now())) {
+            let key = transaction_key(&transaction.id);
+            let undone = join(self.store().remove(&key), self.user_code_was_wrong_after_all(&origin));
+            // A transaction that stays is of no use: before anybody is sent to sign in, the device is asked for again.
+            let (_, counted) = undone.await;
+            counted?;
+            return Err(UserCodeError::Unusable);
+        }
+        inserted?;
+        counted?;
         Ok(UserCodeEntry {
             transaction: transaction.id,
             browser,
             user_code,
         })
-    }
-
-    /// The device that a code was found to be on, if it still waits.
-    async fn waiting_device(
-        &self,
-        found: Option<Loaded<DevicePointer>>,
-        event: &mut Event,
-    ) -> Result<Option<Device>, StoreError> {
-        let Some(pointer) = found else { return Ok(None) };
-        let Some(Loaded { record: device, .. }) = self.load_device(&pointer.record.device).await? else {
-            return Ok(None);
-        };
-        event.client_id = Some(device.request.client_id.clone());
-        event.resources.clone_from(&device.request.resources);
-        Ok(Some(device).filter(|device| device.is_open(self.now())))
     }
 
     /// What the consent page for a device shows. `browser` is the value of this transaction's cookie.
@@ -185,52 +195,29 @@ impl AuthorizationServer {
 
     /// Whether a person can still decide about the device: asked before they are sent to sign in.
     pub(in crate::server) async fn device_waits(&self, id: &DeviceId) -> Result<(), TransactionError> {
-        match self.load_device(id).await? {
-            Some(device) if device.record.is_open(self.now()) => Ok(()),
+        match self.load_device_state(id).await? {
+            Some(state) if state.is_open(self.now()) => Ok(()),
             _ => Err(DeviceClosed.into()),
         }
     }
 
-    /// Lets the device in, on behalf of this person.
-    pub(in crate::server) async fn let_device_in(
+    /// Decides about the device, unless somebody has before, or its time is over. To decide the same again changes nothing.
+    pub(in crate::server) async fn decide_about_device(
         &self,
         id: &DeviceId,
-        identity: Identity,
-        scopes: ScopeSet,
-        upstream: Option<SealedTokens>,
+        expires_at: UnixTime,
+        decision: DeviceDecision,
     ) -> Result<(), TransactionError> {
         let now = self.now();
-        let approval = DeviceApproval {
-            identity,
-            scopes,
-            at: now,
-            upstream,
-        };
-        self.change_device(id, |device| device.approve(approval.clone(), now))
-            .await
-    }
-
-    /// Turns the device away.
-    pub(in crate::server) async fn turn_device_away(&self, id: &DeviceId) -> Result<(), TransactionError> {
-        let now = self.now();
-        self.change_device(id, |device| device.deny(now)).await
-    }
-
-    async fn change_device(
-        &self,
-        id: &DeviceId,
-        decide: impl Fn(&Device) -> Result<Option<Device>, DeviceClosed>,
-    ) -> Result<(), TransactionError> {
-        for _ in 0..MAXIMUM_ROUNDS {
-            let loaded = self.load_device(id).await?.ok_or(DeviceClosed)?;
-            let done = match decide(&loaded.record)? {
-                Some(next) => self.replace_device(&loaded, &next).await?,
-                None => true,
-            };
-            if done {
+        if now < expires_at {
+            let kept = Some(device::time_to_live(expires_at, now));
+            if store::insert(self.store(), &decision_key(id), &decision, kept).await? {
                 return Ok(());
             }
         }
-        Err(contended().into())
+        match self.load_decision(id).await? {
+            Some(known) if decision.repeats(&known) => Ok(()),
+            _ => Err(DeviceClosed.into()),
+        }
     }
 }
