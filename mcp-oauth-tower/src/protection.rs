@@ -161,17 +161,23 @@ impl Protection {
         self.challenges.respond(denied, body)
     }
 
-    /// Whether the request of whoever this is may go on, for somebody else who passes it on. `None` is nobody, who may.
+    /// Whether the request of whoever this is may go on, by its method and headers, for somebody else who passes it on. `None`
+    /// is nobody, who may.
     #[cfg(feature = "axum")]
     pub(crate) fn permit(
         &self,
         answer: Result<Caller, Refusal>,
-        required: &Requirement,
+        method: &Method,
+        headers: &HeaderMap,
     ) -> Result<Option<Caller>, Denied> {
-        match (self.standing(answer)?, required) {
+        if let (Ok(caller), true) = (&answer, self.is_plain()) {
+            self.check_scopes(caller, self.rules.baseline())?;
+            return Ok(answer.ok());
+        }
+        match (self.standing(answer)?, self.required_by_headers(method, headers)) {
             (Standing::Caller(caller), Requirement::Open) => Ok(Some(caller)),
             (Standing::Caller(caller), Requirement::Scopes(needed)) => {
-                self.check_scopes(&caller, needed)?;
+                self.check_scopes(&caller, &needed)?;
                 Ok(Some(caller))
             }
             (Standing::Nobody, Requirement::Open) => Ok(None),

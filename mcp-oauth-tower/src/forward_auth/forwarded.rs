@@ -2,14 +2,18 @@
 
 use std::str::FromStr as _;
 
-use http::{HeaderMap, Method, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 
 use super::paths::is_clear;
 
 /// The names under which a proxy says it: its own, and the one of snippets for nginx.
-const METHOD: [&str; 2] = ["x-forwarded-method", "x-original-method"];
-const HOST: [&str; 2] = ["x-forwarded-host", "x-original-host"];
-const TARGET: [&str; 2] = ["x-forwarded-uri", "x-original-uri"];
+const METHOD: [HeaderName; 2] = names("x-forwarded-method", "x-original-method");
+const HOST: [HeaderName; 2] = names("x-forwarded-host", "x-original-host");
+const TARGET: [HeaderName; 2] = names("x-forwarded-uri", "x-original-uri");
+
+const fn names(own: &'static str, of_snippets: &'static str) -> [HeaderName; 2] {
+    [HeaderName::from_static(own), HeaderName::from_static(of_snippets)]
+}
 
 /// A request that a proxy has got.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,9 +44,9 @@ pub(crate) enum Unclear {
 impl<'a> Forwarded<'a> {
     /// As Traefik, Caddy and nginx say it.
     pub(crate) fn by_headers(headers: &'a HeaderMap) -> Result<Self, Unclear> {
-        let method = only(headers, METHOD).and_then(|value| value.ok_or(Unclear::Method))?;
-        let host = only(headers, HOST).and_then(|value| value.ok_or(Unclear::Host))?;
-        let target = only(headers, TARGET).and_then(|value| value.ok_or(Unclear::Path))?;
+        let method = either(headers, &METHOD).and_then(|value| value.ok_or(Unclear::Method))?;
+        let host = either(headers, &HOST).and_then(|value| value.ok_or(Unclear::Host))?;
+        let target = either(headers, &TARGET).and_then(|value| value.ok_or(Unclear::Path))?;
         let method = Method::from_str(method).map_err(|_| Unclear::Method)?;
         Self::new(method, host, target)
     }
@@ -55,7 +59,7 @@ impl<'a> Forwarded<'a> {
         target: &'a str,
     ) -> Result<Self, Unclear> {
         // HTTP/2 has the host in the request line, and perhaps once more in a header that is not to say anything else.
-        let header = only(headers, ["host", "host"]);
+        let header = only(headers.get_all(header::HOST).iter());
         let host = match (uri.authority(), header) {
             (Some(authority), Err(Unclear::Missing)) => authority.as_str(),
             (Some(authority), Ok(Some(host))) if host == authority.as_str() => host,
@@ -85,17 +89,15 @@ impl<'a> Forwarded<'a> {
 }
 
 /// The one value under either name; `None` if it is not visible ASCII.
-fn only<'a>(headers: &'a HeaderMap, names: [&str; 2]) -> Result<Option<&'a str>, Unclear> {
-    let [name, other] = names;
-    let mut values = headers.get_all(name).iter();
-    let first = values.next();
-    let mut others = headers.get_all(other).iter().filter(|_| name != other);
-    let value = match (first, others.next()) {
-        (None, None) => return Err(Unclear::Missing),
-        (Some(_), Some(_)) => return Err(Unclear::Repeated),
-        (Some(value), None) | (None, Some(value)) => value,
-    };
-    if values.next().is_some() || others.next().is_some() {
+fn either<'a>(headers: &'a HeaderMap, names: &[HeaderName; 2]) -> Result<Option<&'a str>, Unclear> {
+    let [own, of_snippets] = names;
+    only(headers.get_all(own).iter().chain(headers.get_all(of_snippets)))
+}
+
+/// The one value among these.
+fn only<'a>(mut values: impl Iterator<Item = &'a HeaderValue>) -> Result<Option<&'a str>, Unclear> {
+    let value = values.next().ok_or(Unclear::Missing)?;
+    if values.next().is_some() {
         return Err(Unclear::Repeated);
     }
     Ok(value

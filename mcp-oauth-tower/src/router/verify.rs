@@ -137,9 +137,8 @@ impl Verify {
                 .parse()
                 .map_err(|_| Refused::Unclear(Unclear::Path))?,
         };
-        let required = protection.required_by_headers(&forwarded.method, &parts.headers);
         let answer = protection.authenticate(&parts.headers, &uri).await;
-        match protection.permit(answer, &required) {
+        match protection.permit(answer, &forwarded.method, &parts.headers) {
             Ok(caller) => Ok((protection, caller)),
             Err(denied) => Err(Refused::Denied(protection, denied)),
         }
