@@ -64,7 +64,7 @@ const REMEMBERED: Duration = Duration::from_secs(5 * 60);
 /// Whoever was let in at the last moment has this time at least to fetch the tokens.
 const TIME_TO_FETCH: Duration = Duration::from_secs(60);
 
-/// The random identifier of a device authorization: 128 bits in 22 characters of base64url. Not a secret.
+/// The random identifier of a device authorization: 127 bits in 22 characters of base64url. Not a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct DeviceId(String);

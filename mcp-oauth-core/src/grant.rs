@@ -47,7 +47,7 @@ use code::CodeState;
 use refresh::RefreshChain;
 use upstream::SealedTokens;
 
-/// The random identifier of a grant: 128 bits in 22 characters of base64url. Not a secret: access tokens carry it.
+/// The random identifier of a grant: 127 bits in 22 characters of base64url. Not a secret: access tokens carry it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct GrantId(String);

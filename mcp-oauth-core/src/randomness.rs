@@ -47,7 +47,27 @@ pub(crate) fn random_bytes<const N: usize>(random: &dyn Randomness) -> [u8; N] {
     bytes
 }
 
-/// A random identifier of 128 bits, in 22 characters of base64url. It names something and protects nothing.
+/// A random identifier of 127 bits, in 22 characters of base64url. It names something and protects nothing.
+///
+/// It begins with a letter: one that began with a hyphen would be an option on the command line of whoever ends a grant.
 pub(crate) fn random_id(random: &dyn Randomness) -> String {
-    URL_SAFE_NO_PAD.encode(random_bytes::<16>(random))
+    let mut bytes = random_bytes::<16>(random);
+    bytes[0] &= 0x7f;
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identifier_begins_with_a_letter() {
+        for _ in 0..1_000 {
+            let id = random_id(&SystemRandomness);
+            assert!(
+                id.len() == 22 && id.starts_with(|first: char| first.is_ascii_alphabetic()),
+                "{id}"
+            );
+        }
+    }
 }

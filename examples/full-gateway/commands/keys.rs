@@ -42,6 +42,7 @@ pub(crate) enum Keys {
     /// Withdraw a key at once, because somebody else may have it: what it has signed is refused
     Withdraw {
         /// Its name, the first column of the list
+        #[arg(allow_hyphen_values = true)]
         kid: String,
         #[command(flatten)]
         confirmation: Confirmation,

@@ -28,6 +28,8 @@ async fn a_new_key_is_announced_once_and_can_be_withdrawn() {
     here.run(&["keys", "withdraw", kid]).await.failed(2);
     here.run(&["keys", "withdraw", kid, "--yes"]).await.done();
     here.run(&["keys", "withdraw", kid, "--yes"]).await.failed(3);
+    // A name may begin with a hyphen, and is none of the options then.
+    here.run(&["keys", "withdraw", "-nobodys", "--yes"]).await.failed(3);
     assert_eq!(states(&here.run(&["keys", "list", "--json"]).await.json()), ["signing"]);
     assert_eq!(
         here.run(&["keys", "reseal", "--json"]).await.json(),
