@@ -286,7 +286,8 @@ pub trait Database: Send + Sync {
     /// How much time has passed for the store since some moment before the test.
     fn elapsed(&self) -> Duration;
 
-    /// Lets time pass for the store, at least this much.
+    /// Lets time pass for the store, at least this much, and then until the unit is over in which the store counts: whatever
+    /// was to end by now has ended afterwards, also if the time to pass is zero.
     async fn pass(&self, time: Duration);
 
     /// The shortest time that makes sense as a time to live here. The tests wait for twenty or so of them in all; a
@@ -298,6 +299,17 @@ pub trait Database: Send + Sync {
 
 /// How many callers meet where it is tried what happens at the same time.
 const MANY: usize = 64;
+
+/// Lets time pass until this much has elapsed. The unit in which the store counts has to be over then too, so time passes once
+/// at least, be it no time.
+async fn pass_until(database: &dyn Database, end: Duration) {
+    loop {
+        database.pass(end.saturating_sub(database.elapsed())).await;
+        if database.elapsed() >= end {
+            return;
+        }
+    }
+}
 
 /// An identifier that no other test has.
 fn fresh(name: &str) -> String {

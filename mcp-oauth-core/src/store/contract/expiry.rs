@@ -2,11 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Database, fresh_key, record_kinds};
+use super::{Database, fresh_key, pass_until, record_kinds};
 use crate::store::{Key, Kind, Store};
-
-/// How often a store may look at a record whose time is over before it has to be gone.
-const LOOKS: usize = 5;
 
 /// Reads a record, and holds what is found against how long it has to live. `before` is when it was written, at the
 /// earliest; `life` is its time to live.
@@ -20,16 +17,7 @@ async fn must_be_there_until(database: &dyn Database, store: &dyn Store, key: &K
 
 /// Waits until a record that was written at `after`, at the latest, has lived its life, and finds it gone.
 async fn must_be_gone_after(database: &dyn Database, store: &dyn Store, key: &Key, after: Duration, life: Duration) {
-    while database.elapsed() < after + life {
-        database.pass((after + life).saturating_sub(database.elapsed())).await;
-    }
-    // A store that was held up goes by the time at which it began to look, so it may look again, a few times.
-    for _ in 0..LOOKS {
-        if store.get(key).await.unwrap().is_none() {
-            return;
-        }
-        database.pass(database.moment() / 10).await;
-    }
+    pass_until(database, after + life).await;
     assert_eq!(store.get(key).await.unwrap(), None, "{key} outlives its time");
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::records::{HOSTILE, shortened};
-use super::{Database, MANY, at_once, fresh, fresh_key, handles};
+use super::{Database, MANY, at_once, fresh, fresh_key, handles, pass_until};
 use crate::store::{Key, Kind, ListPosition, MAXIMUM_MEMBERS, Member, Store};
 
 /// Long enough for every test here.
@@ -124,11 +124,7 @@ pub async fn a_member_stays_for_the_longer_of_its_times(database: &dyn Database)
             assert_eq!(found, set_of(&["short", "lengthened", "kept", "long"]));
         }
     }
-    while database.elapsed() < after + moment * 2 {
-        database
-            .pass((after + moment * 2).saturating_sub(database.elapsed()))
-            .await;
-    }
+    pass_until(database, after + moment * 2).await;
     assert_eq!(
         names(other.as_ref(), &set).await,
         set_of(&["lengthened", "kept", "long"])
