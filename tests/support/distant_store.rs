@@ -34,14 +34,6 @@ pub struct Cost {
 }
 
 impl<S> DistantStore<S> {
-    /// Puts a store far away.
-    pub fn new(inner: S) -> Self {
-        Self {
-            inner,
-            behaviour: Distance::default(),
-        }
-    }
-
     /// Does something, and says what it cost.
     pub async fn cost_of<T>(&self, step: impl Future<Output = T>) -> (T, Cost) {
         let operations = &self.behaviour.operations;

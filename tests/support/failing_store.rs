@@ -29,14 +29,6 @@ pub struct Failures {
 }
 
 impl<S> FailingStore<S> {
-    /// A store that works.
-    pub fn new(inner: S) -> Self {
-        Self {
-            inner,
-            behaviour: Failures::default(),
-        }
-    }
-
     /// The store behind it.
     pub fn inner(&self) -> &S {
         &self.inner

@@ -12,18 +12,8 @@ const TURNS: usize = 50;
 pub type HesitantStore<S> = Wrapped<S, Hesitation>;
 
 /// Whoever reads waits.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Hesitation;
-
-impl<S> HesitantStore<S> {
-    /// Has a store hesitate.
-    pub fn new(inner: S) -> Self {
-        Self {
-            inner,
-            behaviour: Hesitation,
-        }
-    }
-}
 
 impl Behaviour for Hesitation {
     async fn run<T: Send>(

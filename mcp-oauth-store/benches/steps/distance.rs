@@ -12,17 +12,8 @@ const ROUND_TRIP: Duration = Duration::from_millis(200);
 
 pub(crate) type Distant = Wrapped<RedisStore, Distance>;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Distance;
-
-impl Distant {
-    pub(crate) fn new(inner: RedisStore) -> Self {
-        Self {
-            inner,
-            behaviour: Distance,
-        }
-    }
-}
 
 impl Behaviour for Distance {
     async fn run<T: Send>(

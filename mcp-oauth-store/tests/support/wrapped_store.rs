@@ -46,6 +46,16 @@ pub struct Wrapped<S, B> {
     pub(crate) behaviour: B,
 }
 
+impl<S, B: Default> Wrapped<S, B> {
+    /// Puts a behaviour in front of a store.
+    pub fn new(inner: S) -> Self {
+        Self {
+            inner,
+            behaviour: B::default(),
+        }
+    }
+}
+
 #[async_trait]
 impl<S: Store, B: Behaviour> Store for Wrapped<S, B> {
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
