@@ -9,6 +9,8 @@ use redis::aio::MultiplexedConnection;
 use redis::{Cmd, FromRedisValue, Pipeline};
 use tempfile::TempDir;
 
+use crate::processors::Processors;
+
 /// Gone when it is dropped.
 pub(crate) struct Server {
     child: Child,
@@ -26,7 +28,7 @@ pub(crate) struct Work {
 }
 
 impl Server {
-    pub(crate) async fn start() -> Self {
+    pub(crate) async fn start(processors: &Processors) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let directory = TempDir::new().unwrap();
         // Nothing is written to disk: what that costs is Redis' own business.
@@ -38,6 +40,7 @@ impl Server {
             .stdout(Stdio::null())
             .spawn()
             .expect("redis-server is installed");
+        processors.give(child.id());
         let client = redis::Client::open(format!("redis://127.0.0.1:{port}")).unwrap();
         let connection = loop {
             if let Ok(connection) = client.get_multiplexed_async_connection().await {
