@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::Request;
+use axum::response::Response;
 use http::HeaderName;
 
 use crate::command::Command;
@@ -60,6 +62,29 @@ impl Bridge {
         front::router(Arc::clone(&self.front), &self.path)
     }
 
+    /// What the [routes](Self::router) answer, without a router around the endpoint: for a server that takes its connections
+    /// itself, or has its own way to the bridge, and where what a router costs would show.
+    ///
+    /// ```
+    /// use mcp_stdio_bridge::{Bridge, Command};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let bridge = Bridge::builder(Command::new("my-server")).build()?;
+    /// let request = http::Request::get("http://localhost/health").body(axum::body::Body::empty())?;
+    /// assert_eq!(bridge.answer(request).await.status(), 200);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn answer(&self, request: Request) -> Response {
+        let path = request.uri().path();
+        if path.strip_suffix('/').unwrap_or(path) == &*self.path {
+            return front::serve(&self.front, request).await;
+        }
+        let path = path.strip_prefix('/').unwrap_or(path).to_owned();
+        Box::pin(front::serve_beside(&self.front, &path, request)).await
+    }
+
     /// How many sessions are open.
     #[must_use]
     pub fn sessions(&self) -> usize {
@@ -78,8 +103,9 @@ impl Bridge {
         self.front.server.stop();
     }
 
-    /// Starts the spares, if there is a runtime for them to be started in.
-    pub(crate) fn warm_up(&self) {
+    /// Starts the [spares](BridgeBuilder::spares), if there is a runtime for them to be started in. [`router`](Self::router) has
+    /// done so; without it, the first client would wait for the first start.
+    pub fn warm_up(&self) {
         if tokio::runtime::Handle::try_current().is_ok() {
             self.front.server.warm_up();
         }
@@ -329,7 +355,10 @@ impl BridgeBuilder {
                 caller_header,
                 pair: http_sse.then(Pair::default),
             }),
-            path: path.into(),
+            path: match path.trim_matches('/') {
+                "" => "".into(),
+                path => format!("/{path}").into(),
+            },
         })
     }
 }

@@ -14,6 +14,7 @@ use clap::builder::FalseyValueParser;
 use mcp_stdio_bridge::{
     Bridge, BridgeBuilder, Command, ConfigError, Hosts, MemoryEvents, Origins, ResourceLimits, Share,
 };
+use tracing_subscriber::filter::Targets;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -230,7 +231,7 @@ pub(crate) struct Options {
 
     /// What to log: error, warn, info, debug, trace, or filters such as `mcp_stdio_bridge=debug`
     #[arg(long, env = "LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
-    pub(crate) log_level: String,
+    pub(crate) log_level: Targets,
 
     /// The server's command line
     #[arg(last = true, required_unless_present = "config", value_name = "COMMAND")]

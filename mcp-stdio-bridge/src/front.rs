@@ -56,7 +56,6 @@ impl Drop for Front {
 
 /// The endpoint at `path`, with a slash at its end or without, and `/health` and `/ready` beside it.
 pub(crate) fn router(front: Arc<Front>, path: &str) -> Router {
-    let path = path.trim_end_matches('/');
     let router = Router::new()
         .route("/health", get(health))
         .route("/ready", get(ready))
@@ -76,16 +75,35 @@ pub(crate) fn router(front: Arc<Front>, path: &str) -> Router {
     router.with_state(front)
 }
 
+/// Answers what is asked for beside the endpoint, as the [`router`] does: `path` is what stands after the slash there.
+pub(crate) async fn serve_beside(front: &Arc<Front>, path: &str, request: Request) -> Response {
+    let old = front.pair.is_some();
+    let asked = matches!(*request.method(), Method::GET | Method::HEAD);
+    match path {
+        "health" if asked => health(State(Arc::clone(front))).await,
+        "ready" if asked => ready(State(Arc::clone(front))).await,
+        "sse" if old && asked => {
+            let uri = request.uri().clone();
+            serve_old_stream(front, &uri, &request).unwrap_or_else(IntoResponse::into_response)
+        }
+        "message" if old && *request.method() == Method::POST => serve_old_message(front, request).await,
+        "health" | "ready" => only("GET, HEAD"),
+        "sse" if old => only("GET, HEAD"),
+        "message" if old => only("POST"),
+        _ => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+fn only(methods: &'static str) -> Response {
+    (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, methods)]).into_response()
+}
+
 async fn old_stream(State(front): State<Arc<Front>>, OriginalUri(uri): OriginalUri, request: Request) -> Response {
     serve_old_stream(&front, &uri, &request).unwrap_or_else(IntoResponse::into_response)
 }
 
 /// The stream of 2024-11-05.
-pub(crate) fn serve_old_stream(
-    front: &Arc<Front>,
-    uri: &Uri,
-    request: &Request,
-) -> Result<Response, impl IntoResponse + use<>> {
+fn serve_old_stream(front: &Arc<Front>, uri: &Uri, request: &Request) -> Result<Response, impl IntoResponse + use<>> {
     front.guard.check(request.uri(), request.headers())?;
     let pair = front.pair.as_ref().ok_or(Refused::Method)?;
     pair::get(front, pair, uri, request.headers(), caller(front, request).as_ref())
@@ -96,7 +114,7 @@ async fn old_message(State(front): State<Arc<Front>>, request: Request) -> Respo
 }
 
 /// A message of 2024-11-05.
-pub(crate) async fn serve_old_message(front: &Front, mut request: Request) -> Response {
+async fn serve_old_message(front: &Front, mut request: Request) -> Response {
     match old_post(front, &mut request).await {
         Ok(response) => response,
         Err(refused) => refuse(refused, request).await,
@@ -124,7 +142,7 @@ async fn endpoint(State(front): State<Arc<Front>>, request: Request) -> Response
 pub(crate) async fn serve(front: &Front, mut request: Request) -> Response {
     match handle(front, &mut request).await {
         Ok(response) => response,
-        Err(refused) => refuse(refused, request).await,
+        Err(refused) => Box::pin(refuse(refused, request)).await,
     }
 }
 
@@ -140,7 +158,7 @@ async fn handle(front: &Front, request: &mut Request) -> Result<Response, Refuse
         }
         Method::DELETE => {
             let caller = caller(front, request);
-            legacy::delete(front, request.headers(), caller.as_ref()).await
+            Box::pin(legacy::delete(front, request.headers(), caller.as_ref())).await
         }
         _ => Err(Refused::Method),
     }
@@ -157,7 +175,7 @@ async fn post(front: &Front, request: &mut Request) -> Result<Response, Refused>
     let body = read(limits.max_body, headers, body).await?;
     let message = match Message::parse_body(body, limits.max_calls) {
         Ok(Body::One(message)) => message,
-        Ok(Body::Batch(messages)) => return legacy::batch(front, headers, messages, caller).await,
+        Ok(Body::Batch(messages)) => return Box::pin(legacy::batch(front, headers, messages, caller)).await,
         Err(reason) => return Err(Refused::Malformed(None, reason)),
     };
     let malformed = |reason| Refused::Malformed(message.id().cloned(), reason);

@@ -93,6 +93,7 @@
 //! | `cli` (default) | the program `mcp-stdio-bridge`. A library goes without: `default-features = false` |
 //! | `connect` (default) | the way back, a remote server behind stdio: the module `connect` |
 //! | `keyring` | its tokens in the system's keyring; on Linux that is reached over D-Bus |
+//! | `http2` | HTTP/2 towards a remote server that offers it, where calls in flight share one connection |
 //! | `metrics` | what happens, counted and timed, for whatever recorder the program installs: the module `metrics` |
 //! | `test-util` | what the fuzzer calls; not part of the interface |
 

@@ -7,20 +7,23 @@
 //! `mcp-stdio-bridge connect URL` is the other way round: a remote server behind stdio.
 
 mod cli;
+mod connections;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use axum::serve::ListenerExt as _;
+use axum::extract::Request;
+use axum::response::Response;
 use clap::Parser;
 use mcp_stdio_bridge::{Bridge, Command, Servers};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::writer::MakeWriterExt as _;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use self::cli::Options;
 
@@ -41,19 +44,18 @@ fn main() -> anyhow::Result<ExitCode> {
 }
 
 fn serve(options: Options) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&options.log_level)
-        .with_context(|| format!("`{}` is not a log level", options.log_level))?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter);
+    let registry = tracing_subscriber::registry().with(options.log_level.clone());
+    let log = tracing_subscriber::fmt::layer();
     match &options.log_file {
         Some(path) => {
             let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
             let file = file.with_context(|| format!("cannot log to {}", path.display()))?;
-            subscriber
+            let log = log
                 .with_ansi(false)
-                .with_writer(std::io::stderr.and(std::sync::Mutex::new(file)))
-                .init();
+                .with_writer(std::io::stderr.and(std::sync::Mutex::new(file)));
+            registry.with(log).init();
         }
-        None => subscriber.with_writer(std::io::stderr).init(),
+        None => registry.with(log.with_writer(std::io::stderr)).init(),
     }
     let mut runtime = match options.threads {
         1 => tokio::runtime::Builder::new_current_thread(),
@@ -75,7 +77,9 @@ enum Served {
 impl Served {
     fn new(options: Arc<Options>) -> anyhow::Result<Self> {
         let Some(file) = options.config.clone() else {
-            return Ok(Self::One(options.bridge()?));
+            let bridge = options.bridge()?;
+            bridge.warm_up();
+            return Ok(Self::One(bridge));
         };
         // What is wrong with the options is wrong with each server of the file; it is said once, here.
         options.configure(Command::new("server"))?.build()?;
@@ -86,10 +90,10 @@ impl Served {
         Ok(Self::Many(servers))
     }
 
-    fn router(&self) -> axum::Router {
+    async fn answer(&self, request: Request) -> Response {
         match self {
-            Self::One(bridge) => bridge.router(),
-            Self::Many(servers) => servers.router(),
+            Self::One(bridge) => bridge.answer(request).await,
+            Self::Many(servers) => servers.answer(request).await,
         }
     }
 
@@ -136,17 +140,14 @@ async fn run(options: Options) -> anyhow::Result<()> {
     }
 
     let (stop, stopped) = oneshot::channel::<()>();
-    // Answers are small and complete; waiting for more to send only makes them late.
-    let listener = listener.tap_io(|connection| {
-        let _ = connection.set_nodelay(true);
+    let bridge = Arc::new(bridge);
+    let answering = Arc::clone(&bridge);
+    let server = connections::serve(listener, stopped, move |request| {
+        let bridge = Arc::clone(&answering);
+        async move { bridge.answer(request).await }
     });
-    let server = axum::serve(listener, bridge.router()).with_graceful_shutdown(async {
-        // Dropping the sender counts as well.
-        let _ = stopped.await;
-    });
-    let mut server = tokio::spawn(server.into_future());
+    let server = tokio::spawn(server);
     tokio::select! {
-        ended = &mut server => return Ok(ended??),
         () = bridge.follow() => {}
         () = signal.received() => tracing::info!("shutting down"),
     }

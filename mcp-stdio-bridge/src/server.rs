@@ -10,7 +10,6 @@ mod opening;
 mod upkeep;
 
 use std::collections::HashMap;
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -175,14 +174,14 @@ impl Server {
         }
         let server = match self.modern.child(&key, caller).await? {
             Found::Modern(server) => server,
-            Found::Legacy => return self.translated.call(request, &key, caller).await,
+            Found::Legacy => return Box::pin(self.translated.call(request, &key, caller)).await,
             Found::Undecided(undecided) => {
                 let patience = self.limits.handshake_timeout;
                 let decided = undecided.decide(patience);
                 let translated = self.translated.call(request, &key, caller);
                 // Until one of the two processes has said something, the request has gone to neither.
-                let mut decided = pin!(decided);
-                let mut translated = pin!(translated);
+                let mut decided = Box::pin(decided);
+                let mut translated = Box::pin(translated);
                 tokio::select! {
                     server = &mut decided => match server {
                         Some(server) => server,

@@ -116,7 +116,13 @@ impl Servers {
     /// The routes: `/NAME/mcp`, `/NAME/health` and `/NAME/ready` for each server, and `/health` and `/ready` for all.
     /// They follow the file.
     pub fn router(&self) -> Router {
+        let route = async |State(servers): State<Self>, request: Request| servers.answer(request).await;
         Router::new().fallback(route).with_state(self.clone())
+    }
+
+    /// What the [routes](Self::router) answer, without a router around; see [`Bridge::answer`].
+    pub async fn answer(&self, request: Request) -> Response {
+        route(self, request).await
     }
 
     /// The names of the servers, in order.
@@ -244,7 +250,7 @@ impl std::fmt::Debug for Servers {
     }
 }
 
-async fn route(State(servers): State<Servers>, request: Request) -> Response {
+async fn route(servers: &Servers, request: Request) -> Response {
     let path = request.uri().path().trim_matches('/').to_owned();
     let asked = matches!(*request.method(), Method::GET | Method::HEAD);
     match path.as_str() {
@@ -276,21 +282,7 @@ async fn route(State(servers): State<Servers>, request: Request) -> Response {
             if rest == bridge.path().trim_matches('/') {
                 return front::serve(bridge.front(), request).await;
             }
-            match rest {
-                "sse" if asked => {
-                    let uri = request.uri().clone();
-                    front::serve_old_stream(bridge.front(), &uri, &request).unwrap_or_else(IntoResponse::into_response)
-                }
-                "message" if *request.method() == Method::POST => {
-                    front::serve_old_message(bridge.front(), request).await
-                }
-                "health" | "ready" if asked => {
-                    let readiness = bridge.readiness();
-                    let alive = rest == "health" && readiness != Readiness::Stopping;
-                    front::status(alive || readiness == Readiness::Ready, front::word(readiness))
-                }
-                _ => StatusCode::NOT_FOUND.into_response(),
-            }
+            Box::pin(front::serve_beside(bridge.front(), rest, request)).await
         }
     }
 }

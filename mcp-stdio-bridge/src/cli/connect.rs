@@ -8,7 +8,8 @@ use mcp_stdio_bridge::connect::{
     AuthorizationError, CallError, ConnectError, Connection, RemoteServer, RequestError, Status,
 };
 use serde_json::{Map, Value, json};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 mod options;
 
@@ -27,12 +28,12 @@ struct Usage(String);
 
 /// Does what the options say, and says how it went.
 pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let filter = EnvFilter::try_new(&options.log_level)
-        .with_context(|| format!("`{}` is not a log level", options.log_level))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let log = tracing_subscriber::fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
+        .with_writer(std::io::stderr);
+    tracing_subscriber::registry()
+        .with(log)
+        .with(options.log_level.clone())
         .init();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -11,6 +11,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
+const BOTH: &str = "application/json, text/event-stream";
 
 /// The headers of a POST: type of the body, types of the answer.
 ///
@@ -18,15 +19,23 @@ const EVENTS: &str = "text/event-stream";
 /// does the absence of `Accept`, which by HTTP's own rules means anything.
 pub(super) fn check_post(headers: &HeaderMap) -> Result<(), Refused> {
     check_content_type(headers)?;
-    if headers.contains_key(header::ACCEPT) && !(accepts(headers, JSON) && accepts(headers, EVENTS)) {
-        return Err(Refused::Accept("application/json and text/event-stream"));
+    let mut accept = headers.get_all(header::ACCEPT).iter();
+    match (accept.next(), accept.next()) {
+        (None, _) => Ok(()),
+        // As nearly every client writes it; then there is nothing to be read.
+        (Some(accept), None) if accept == BOTH => Ok(()),
+        _ if accepts(headers, JSON) && accepts(headers, EVENTS) => Ok(()),
+        _ => Err(Refused::Accept("application/json and text/event-stream")),
     }
-    Ok(())
 }
 
 /// The body has to be JSON: what a page can send without asking is not.
 pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), Refused> {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let content_type = headers.get(header::CONTENT_TYPE);
+    if content_type.is_some_and(|value| value == JSON) {
+        return Ok(());
+    }
+    let content_type = content_type.and_then(|value| value.to_str().ok());
     let essence = content_type.and_then(|value| value.split(';').next()).map(str::trim);
     if !essence.is_some_and(|essence| essence.eq_ignore_ascii_case(JSON)) {
         return Err(Refused::ContentType);

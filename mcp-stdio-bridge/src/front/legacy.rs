@@ -26,7 +26,8 @@ pub(super) async fn post(
     let initialize = message.method() == Some("initialize") && matches!(message.kind(), Kind::Request { .. });
     let Some(session) = headers::session_id(headers)? else {
         return if initialize {
-            open(front, message, caller).await
+            // Boxed, as all that is done once and not for each call: each open connection has room for what is not.
+            Box::pin(open(front, message, caller)).await
         } else {
             Err(Refused::NoSession(id()))
         };

@@ -61,7 +61,11 @@ pub(super) async fn post(
     if method == "tools/call"
         && let Some(tool) = message.param_text("name")
     {
-        let marks = marks(&front.server, message, said, &tool, caller).await;
+        let key = Server::owner(caller);
+        let marks = match front.server.tools().marks(&key, &tool) {
+            Some(marks) => marks,
+            None => Box::pin(ask_for_marks(&front.server, message, said, &tool, caller)).await,
+        };
         mirror::check_params(headers, message, &marks).map_err(|mismatch| wrong(Wrong::Mismatch(mismatch)))?;
     }
 
@@ -103,17 +107,13 @@ fn status(code: i64) -> StatusCode {
 }
 
 /// Which parameters of the tool have to be repeated in headers. Where the server does not say, none.
-async fn marks(
+async fn ask_for_marks(
     server: &std::sync::Arc<Server>,
     request: &Message,
     said: RequestMeta<'_>,
     tool: &str,
     caller: Option<&Caller>,
 ) -> Marks {
-    let key = Server::owner(caller);
-    if let Some(marks) = server.tools().marks(&key, tool) {
-        return marks;
-    }
     let mut all = HashMap::new();
     let mut cursor = None;
     for _ in 0..tools::PAGES {
@@ -127,7 +127,7 @@ async fn marks(
     }
     let marks = all.get(tool).cloned().unwrap_or_else(|| Marks::from([]));
     tracing::debug!(tools = all.len(), id = ?request.id().map(Id::raw), "the tools were asked for");
-    server.tools().remember(key, all);
+    server.tools().remember(Server::owner(caller), all);
     marks
 }
 

@@ -218,6 +218,9 @@ impl IntoResponse for Refused {
 }
 
 /// A body of JSON.
-pub(super) fn json(body: String) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], body)
+pub(super) fn json(body: String) -> Response {
+    let mut response = Response::new(body.into());
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
 }

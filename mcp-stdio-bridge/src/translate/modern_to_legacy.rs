@@ -57,7 +57,7 @@ pub(crate) enum NotTaken {
 pub(crate) struct ModernToLegacy {
     pool: Pool,
     starter: Arc<Starter>,
-    seal: Option<Arc<Seal>>,
+    seal: Arc<Seal>,
     parked: Arc<Mutex<HashMap<u64, oneshot::Sender<Resumed>>>>,
     next: AtomicU64,
 }
@@ -77,7 +77,7 @@ impl ModernToLegacy {
         Self {
             pool: Pool::new(Arc::clone(&starter), eras),
             starter,
-            seal: Seal::new().map(Arc::new),
+            seal: Arc::default(),
             parked: Arc::default(),
             next: AtomicU64::new(1),
         }
@@ -185,7 +185,7 @@ impl ModernToLegacy {
             method,
             name: &name,
         };
-        let number = self.seal.as_ref().ok_or(Unknown)?.open(state, bound)?;
+        let number = self.seal.open(state, bound)?;
         let waiting = self.lock().remove(&number).ok_or(Unknown)?;
         let responses = request.params().map(|params| {
             let [responses] = request.members(params, ["inputResponses"]);
@@ -299,7 +299,7 @@ struct Pending {
 }
 
 impl Conversation {
-    async fn run(mut self, parking: Parking, seal: Option<Arc<Seal>>, life: Duration) {
+    async fn run(mut self, parking: Parking, seal: Arc<Seal>, life: Duration) {
         loop {
             let next = tokio::select! {
                 next = self.upstream.next() => next,
@@ -323,7 +323,7 @@ impl Conversation {
                 self.gather().await;
             }
             while !self.pending.is_empty() && self.answer.is_none() {
-                if self.round(&parking, seal.as_deref(), life).await.is_none() {
+                if self.round(&parking, &seal, life).await.is_none() {
                     for pending in &self.pending {
                         self.lease.member.child.refuse(&pending.id, Unanswered::TimedOut);
                     }
@@ -355,13 +355,13 @@ impl Conversation {
     }
 
     /// Asks the client what the server has asked, and waits for it to come back. `None` if it does not.
-    async fn round(&mut self, parking: &Parking, seal: Option<&Seal>, life: Duration) -> Option<()> {
+    async fn round(&mut self, parking: &Parking, seal: &Seal, life: Duration) -> Option<()> {
         let bound = Bound {
             caller: self.lease.group.of.caller.as_deref(),
             method: &self.method,
             name: &self.name,
         };
-        let state = seal.and_then(|seal| seal.seal(parking.number, bound, life));
+        let state = seal.seal(parking.number, bound, life);
         let waiting = parking.wait();
         let (Some(state), Some(mut waiting)) = (state, waiting) else {
             let text = "too many calls wait for their clients' answers";

@@ -1,12 +1,13 @@
 //! The `requestState` by which a client's answers find the call that waits for them.
 //!
 //! A call that waits lives in this process; its state needs to say only which one it is. It is sealed all the same,
-//! with a key made at the start of the process (AES-256-GCM), so that it can be neither read nor guessed, and bound: to
+//! with a key of this process alone (AES-256-GCM), so that it can be neither read nor guessed, and bound: to
 //! the caller, the method and the name or URI of the request as associated data, and to a time at which it ends. A
 //! state that does not open was made by nobody here, by a process that is gone, or for somebody or something else; the
 //! answer is the same for all.
 
 use std::fmt;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
@@ -30,8 +31,11 @@ pub(crate) struct Bound<'a> {
 }
 
 /// Seals and opens states.
+#[derive(Default)]
 pub(crate) struct Seal {
-    key: RandomizedNonceKey,
+    /// Nothing where the system gives no random bytes. Made for the first state: most bridges never see one, and the library
+    /// takes a tenth of a second to gather what its random numbers begin with.
+    key: OnceLock<Option<RandomizedNonceKey>>,
 }
 
 /// The state is not one that can be gone on with.
@@ -40,12 +44,14 @@ pub(crate) struct Seal {
 pub(crate) struct Unknown;
 
 impl Seal {
-    /// A key that nobody else has; `None` if the system gives no random bytes.
-    pub(crate) fn new() -> Option<Self> {
-        let mut key = [0; 32];
-        aws_lc_rs::rand::fill(&mut key).ok()?;
-        let key = RandomizedNonceKey::new(&AES_256_GCM, &key).ok()?;
-        Some(Self { key })
+    /// A key that nobody else has.
+    fn key(&self) -> Option<&RandomizedNonceKey> {
+        let key = self.key.get_or_init(|| {
+            let mut key = [0; 32];
+            aws_lc_rs::rand::fill(&mut key).ok()?;
+            RandomizedNonceKey::new(&AES_256_GCM, &key).ok()
+        });
+        key.as_ref()
     }
 
     /// A state for the call of this number, good for so long.
@@ -55,7 +61,7 @@ impl Seal {
         sealed.extend_from_slice(&number.to_be_bytes());
         sealed.extend_from_slice(&ends.to_be_bytes());
         let aad = Aad::from(bound.bytes());
-        let nonce = self.key.seal_in_place_append_tag(aad, &mut sealed).ok()?;
+        let nonce = self.key()?.seal_in_place_append_tag(aad, &mut sealed).ok()?;
         let mut bytes = nonce.as_ref().to_vec();
         bytes.extend_from_slice(&sealed);
         Some(format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(bytes)))
@@ -70,7 +76,8 @@ impl Seal {
         let (nonce, sealed) = bytes.split_at_mut_checked(NONCE_LEN).ok_or(Unknown)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| Unknown)?;
         let plain = self
-            .key
+            .key()
+            .ok_or(Unknown)?
             .open_in_place(nonce, Aad::from(bound.bytes()), sealed)
             .map_err(|_| Unknown)?;
         let plain: [u8; PLAIN] = (&*plain).try_into().map_err(|_| Unknown)?;
@@ -129,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_state_opens_for_what_it_was_made_for_and_nothing_else() {
-        let seal = Seal::new().unwrap();
+        let seal = Seal::default();
         let state = seal.seal(7, bound(Some("ada"), "ask"), MINUTE).unwrap();
         assert_eq!(seal.open(&state, bound(Some("ada"), "ask")), Ok(7));
         for other in [
@@ -140,10 +147,7 @@ mod tests {
         ] {
             assert_eq!(seal.open(&state, other), Err(Unknown));
         }
-        assert_eq!(
-            Seal::new().unwrap().open(&state, bound(Some("ada"), "ask")),
-            Err(Unknown)
-        );
+        assert_eq!(Seal::default().open(&state, bound(Some("ada"), "ask")), Err(Unknown));
         assert_eq!(
             seal.open(&format!("{state}-TAMPERED"), bound(Some("ada"), "ask")),
             Err(Unknown)
@@ -152,7 +156,7 @@ mod tests {
 
     #[test]
     fn nobody_in_particular_is_not_somebody_without_a_name() {
-        let seal = Seal::new().unwrap();
+        let seal = Seal::default();
         let state = seal.seal(7, bound(None, "ask"), MINUTE).unwrap();
         assert_eq!(seal.open(&state, bound(Some(""), "ask")), Err(Unknown));
     }
@@ -161,7 +165,7 @@ mod tests {
         #[test]
         fn nothing_that_was_not_sealed_opens(text in ".{0,300}", bytes in prop::collection::vec(any::<u8>(), 0..80)) {
             use base64::Engine as _;
-            let seal = Seal::new().unwrap();
+            let seal = Seal::default();
             prop_assert_eq!(seal.open(&text, bound(None, "ask")), Err(Unknown));
             let made = format!("bridge1.{}", base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(bytes));
             prop_assert_eq!(seal.open(&made, bound(None, "ask")), Err(Unknown));

@@ -185,6 +185,43 @@ async fn health_is_told_without_starting_anything() {
 }
 
 #[tokio::test]
+async fn without_a_router_the_answers_are_the_same() {
+    for bridge in [
+        builder().build().unwrap(),
+        builder().path("/").build().unwrap(),
+        builder().path("/tools/time/").http_sse(true).build().unwrap(),
+    ] {
+        for path in [
+            "/",
+            "/mcp",
+            "/mcp/",
+            "/mcp//",
+            "/tools/time",
+            "/tools/time/",
+            "/health",
+            "/health/",
+            "/ready",
+            "/sse",
+            "/message",
+            "/x",
+        ] {
+            for method in [Method::GET, Method::HEAD, Method::POST, Method::DELETE, Method::OPTIONS] {
+                let asked = || request(method.clone(), path, INITIALIZE);
+                let routed = bridge.router().oneshot(asked()).await.unwrap();
+                let answered = bridge.answer(asked()).await;
+                let told = |response: &http::Response<Body>| {
+                    let methods = response.headers().get("allow").map(|methods| methods.to_str().unwrap());
+                    let methods = methods.map(|methods| methods.replace(", ", ","));
+                    (response.status(), methods)
+                };
+                assert_eq!(told(&answered), told(&routed), "{method} {path}");
+            }
+        }
+        bridge.shutdown().await;
+    }
+}
+
+#[tokio::test]
 async fn the_endpoint_is_where_it_is_put() {
     let bridge = builder().build().unwrap();
     let at_root = builder().path("/").build().unwrap();

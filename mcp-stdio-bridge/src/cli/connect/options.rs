@@ -9,6 +9,7 @@ use clap::builder::FalseyValueParser;
 use mcp_stdio_bridge::connect::{
     Browser, ClientCredentials, Connection, Enterprise, FileStorage, Grant, MemoryStorage, Secret, SigningKey, Terminal,
 };
+use tracing_subscriber::filter::Targets;
 use url::Url;
 
 use super::Usage;
@@ -167,7 +168,7 @@ pub(crate) struct Options {
 
     /// What to log: error, warn, info, debug, trace, or filters such as `mcp_stdio_bridge=debug`
     #[arg(long, env = "LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
-    pub(super) log_level: String,
+    pub(super) log_level: Targets,
 }
 
 /// What to do in place of carrying messages.
