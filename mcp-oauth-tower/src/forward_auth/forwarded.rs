@@ -2,18 +2,9 @@
 
 use std::str::FromStr as _;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Uri, header};
 
 use super::paths::is_clear;
-
-/// The names under which a proxy says it: its own, and the one of snippets for nginx.
-const METHOD: [HeaderName; 2] = names("x-forwarded-method", "x-original-method");
-const HOST: [HeaderName; 2] = names("x-forwarded-host", "x-original-host");
-const TARGET: [HeaderName; 2] = names("x-forwarded-uri", "x-original-uri");
-
-const fn names(own: &'static str, of_snippets: &'static str) -> [HeaderName; 2] {
-    [HeaderName::from_static(own), HeaderName::from_static(of_snippets)]
-}
 
 /// A request that a proxy has got.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,9 +35,28 @@ pub(crate) enum Unclear {
 impl<'a> Forwarded<'a> {
     /// As Traefik, Caddy and nginx say it.
     pub(crate) fn by_headers(headers: &'a HeaderMap) -> Result<Self, Unclear> {
-        let method = either(headers, &METHOD).and_then(|value| value.ok_or(Unclear::Method))?;
-        let host = either(headers, &HOST).and_then(|value| value.ok_or(Unclear::Host))?;
-        let target = either(headers, &TARGET).and_then(|value| value.ok_or(Unclear::Path))?;
+        let (mut method, mut host, mut target) = (None, None, None);
+        // Each under its own name or the one of snippets for nginx. One pass over the few headers that there are costs less
+        // than to look for six names.
+        for (name, value) in headers {
+            let said = match name.as_str() {
+                "x-forwarded-method" | "x-original-method" => &mut method,
+                "x-forwarded-host" | "x-original-host" => &mut host,
+                "x-forwarded-uri" | "x-original-uri" => &mut target,
+                _ => continue,
+            };
+            if said.replace(value).is_some() {
+                return Err(Unclear::Repeated);
+            }
+        }
+        let (method, host, target) = (
+            method.ok_or(Unclear::Missing)?,
+            host.ok_or(Unclear::Missing)?,
+            target.ok_or(Unclear::Missing)?,
+        );
+        let method = visible(method).ok_or(Unclear::Method)?;
+        let host = visible(host).ok_or(Unclear::Host)?;
+        let target = visible(target).ok_or(Unclear::Path)?;
         let method = Method::from_str(method).map_err(|_| Unclear::Method)?;
         Self::new(method, host, target)
     }
@@ -62,9 +72,9 @@ impl<'a> Forwarded<'a> {
         let header = only(headers.get_all(header::HOST).iter());
         let host = match (uri.authority(), header) {
             (Some(authority), Err(Unclear::Missing)) => authority.as_str(),
-            (Some(authority), Ok(Some(host))) if host == authority.as_str() => host,
+            (Some(authority), Ok(host)) if host == authority.as_str() => authority.as_str(),
             (Some(_), _) => return Err(Unclear::Host),
-            (None, header) => header?.ok_or(Unclear::Host)?,
+            (None, header) => visible(header?).ok_or(Unclear::Host)?,
         };
         Self::new(method.clone(), host, target)
     }
@@ -88,22 +98,19 @@ impl<'a> Forwarded<'a> {
     }
 }
 
-/// The one value under either name; `None` if it is not visible ASCII.
-fn either<'a>(headers: &'a HeaderMap, names: &[HeaderName; 2]) -> Result<Option<&'a str>, Unclear> {
-    let [own, of_snippets] = names;
-    only(headers.get_all(own).iter().chain(headers.get_all(of_snippets)))
-}
-
 /// The one value among these.
-fn only<'a>(mut values: impl Iterator<Item = &'a HeaderValue>) -> Result<Option<&'a str>, Unclear> {
+fn only<'a>(mut values: impl Iterator<Item = &'a HeaderValue>) -> Result<&'a HeaderValue, Unclear> {
     let value = values.next().ok_or(Unclear::Missing)?;
     if values.next().is_some() {
         return Err(Unclear::Repeated);
     }
-    Ok(value
-        .to_str()
-        .ok()
-        .filter(|text| text.bytes().all(|byte| byte.is_ascii_graphic())))
+    Ok(value)
+}
+
+/// The text of a value that is nothing but visible ASCII.
+fn visible(value: &HeaderValue) -> Option<&str> {
+    let all = value.as_bytes().iter().all(u8::is_ascii_graphic);
+    all.then(|| std::str::from_utf8(value.as_bytes()).ok()).flatten()
 }
 
 /// Host and port. A name has the letters of one, and no dot at its end; everything else two parties could read

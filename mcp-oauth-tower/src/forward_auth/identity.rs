@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
-use http::header::CACHE_CONTROL;
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use mcp_oauth_core::access::AccessToken;
 
@@ -132,6 +132,8 @@ fn write(caller: Option<&Caller>) -> HeaderMap {
     };
     let mut headers = HeaderMap::with_capacity(16);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // The answer has no body. Said here, nothing has to be added to the copy that goes out, which would move all of it.
+    headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     for (name, value) in IDENTITY_HEADERS
         .iter()
         .zip(values.into_iter().chain([empty(), empty()]))

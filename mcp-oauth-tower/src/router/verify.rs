@@ -169,7 +169,8 @@ impl Verify {
             response.headers_mut().insert(identity::ACCESS_TOKEN, value);
         }
         if let Some(server) = self.forward_auth.vault() {
-            let token = upstream_token(server, caller).await?;
+            // Boxed: the way to a provider is long, and each request would carry the room for it.
+            let token = Box::pin(upstream_token(server, caller)).await?;
             response.headers_mut().insert(UPSTREAM_TOKEN_HEADER, token);
         }
         Ok(response)
