@@ -12,7 +12,7 @@ use crate::command::Command;
 use crate::config::{ConfigError, Limits, Share};
 use crate::events::{EventStore, MemoryEvents};
 use crate::front::guard::{Guard, Hosts, Origins};
-use crate::front::pair::Pair;
+use crate::front::http_sse::HttpSse;
 use crate::front::{self, Front};
 use crate::server::{Configuration, Readiness, Server};
 
@@ -353,7 +353,7 @@ impl BridgeBuilder {
                 guard,
                 server,
                 caller_header,
-                pair: http_sse.then(Pair::default),
+                http_sse: http_sse.then(HttpSse::default),
             }),
             path: match path.trim_matches('/') {
                 "" => "".into(),

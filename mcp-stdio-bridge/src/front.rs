@@ -9,10 +9,10 @@
 
 pub(crate) mod guard;
 mod headers;
+pub(crate) mod http_sse;
 mod legacy;
 mod mirror;
 mod modern;
-pub(crate) mod pair;
 mod refusal;
 mod sse;
 
@@ -26,7 +26,7 @@ use futures_util::StreamExt as _;
 use http::{HeaderName, Method, StatusCode, Uri, header};
 
 use self::guard::Guard;
-use self::pair::Pair;
+use self::http_sse::HttpSse;
 use self::refusal::{Refused, json};
 use crate::caller::Caller;
 use crate::message::{Body, Kind, Message};
@@ -44,7 +44,7 @@ pub(crate) struct Front {
     /// The header that names the caller, where one is trusted to.
     pub(crate) caller_header: Option<HeaderName>,
     /// The endpoints of 2024-11-05, where they are wanted.
-    pub(crate) pair: Option<Pair>,
+    pub(crate) http_sse: Option<HttpSse>,
 }
 
 impl Drop for Front {
@@ -65,7 +65,7 @@ pub(crate) fn router(front: Arc<Front>, path: &str) -> Router {
     } else {
         router.route(path, any(endpoint))
     };
-    let router = if front.pair.is_some() {
+    let router = if front.http_sse.is_some() {
         router
             .route("/sse", get(old_stream))
             .route("/message", axum::routing::post(old_message))
@@ -77,7 +77,7 @@ pub(crate) fn router(front: Arc<Front>, path: &str) -> Router {
 
 /// Answers what is asked for beside the endpoint, as the [`router`] does: `path` is what stands after the slash there.
 pub(crate) async fn serve_beside(front: &Arc<Front>, path: &str, request: Request) -> Response {
-    let old = front.pair.is_some();
+    let old = front.http_sse.is_some();
     let asked = matches!(*request.method(), Method::GET | Method::HEAD);
     match path {
         "health" if asked => health(State(Arc::clone(front))).await,
@@ -105,8 +105,8 @@ async fn old_stream(State(front): State<Arc<Front>>, OriginalUri(uri): OriginalU
 /// The stream of 2024-11-05.
 fn serve_old_stream(front: &Arc<Front>, uri: &Uri, request: &Request) -> Result<Response, impl IntoResponse + use<>> {
     front.guard.check(request.uri(), request.headers())?;
-    let pair = front.pair.as_ref().ok_or(Refused::Method)?;
-    pair::get(front, pair, uri, request.headers(), caller(front, request).as_ref())
+    let http_sse = front.http_sse.as_ref().ok_or(Refused::Method)?;
+    http_sse::get(front, http_sse, uri, request.headers(), caller(front, request).as_ref())
 }
 
 async fn old_message(State(front): State<Arc<Front>>, request: Request) -> Response {
@@ -123,7 +123,7 @@ async fn serve_old_message(front: &Front, mut request: Request) -> Response {
 
 async fn old_post(front: &Front, request: &mut Request) -> Result<Response, Refused> {
     front.guard.check(request.uri(), request.headers())?;
-    let pair = front.pair.as_ref().ok_or(Refused::Method)?;
+    let http_sse = front.http_sse.as_ref().ok_or(Refused::Method)?;
     headers::check_content_type(request.headers())?;
     let caller = caller(front, request);
     let body = std::mem::take(request.body_mut());
@@ -131,7 +131,7 @@ async fn old_post(front: &Front, request: &mut Request) -> Result<Response, Refu
     let message = Message::parse(body).map_err(|reason| Refused::Malformed(None, reason))?;
     let malformed = |reason| Refused::Malformed(message.id().cloned(), reason);
     message.check_params().map_err(malformed)?;
-    pair::post(front, pair, request.uri().query(), &message, caller.as_ref()).await
+    http_sse::post(front, http_sse, request.uri().query(), &message, caller.as_ref()).await
 }
 
 async fn endpoint(State(front): State<Arc<Front>>, request: Request) -> Response {

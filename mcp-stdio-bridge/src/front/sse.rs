@@ -16,7 +16,7 @@ use futures_util::Stream;
 use http::{HeaderName, HeaderValue, header};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::pair::Connected;
+use super::http_sse::Connected;
 use crate::child::Answers;
 use crate::session::{Listening, Open};
 use crate::stream::Numbered;
@@ -35,7 +35,7 @@ pub(super) enum Source {
     /// A session's own stream, or one that is resumed.
     Listening(Listening),
     /// Everything for a client of 2024-11-05.
-    Pair(Connected),
+    HttpSse(Connected),
     /// The answers to the requests of a batch.
     Batch(Vec<Answers>),
 }
@@ -55,7 +55,7 @@ pub(super) fn stream(source: Source, open: Option<Open>, priming: bool) -> Respo
             let _ = write!(preface, "id: {stream}-{number}\nretry: {RETRY}\ndata: \n\n");
         }
     }
-    if let Source::Pair(connected) = &source {
+    if let Source::HttpSse(connected) = &source {
         let _ = write!(preface, "event: endpoint\ndata: {}\n\n", connected.endpoint);
     }
     if let Source::Listening(listening) = &source {
@@ -112,7 +112,7 @@ impl Events {
                     .poll_next(context)
                     .map(|next| next.map(|next| (Some(stream), next)))
             }
-            Source::Pair(connected) => connected
+            Source::HttpSse(connected) => connected
                 .reader
                 .poll_next(context)
                 .map(|next| next.map(|next| (None, next))),

@@ -26,7 +26,7 @@ const WAITING: usize = 100;
 
 /// The streams that are open.
 #[derive(Debug, Default)]
-pub(crate) struct Pair(Mutex<HashMap<String, Arc<Client>>>);
+pub(crate) struct HttpSse(Mutex<HashMap<String, Arc<Client>>>);
 
 #[derive(Debug)]
 struct Client {
@@ -35,7 +35,7 @@ struct Client {
     session: OnceLock<Arc<Session>>,
 }
 
-/// A stream of the pair; with it goes the client's session.
+/// A stream of 2024-11-05; with it goes the client's session.
 #[derive(Debug)]
 pub(super) struct Connected {
     pub(super) reader: Reader,
@@ -48,7 +48,7 @@ pub(super) struct Connected {
 /// Opens a stream.
 pub(super) fn get(
     front: &Arc<Front>,
-    pair: &Pair,
+    streams: &HttpSse,
     uri: &Uri,
     headers: &HeaderMap,
     caller: Option<&Caller>,
@@ -64,7 +64,7 @@ pub(super) fn get(
         session: OnceLock::new(),
     };
     {
-        let mut clients = pair.lock();
+        let mut clients = streams.lock();
         if clients.values().filter(|client| client.session.get().is_none()).count() >= WAITING {
             return Err(Refused::Waiting);
         }
@@ -76,19 +76,19 @@ pub(super) fn get(
         id,
         front: Arc::downgrade(front),
     };
-    Ok(sse::stream(Source::Pair(connected), None, false))
+    Ok(sse::stream(Source::HttpSse(connected), None, false))
 }
 
 /// A message of the client whose stream the query names.
 pub(super) async fn post(
     front: &Front,
-    pair: &Pair,
+    streams: &HttpSse,
     query: Option<&str>,
     message: &Message,
     caller: Option<&Caller>,
 ) -> Result<Response, Refused> {
     let id = query.and_then(|query| query.split('&').find_map(|part| part.strip_prefix("sessionId=")));
-    let client = id.and_then(|id| pair.lock().get(id).cloned());
+    let client = id.and_then(|id| streams.lock().get(id).cloned());
     let client = client.filter(|client| client.owner == Server::owner(caller));
     let client = client.ok_or_else(|| Refused::UnknownSession(message.id().cloned()))?;
     match (client.session.get(), message.kind()) {
@@ -156,7 +156,7 @@ fn pump_events(session: &Arc<Session>, out: &Arc<Stream>) {
     });
 }
 
-impl Pair {
+impl HttpSse {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Client>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -165,8 +165,8 @@ impl Pair {
 impl Drop for Connected {
     fn drop(&mut self) {
         let Some(front) = self.front.upgrade() else { return };
-        let Some(pair) = &front.pair else { return };
-        let client = pair.lock().remove(&self.id);
+        let Some(streams) = &front.http_sse else { return };
+        let client = streams.lock().remove(&self.id);
         if let Some(session) = client.as_ref().and_then(|client| client.session.get()) {
             front.server.sessions().end(session, &End::Deleted);
         }
