@@ -147,12 +147,12 @@ impl Protection {
     }
 
     /// The same where everything needs the same.
-    pub(crate) fn admit_plainly<B>(&self, request: &mut Request<B>, caller: &Caller) -> Result<(), Denied> {
-        self.check_scopes(caller, self.rules.baseline())?;
-        let caller = Standing::Caller(caller.clone());
-        self.hand_over(request, &caller)?;
+    pub(crate) fn admit_plainly<B>(&self, request: &mut Request<B>, caller: Caller) -> Result<Standing, Denied> {
+        self.check_scopes(&caller, self.rules.baseline())?;
+        let standing = Standing::Caller(caller);
+        self.hand_over(request, &standing)?;
         self.decisions.admitted();
-        Ok(())
+        Ok(standing)
     }
 
     /// The answer to a request that is refused.

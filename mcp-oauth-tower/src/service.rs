@@ -10,7 +10,7 @@ use tower_service::Service;
 use crate::authenticator::Decision;
 use crate::bodies::{AsTheyCome, RequestBodies};
 use crate::future::OAuthFuture;
-use crate::protection::{Protection, Standing};
+use crate::protection::Protection;
 use crate::refusal::{EmptyBody, RefusalBody};
 
 /// A server behind an [`OAuthLayer`](crate::OAuthLayer).
@@ -62,12 +62,9 @@ where
         if protection.is_plain() {
             let admitted = answer
                 .map_err(Into::into)
-                .and_then(|caller| protection.admit_plainly(&mut request, &caller).map(|()| caller));
+                .and_then(|caller| protection.admit_plainly(&mut request, caller));
             return match admitted {
-                Ok(caller) => {
-                    let standing = Standing::Caller(caller);
-                    OAuthFuture::admitted(self.inner.call(request), Arc::clone(protection), standing)
-                }
+                Ok(standing) => OAuthFuture::admitted(self.inner.call(request), Arc::clone(protection), standing),
                 Err(denied) => OAuthFuture::refused(protection.refuse(&denied, &self.body), request),
             };
         }

@@ -69,7 +69,7 @@ pub fn challenges(text: &str) {
 ///
 /// # Panics
 ///
-/// An authorization server is taken for another, or its token endpoint is not https.
+/// An authorization server is taken for another, or one of its endpoints is not https.
 #[cfg(feature = "connect")]
 pub fn metadata(bytes: &[u8]) {
     crate::connect::fuzzing::metadata(bytes);

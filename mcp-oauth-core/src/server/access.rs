@@ -52,7 +52,7 @@ impl AuthorizationServer {
         let now = self.now();
         let fingerprint = Fingerprint::of(token, resource);
         let known = match self.0.remembered.get(&fingerprint, resource) {
-            Some(remembered) => self.still_good(&remembered, token, now).inspect_err(|_| {
+            Some(remembered) => self.still_good(remembered, token, now).inspect_err(|_| {
                 self.0.remembered.forget(&fingerprint);
             })?,
             None => match self
@@ -85,7 +85,7 @@ impl AuthorizationServer {
     /// Whether a token that was found good before still is, as far as the time and the keys go.
     fn still_good(
         &self,
-        remembered: &Arc<AccessToken>,
+        remembered: Arc<AccessToken>,
         token: &str,
         now: UnixTime,
     ) -> Result<Verdict<Arc<AccessToken>>, TokenRefused> {
@@ -93,7 +93,7 @@ impl AuthorizationServer {
             return Err(TokenRefused::Time);
         }
         self.0.keys.verify(token, now, |keys| match &remembered.proof {
-            Proof::OwnKey(kid) if keys.knows(kid) => Ok(Arc::clone(remembered)),
+            Proof::OwnKey(kid) if keys.knows(kid) => Ok(remembered),
             Proof::OwnKey(_) => Err(TokenRefused::Signature),
             #[cfg(feature = "remote-jwks")]
             Proof::Keys(_) | Proof::Word(_) => Err(TokenRefused::Signature),

@@ -85,7 +85,7 @@ struct Kept {
 }
 
 impl Written {
-    /// All of them; the last two are empty.
+    /// All of them, for an answer that has no body; the last two are empty.
     pub(crate) fn of(&self, caller: &Caller) -> HeaderMap {
         let token = caller.token();
         let address = Arc::as_ptr(token) as usize;
@@ -96,7 +96,9 @@ impl Written {
             return known.headers.clone();
         }
         drop(kept);
-        let headers = write(Some(caller));
+        let mut headers = write(Some(caller));
+        // Nothing has to be added to the copies that go out, which would move all of it.
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         let entry = Kept {
             token: Arc::downgrade(token),
             headers: headers.clone(),
@@ -132,8 +134,6 @@ fn write(caller: Option<&Caller>) -> HeaderMap {
     };
     let mut headers = HeaderMap::with_capacity(16);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // The answer has no body. Said here, nothing has to be added to the copy that goes out, which would move all of it.
-    headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     for (name, value) in IDENTITY_HEADERS
         .iter()
         .zip(values.into_iter().chain([empty(), empty()]))

@@ -374,7 +374,16 @@ pub(crate) fn read_metadata(fetcher: &Fetcher, bytes: &[u8]) -> bool {
             found.issuer, "https://as.example",
             "the issuer is the one that was asked for"
         );
-        assert_eq!(found.token_endpoint.scheme(), "https", "no token goes out in the clear");
+        let endpoints = [
+            Some(&found.token_endpoint),
+            found.authorization_endpoint.as_ref(),
+            found.registration_endpoint.as_ref(),
+            found.device_authorization_endpoint.as_ref(),
+            found.revocation_endpoint.as_ref(),
+        ];
+        for endpoint in endpoints.into_iter().flatten() {
+            assert_eq!(endpoint.scheme(), "https", "nothing goes out in the clear");
+        }
     }
     found.is_ok()
 }
