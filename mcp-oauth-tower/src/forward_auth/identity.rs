@@ -64,10 +64,7 @@ pub fn identify(headers: &mut HeaderMap, caller: Option<&Caller>) {
     for name in sent {
         headers.remove(&name);
     }
-    let mut written = write(caller);
-    // That one is for an answer.
-    written.remove(CACHE_CONTROL);
-    headers.extend(written);
+    headers.extend(write(caller));
 }
 
 /// So many callers are kept. When there are more, all are written anew.
@@ -96,9 +93,7 @@ impl Written {
             return known.headers.clone();
         }
         drop(kept);
-        let mut headers = write(Some(caller));
-        // Nothing has to be added to the copies that go out, which would move all of it.
-        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        let headers = answer(Some(caller));
         let entry = Kept {
             token: Arc::downgrade(token),
             headers: headers.clone(),
@@ -114,7 +109,16 @@ impl Written {
 
 /// All of them for nobody: empty.
 pub(crate) fn nobody() -> HeaderMap {
-    write(None)
+    answer(None)
+}
+
+/// The headers of an answer without a body. Its length is among them, so that nothing has to be added to the copies that go
+/// out, which would move all of it.
+fn answer(caller: Option<&Caller>) -> HeaderMap {
+    let mut headers = write(caller);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    headers
 }
 
 fn write(caller: Option<&Caller>) -> HeaderMap {
@@ -133,7 +137,6 @@ fn write(caller: Option<&Caller>) -> HeaderMap {
         ],
     };
     let mut headers = HeaderMap::with_capacity(16);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     for (name, value) in IDENTITY_HEADERS
         .iter()
         .zip(values.into_iter().chain([empty(), empty()]))
@@ -198,6 +201,20 @@ mod tests {
 
     fn text(value: &HeaderValue) -> &str {
         value.to_str().unwrap()
+    }
+
+    #[test]
+    fn a_request_that_is_passed_on_keeps_all_that_is_not_about_who_calls() {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("17"));
+        headers.insert("x_user_id", HeaderValue::from_static("somebody else"));
+        identify(&mut headers, None);
+        assert_eq!(headers.remove(CONTENT_LENGTH).unwrap(), "17");
+        assert!(
+            headers.keys().all(|name| IDENTITY_HEADERS.contains(&name.as_str())),
+            "{headers:?}"
+        );
+        assert!(headers.values().all(HeaderValue::is_empty), "{headers:?}");
     }
 
     #[test]
