@@ -4,7 +4,7 @@ pub(crate) mod log;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, BodyDataStream};
@@ -279,7 +279,10 @@ impl Answer {
 
     /// The whole body.
     pub(crate) async fn text(mut self) -> String {
-        while self.more().await {}
+        let begun = Instant::now();
+        while self.more().await {
+            assert!(begun.elapsed() < PATIENCE, "the body goes on and on");
+        }
         self.text
     }
 
@@ -292,7 +295,10 @@ impl Answer {
     /// The next event's data; `None` at the end of the stream.
     pub(crate) async fn event(&mut self) -> Option<String> {
         assert_eq!(self.content_type(), "text/event-stream");
+        // A stream with nothing to say says that it is there, again and again.
+        let begun = Instant::now();
         loop {
+            assert!(begun.elapsed() < PATIENCE, "no event comes");
             while let Some((event, rest)) = self.text.split_once("\n\n") {
                 let field = |name: &str| {
                     event
@@ -347,9 +353,9 @@ pub(crate) fn runs(process: &Value) -> bool {
 /// Waits for a process that was sent SIGKILL: nothing tells when the kernel is done with it.
 #[cfg(unix)]
 pub(crate) fn await_end(process: &Value) {
-    let late = std::time::Instant::now() + PATIENCE;
+    let late = Instant::now() + PATIENCE;
     while runs(process) {
-        assert!(std::time::Instant::now() < late, "the process still runs");
+        assert!(Instant::now() < late, "the process still runs");
         std::thread::yield_now();
     }
 }
