@@ -81,8 +81,9 @@ impl Bridge {
         if path.strip_suffix('/').unwrap_or(path) == &*self.path {
             return front::serve(&self.front, request).await;
         }
-        let path = path.strip_prefix('/').unwrap_or(path).to_owned();
-        Box::pin(front::serve_beside(&self.front, &path, request)).await
+        let uri = request.uri().clone();
+        let path = uri.path().strip_prefix('/').unwrap_or_default();
+        Box::pin(front::serve_beside(&self.front, path, &uri, request)).await
     }
 
     /// How many sessions are open.

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{OriginalUri, Request, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::routing::any;
 use futures_util::StreamExt as _;
 use http::{HeaderName, Method, StatusCode, Uri, header};
 
@@ -56,37 +56,36 @@ impl Drop for Front {
 
 /// The endpoint at `path`, with a slash at its end or without, and `/health` and `/ready` beside it.
 pub(crate) fn router(front: Arc<Front>, path: &str) -> Router {
-    let router = Router::new()
-        .route("/health", get(health))
-        .route("/ready", get(ready))
-        .route(&format!("{path}/"), any(endpoint));
-    let router = if path.is_empty() {
-        router
-    } else {
-        router.route(path, any(endpoint))
+    let mut router = Router::new().route(&format!("{path}/"), any(endpoint));
+    if !path.is_empty() {
+        router = router.route(path, any(endpoint));
+    }
+    let beside: &[_] = match front.http_sse {
+        Some(_) => &["health", "ready", "sse", "message"],
+        None => &["health", "ready"],
     };
-    let router = if front.http_sse.is_some() {
-        router
-            .route("/sse", get(old_stream))
-            .route("/message", axum::routing::post(old_message))
-    } else {
-        router
-    };
+    for name in beside {
+        let answer = async |State(front): State<Arc<Front>>, OriginalUri(uri): OriginalUri, request: Request| {
+            serve_beside(&front, name, &uri, request).await
+        };
+        router = router.route(&format!("/{name}"), any(answer));
+    }
     router.with_state(front)
 }
 
-/// Answers what is asked for beside the endpoint, as the [`router`] does: `path` is what stands after the slash there.
-pub(crate) async fn serve_beside(front: &Arc<Front>, path: &str, request: Request) -> Response {
+async fn endpoint(State(front): State<Arc<Front>>, request: Request) -> Response {
+    serve(&front, request).await
+}
+
+/// Answers what is asked for beside the endpoint: `path` is what stands there instead, `uri` what the client has asked for.
+pub(crate) async fn serve_beside(front: &Arc<Front>, path: &str, uri: &Uri, request: Request) -> Response {
     let old = front.http_sse.is_some();
     let asked = matches!(*request.method(), Method::GET | Method::HEAD);
     match path {
-        "health" if asked => health(State(Arc::clone(front))).await,
-        "ready" if asked => ready(State(Arc::clone(front))).await,
-        "sse" if old && asked => {
-            let uri = request.uri().clone();
-            serve_old_stream(front, &uri, &request).unwrap_or_else(IntoResponse::into_response)
-        }
-        "message" if old && *request.method() == Method::POST => serve_old_message(front, request).await,
+        "health" if asked => health(front),
+        "ready" if asked => ready(front),
+        "sse" if old && asked => old_stream(front, uri, &request).unwrap_or_else(IntoResponse::into_response),
+        "message" if old && *request.method() == Method::POST => old_message(front, request).await,
         "health" | "ready" => only("GET, HEAD"),
         "sse" if old => only("GET, HEAD"),
         "message" if old => only("POST"),
@@ -98,23 +97,15 @@ fn only(methods: &'static str) -> Response {
     (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, methods)]).into_response()
 }
 
-async fn old_stream(State(front): State<Arc<Front>>, OriginalUri(uri): OriginalUri, request: Request) -> Response {
-    serve_old_stream(&front, &uri, &request).unwrap_or_else(IntoResponse::into_response)
-}
-
 /// The stream of 2024-11-05.
-fn serve_old_stream(front: &Arc<Front>, uri: &Uri, request: &Request) -> Result<Response, impl IntoResponse + use<>> {
+fn old_stream(front: &Arc<Front>, uri: &Uri, request: &Request) -> Result<Response, impl IntoResponse + use<>> {
     front.guard.check(request.uri(), request.headers())?;
     let http_sse = front.http_sse.as_ref().ok_or(Refused::Method)?;
     http_sse::get(front, http_sse, uri, request.headers(), caller(front, request).as_ref())
 }
 
-async fn old_message(State(front): State<Arc<Front>>, request: Request) -> Response {
-    serve_old_message(&front, request).await
-}
-
 /// A message of 2024-11-05.
-async fn serve_old_message(front: &Front, mut request: Request) -> Response {
+async fn old_message(front: &Front, mut request: Request) -> Response {
     match old_post(front, &mut request).await {
         Ok(response) => response,
         Err(refused) => refuse(refused, request).await,
@@ -132,10 +123,6 @@ async fn old_post(front: &Front, request: &mut Request) -> Result<Response, Refu
     let malformed = |reason| Refused::Malformed(message.id().cloned(), reason);
     message.check_params().map_err(malformed)?;
     http_sse::post(front, http_sse, request.uri().query(), &message, caller.as_ref()).await
-}
-
-async fn endpoint(State(front): State<Arc<Front>>, request: Request) -> Response {
-    serve(&front, request).await
 }
 
 /// Takes a request to the endpoint.
@@ -239,13 +226,13 @@ async fn read(bound: usize, headers: &http::HeaderMap, body: axum::body::Body) -
 }
 
 /// Whether the bridge is alive. Starts nothing, and tells nothing else: this is not behind the guard.
-async fn health(State(front): State<Arc<Front>>) -> Response {
+fn health(front: &Front) -> Response {
     let alive = !front.server.is_stopping();
     status(alive, if alive { "ok" } else { "stopping" })
 }
 
 /// Whether a new client would be served. Starts nothing either.
-async fn ready(State(front): State<Arc<Front>>) -> Response {
+fn ready(front: &Front) -> Response {
     let readiness = front.server.readiness();
     status(readiness == Readiness::Ready, word(readiness))
 }

@@ -28,9 +28,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{OriginalUri, Request, State};
 use axum::response::{IntoResponse, Response};
-use http::{Method, StatusCode, header};
+use http::{Method, StatusCode, Uri, header};
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
@@ -116,13 +116,16 @@ impl Servers {
     /// The routes: `/NAME/mcp`, `/NAME/health` and `/NAME/ready` for each server, and `/health` and `/ready` for all.
     /// They follow the file.
     pub fn router(&self) -> Router {
-        let route = async |State(servers): State<Self>, request: Request| servers.answer(request).await;
+        let route = async |State(servers): State<Self>, OriginalUri(uri): OriginalUri, request: Request| {
+            route(&servers, &uri, request).await
+        };
         Router::new().fallback(route).with_state(self.clone())
     }
 
     /// What the [routes](Self::router) answer, without a router around; see [`Bridge::answer`].
     pub async fn answer(&self, request: Request) -> Response {
-        route(self, request).await
+        let uri = request.uri().clone();
+        route(self, &uri, request).await
     }
 
     /// The names of the servers, in order.
@@ -250,7 +253,7 @@ impl std::fmt::Debug for Servers {
     }
 }
 
-async fn route(servers: &Servers, request: Request) -> Response {
+async fn route(servers: &Servers, uri: &Uri, request: Request) -> Response {
     let path = request.uri().path().trim_matches('/').to_owned();
     let asked = matches!(*request.method(), Method::GET | Method::HEAD);
     match path.as_str() {
@@ -282,7 +285,7 @@ async fn route(servers: &Servers, request: Request) -> Response {
             if rest == bridge.path().trim_matches('/') {
                 return front::serve(bridge.front(), request).await;
             }
-            Box::pin(front::serve_beside(bridge.front(), rest, request)).await
+            Box::pin(front::serve_beside(bridge.front(), rest, uri, request)).await
         }
     }
 }

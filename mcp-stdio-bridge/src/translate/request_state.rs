@@ -76,7 +76,10 @@ impl Seal {
         let (nonce, sealed) = bytes.split_at_mut_checked(NONCE_LEN).ok_or(Unknown)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| Unknown)?;
         let plain = self
-            .key()
+            .key
+            .get()
+            .and_then(Option::as_ref)
+            // Nothing was sealed here yet, so nothing that comes is from here.
             .ok_or(Unknown)?
             .open_in_place(nonce, Aad::from(bound.bytes()), sealed)
             .map_err(|_| Unknown)?;

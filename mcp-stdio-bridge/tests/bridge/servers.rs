@@ -148,3 +148,18 @@ async fn a_change_of_the_file_changes_what_has_changed_in_it() {
     assert_eq!(servers.names().len(), 3);
     servers.shutdown().await;
 }
+
+#[tokio::test]
+async fn the_oldest_clients_are_told_where_to_post_as_they_see_it() {
+    let file = File::new("nested", &json!({ "mcpServers": { "echo": { "command": program() } } }));
+    let servers = Servers::open(&file.0, |_, command| Bridge::builder(command).http_sse(true)).unwrap();
+    let nested = client(Router::new().nest("/tools", servers.router()));
+    let mut stream = nested.send(request(Method::GET, "/tools/echo/sse", "")).await;
+    let endpoint = stream.event().await.unwrap();
+    assert!(endpoint.starts_with("/tools/echo/message?sessionId="), "{endpoint}");
+    let posted = nested.send(request(Method::POST, &endpoint, INITIALIZE)).await;
+    assert_eq!(posted.status, StatusCode::ACCEPTED);
+    let elsewhere = nested.send(request(Method::PUT, "/tools/echo/health", "")).await;
+    assert_eq!(elsewhere.status, StatusCode::METHOD_NOT_ALLOWED);
+    servers.shutdown().await;
+}
