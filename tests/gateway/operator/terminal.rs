@@ -7,6 +7,12 @@ use mcp_oauth_tests::gateway::command_in;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 
+/// The number of the system call that sets a terminal.
+#[cfg(target_arch = "x86_64")]
+const IOCTL: &str = "16";
+#[cfg(not(target_arch = "x86_64"))]
+const IOCTL: &str = "29";
+
 /// A program at a terminal, with somebody who reads and types.
 pub(super) struct Terminal {
     child: tokio::process::Child,
@@ -50,8 +56,29 @@ impl Terminal {
             self.seen.push_str(&String::from_utf8_lossy(&bytes[..count]));
         }
         self.seen.clear();
+        self.is_waited_for().await;
         let stdin = self.child.stdin.as_mut().unwrap();
         stdin.write_all(typed.as_bytes()).await.unwrap();
+    }
+
+    /// Waits until the program waits. What is typed between its question and the moment at which it hides what is typed is
+    /// thrown away by the terminal; nobody types so fast. Where the system does not tell, nothing is waited for.
+    async fn is_waited_for(&self) {
+        let Some(mut process) = self.child.id() else { return };
+        // `script` starts the program, and `setsid` may have started `script`.
+        while let Ok(children) = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children"))
+            && let Some(child) = children.split_whitespace().next()
+        {
+            process = child.parse().unwrap();
+        }
+        let runs = || {
+            let call = std::fs::read_to_string(format!("/proc/{process}/syscall")).unwrap_or_default();
+            let setting_the_terminal = call.split_whitespace().next() == Some(IOCTL);
+            call.starts_with("running") || setting_the_terminal
+        };
+        while runs() {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Reads to the end, and gives the code.
