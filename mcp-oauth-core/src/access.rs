@@ -8,9 +8,9 @@
 //!   has issued: signed ones by the keys that it publishes, opaque ones by asking it.
 //!
 //! Both remember what was found good, so that a token is verified once and looked up afterwards. What is remembered is found
-//! by the SHA-256 of the whole token and of the resource, lies in a bounded cache, and counts only until the token
-//! expires, its grant ends, or the key that signed it is withdrawn. A token that was refused is never remembered: there are
-//! as many of those as anybody likes to make up.
+//! by a hash of the whole token and of the resource, which only this process can make; it lies in a bounded cache, and counts
+//! only until the token expires, its grant ends, or the key that signed it is withdrawn. A token that was refused is never
+//! remembered: there are as many of those as anybody likes to make up.
 //!
 //! ```
 //! use mcp_oauth_core::access::AccessToken;

@@ -30,7 +30,7 @@
 //! ```
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -42,9 +42,11 @@ use crate::grant::GrantId;
 use crate::store::{FeedPosition, Store, StoreError};
 
 mod ended;
+mod last_reading;
 mod marks;
 
 pub(crate) use ended::Ended;
+use last_reading::LastReading;
 pub(crate) use marks::Holder;
 use marks::Marks;
 
@@ -97,8 +99,6 @@ struct Known {
     grants: HashMap<GrantId, Moment>,
     clients: HashMap<ClientId, Moment>,
     position: Option<FeedPosition>,
-    /// When the last reading began, by [`Clock::elapsed`].
-    read_at: Option<Duration>,
     swept_at: Option<Duration>,
 }
 
@@ -117,6 +117,10 @@ impl Known {
         self.grants.contains_key(grant) || self.clients.contains_key(client)
     }
 
+    fn is_empty(&self) -> bool {
+        self.grants.is_empty() && self.clients.is_empty()
+    }
+
     /// Forgets what is over, but not so often that it would cost anything.
     fn sweep(&mut self, present: Moment) {
         let elapsed = present.elapsed;
@@ -131,6 +135,16 @@ impl Known {
     }
 }
 
+/// What a token says of how it was issued.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Issued<'a> {
+    pub(crate) grant: &'a GrantId,
+    pub(crate) client: &'a ClientId,
+    pub(crate) subject: &'a str,
+    /// When.
+    pub(crate) at: UnixTime,
+}
+
 /// How the last reading of the feed ended.
 #[derive(Debug, Default)]
 struct Reading {
@@ -143,6 +157,9 @@ struct Reading {
 #[derive(Debug)]
 pub(crate) struct Revocations {
     known: Mutex<Known>,
+    /// Whether anything is known to have ended: every request asks, and where nothing has, none has to wait for another.
+    any: AtomicBool,
+    last_reading: LastReading,
     marks: Marks,
     access_token_lifetime: Duration,
     /// How many readings have begun.
@@ -156,6 +173,8 @@ impl Revocations {
     pub(crate) fn new(access_token_lifetime: Duration) -> Self {
         Self {
             known: Mutex::default(),
+            any: AtomicBool::new(false),
+            last_reading: LastReading::default(),
             marks: Marks::default(),
             access_token_lifetime,
             begun: AtomicU64::new(0),
@@ -172,28 +191,29 @@ impl Revocations {
         present.after(self.access_token_lifetime + MARGIN)
     }
 
-    /// Whether what was issued at this moment to this person and client is over, as far as this process knows. Has to be
-    /// asked before whether the knowledge is fresh.
-    pub(crate) fn mark(&self, subject: &str, client: &ClientId, issued_at: UnixTime) -> bool {
-        self.marks.concern(subject, client, issued_at)
-    }
-
-    /// Whether the grant or the client has ended, as far as this process knows; `None` if its knowledge is too old
-    /// to say.
-    pub(crate) fn contain(&self, grant: &GrantId, client: &ClientId, clock: &dyn Clock) -> Option<bool> {
-        let known = self.known();
-        if known.concerns(grant, client) {
+    /// Whether the token's grant, its client, or all that its person had has ended, as far as this process knows; `None` if its
+    /// knowledge is too old to say.
+    pub(crate) fn contain(&self, token: &Issued<'_>, clock: &dyn Clock) -> Option<bool> {
+        // First when, and then what: a reading that ends in between knows of more, and must not vouch for what was looked up
+        // before it.
+        let fresh = self.is_fresh(clock);
+        if self.contained_at_last_reading(token) {
             return Some(true);
         }
-        let read_at = known.read_at?;
-        // A clock that goes back all the same makes what was read later look older than it is, never fresher.
-        let age = clock.elapsed().checked_sub(read_at)?;
-        (age < MAXIMUM_AGE).then_some(false)
+        fresh.then_some(false)
     }
 
-    /// Whether the grant or the client has ended, as of the last time the feed was read, however long ago that was.
-    pub(crate) fn contained_at_last_reading(&self, grant: &GrantId, client: &ClientId) -> bool {
-        self.known().concerns(grant, client)
+    fn is_fresh(&self, clock: &dyn Clock) -> bool {
+        let elapsed = clock.elapsed();
+        // A clock that goes back all the same makes what was read later look older than it is, never fresher.
+        let age = self.last_reading.get().and_then(|began| elapsed.checked_sub(began));
+        age.is_some_and(|age| age < MAXIMUM_AGE)
+    }
+
+    /// The same as of the last time the feed was read, however long ago that was.
+    pub(crate) fn contained_at_last_reading(&self, token: &Issued<'_>) -> bool {
+        self.marks.concern(token.subject, token.client, token.at)
+            || (self.any.load(Ordering::Acquire) && self.known().concerns(token.grant, token.client))
     }
 
     /// Sees to it that this process knows everything that had been written to the feed when this was called.
@@ -223,7 +243,7 @@ impl Revocations {
             for entry in &page.entries {
                 match Ended::read(entry) {
                     Some(Ended::Before(holder, at)) => self.marks.remember(holder, at, self.until(present)),
-                    Some(ended) => known.remember(ended, self.until(present)),
+                    Some(ended) => self.remember(&mut known, ended, self.until(present)),
                     None => tracing::warn!("the feed of what has ended has an entry that cannot be read"),
                 }
             }
@@ -232,11 +252,18 @@ impl Revocations {
             }
             if !page.more {
                 known.sweep(present);
+                self.any.store(!known.is_empty(), Ordering::Release);
                 self.marks.sweep(present);
-                known.read_at = Some(present.elapsed);
+                self.last_reading.set(present.elapsed);
                 return Ok(());
             }
         }
+    }
+
+    /// Takes what is known as it is under its lock, under which alone `any` changes.
+    fn remember(&self, known: &mut Known, ended: Ended, until: Moment) {
+        known.remember(ended, until);
+        self.any.store(true, Ordering::Release);
     }
 
     /// Notes what this very process has ended, so that it is refused here at once.
@@ -244,7 +271,7 @@ impl Revocations {
         let until = self.until(Moment::of(clock));
         match ended {
             Ended::Before(holder, at) => self.marks.remember(holder, at, until),
-            ended => self.known().remember(ended, until),
+            ended => self.remember(&mut self.known(), ended, until),
         }
     }
 }

@@ -73,6 +73,17 @@ impl Authenticator {
         }
     }
 
+    /// Who presents this, if it is a token that was found good before and still is. `None` says nothing about it:
+    /// [`authenticate`](Self::authenticate) does.
+    pub(crate) fn recall(&self, presented: &[u8]) -> Option<Caller> {
+        let token = match &self.0 {
+            Source::Own { server, resource } => server.recall_access_token(presented, resource),
+            #[cfg(feature = "remote-jwks")]
+            Source::Foreign(tokens) => tokens.recall(presented),
+        };
+        token.map(Caller::new)
+    }
+
     /// Who presents this token.
     ///
     /// A token that is not good is [`Refusal::InvalidToken`]; if nobody can say, since keys or store cannot be reached,

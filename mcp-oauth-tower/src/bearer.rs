@@ -11,14 +11,19 @@ const MAXIMUM_TOKEN: usize = 16 * 1024;
 pub(crate) enum Bearer<'a> {
     /// No bearer token. Another scheme counts as none: this server does not know it.
     Absent,
-    /// One token, in the header.
-    Token(&'a str),
+    /// Something in the header, once, in place of a token. Whether it could be one [`token`] says.
+    Presented(&'a [u8]),
     /// More than one token, or something that is none.
     Malformed,
 }
 
-/// `b64token` (RFC 6750 §2.1). Written without branches, so that it is done for many bytes at once: it is for hundreds of
-/// bytes in each request.
+/// What was presented, if it could be a token: `b64token` (RFC 6750 §2.1).
+pub(crate) fn token(presented: &[u8]) -> Option<&str> {
+    std::str::from_utf8(presented).ok().filter(|_| is_token(presented))
+}
+
+/// Written without branches, so that it is done for many bytes at once: tokens have
+/// hundreds.
 #[allow(clippy::needless_bitwise_bool, reason = "a lazy operator would be a branch")]
 fn is_token(text: &[u8]) -> bool {
     let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
@@ -30,7 +35,7 @@ fn is_token(text: &[u8]) -> bool {
         let single = (*byte == b'_') | (*byte == b'~') | (*byte == b'+');
         all & (in_between | letter | single)
     });
-    !body.is_empty() && text.len() <= MAXIMUM_TOKEN && all
+    !body.is_empty() && all
 }
 
 pub(crate) fn read<'a>(headers: &'a HeaderMap, uri: &Uri) -> Bearer<'a> {
@@ -53,10 +58,18 @@ pub(crate) fn read<'a>(headers: &'a HeaderMap, uri: &Uri) -> Bearer<'a> {
             .split('&')
             .any(|pair| pair.split('=').next() == Some("access_token"))
     });
-    match std::str::from_utf8(token).map(|token| token.trim_matches(' ')) {
-        Ok(token) if is_token(token.as_bytes()) && !also_in_query => Bearer::Token(token),
-        _ => Bearer::Malformed,
+    let presented = without_spaces(token);
+    if presented.is_empty() || presented.len() > MAXIMUM_TOKEN || also_in_query {
+        return Bearer::Malformed;
     }
+    Bearer::Presented(presented)
+}
+
+fn without_spaces(mut text: &[u8]) -> &[u8] {
+    while let [b' ', rest @ ..] | [rest @ .., b' '] = text {
+        text = rest;
+    }
+    text
 }
 
 #[cfg(test)]
@@ -73,6 +86,14 @@ mod tests {
             .collect()
     }
 
+    /// The one token that a request shows, if it shows one.
+    fn shown<'a>(headers: &'a HeaderMap, uri: &Uri) -> Option<&'a str> {
+        match read(headers, uri) {
+            Bearer::Presented(presented) => token(presented),
+            Bearer::Absent | Bearer::Malformed => None,
+        }
+    }
+
     fn uri(text: &'static str) -> Uri {
         Uri::from_static(text)
     }
@@ -80,7 +101,7 @@ mod tests {
     #[test]
     fn the_scheme_counts_in_any_case() {
         for value in ["Bearer a.b-c", "bearer a.b-c", "BEARER  a.b-c"] {
-            assert_eq!(read(&headers(&[value]), &uri("/")), Bearer::Token("a.b-c"), "{value}");
+            assert_eq!(shown(&headers(&[value]), &uri("/")), Some("a.b-c"), "{value}");
         }
     }
 
@@ -100,7 +121,9 @@ mod tests {
             &["Bearer =="],
             &["Bearer a", "Bearer a"],
         ] {
-            assert_eq!(read(&headers(values), &uri("/")), Bearer::Malformed, "{values:?}");
+            let headers = headers(values);
+            assert_ne!(read(&headers, &uri("/")), Bearer::Absent, "{values:?}");
+            assert_eq!(shown(&headers, &uri("/")), None, "{values:?}");
         }
         assert_eq!(
             read(&headers(&["Bearer a"]), &uri("/?x=1&access_token=a")),
@@ -123,7 +146,7 @@ mod tests {
         #[test]
         fn a_token_is_all_that_follows_the_scheme(scheme in "[Bb]e[aA]r[eE]r", spaces in " {0,3}", text in "[ -~]{0,40}") {
             let value = format!("{scheme}{spaces}{text}");
-            if let Bearer::Token(token) = read(&headers(&[&value]), &uri("/")) {
+            if let Some(token) = shown(&headers(&[&value]), &uri("/")) {
                 prop_assert!(!spaces.is_empty() || text.starts_with(' '));
                 prop_assert_eq!(token, text.trim_matches(' '));
                 let body = token.trim_end_matches('=');
@@ -134,7 +157,7 @@ mod tests {
         #[test]
         fn reading_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
             if let Ok(value) = HeaderValue::from_bytes(&bytes) {
-                let _ = read(&[(AUTHORIZATION, value)].into_iter().collect(), &uri("/"));
+                let _ = shown(&[(AUTHORIZATION, value)].into_iter().collect(), &uri("/"));
             }
         }
     }

@@ -70,7 +70,16 @@ impl Protection {
         match bearer::read(headers, uri) {
             Bearer::Absent => Decision::Ready(Err(Refusal::Unauthenticated)),
             Bearer::Malformed => Decision::Ready(Err(Refusal::InvalidRequest)),
-            Bearer::Token(token) => self.authenticator.authenticate(token),
+            // Most of what is presented has been before, and then it is known to be a token without being read.
+            Bearer::Presented(presented) => {
+                if let Some(caller) = self.authenticator.recall(presented) {
+                    return Decision::Ready(Ok(caller));
+                }
+                match bearer::token(presented) {
+                    Some(token) => self.authenticator.authenticate(token),
+                    None => Decision::Ready(Err(Refusal::InvalidRequest)),
+                }
+            }
         }
     }
 

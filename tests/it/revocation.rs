@@ -1,8 +1,11 @@
 //! Giving tokens back (RFC 7009), and asking about them (RFC 7662). Defect R6.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use mcp_oauth_tests::application::{Answer, Application, NOTES, encode, request};
+use mcp_oauth_core::revocation::MAXIMUM_AGE;
+use mcp_oauth_tests::application::{Answer, Application, FILES, NOTES, encode, request};
 use mcp_oauth_tests::client::{Client, Tokens};
 
 async fn send(application: &Application, client: &Client, path: &str, token: &str) -> Answer {
@@ -191,4 +194,52 @@ async fn a_public_client_proves_nothing_and_so_cannot_ask() {
         (answer.status.as_u16(), answer.error().as_str()),
         (401, "invalid_client")
     );
+}
+
+/// What is known without looking at the token: good tokens that were here before, for as long as they are good, and nothing
+/// else.
+#[tokio::test]
+async fn what_is_recalled_was_found_good_here_before_and_still_is() {
+    let application = Application::default();
+    let client = Client::public(&application).await;
+    let [tokens, other] = [
+        client.sign_in(&application, "ada").await,
+        client.sign_in(&application, "grace").await,
+    ];
+    let token = tokens.access_token.as_str();
+    let recall = |token: &str, resource: &str| {
+        let resource = resource.parse().unwrap();
+        let recalled = application.server.recall_access_token(token.as_bytes(), &resource);
+        recalled.map(|recalled| recalled.subject.clone())
+    };
+    assert_eq!(recall(token, NOTES), None, "it was never here");
+    assert_eq!(application.call(NOTES, token).await.status, 200);
+    let ada = recall(token, NOTES);
+    assert!(ada.is_some());
+
+    assert_eq!(application.call(FILES, token).await.status, 401);
+    assert_eq!(recall(token, FILES), None, "it is for another resource");
+    for (at, _) in token.char_indices() {
+        let mut changed = token.to_owned();
+        changed.replace_range(at..=at, if &token[at..=at] == "A" { "B" } else { "A" });
+        assert_eq!(recall(&changed, NOTES), None, "{at}");
+        assert_eq!(recall(&token[..at], NOTES), None, "{at}");
+    }
+
+    application.clock.advance(MAXIMUM_AGE);
+    assert_eq!(
+        recall(token, NOTES),
+        None,
+        "whether its grant has ended has to be asked"
+    );
+    assert_eq!(application.call(NOTES, token).await.status, 200);
+    assert_eq!(recall(token, NOTES), ada);
+
+    send(&application, &client, "/revoke", token).await;
+    assert_eq!(recall(token, NOTES), None, "its grant has ended");
+
+    assert_eq!(application.call(NOTES, &other.access_token).await.status, 200);
+    application.clock.advance(Duration::from_secs(3600));
+    assert_eq!(application.call(NOTES, &other.access_token).await.status, 401);
+    assert_eq!(recall(&other.access_token, NOTES), None, "it has expired");
 }

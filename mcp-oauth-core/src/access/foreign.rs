@@ -45,7 +45,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::remembered::{Fingerprint, RememberedTokens};
+use super::remembered::RememberedTokens;
 use super::{AccessToken, Proof};
 use crate::clock::{Clock, UnixTime};
 use crate::fetch::{FetchError, Fetcher};
@@ -185,6 +185,20 @@ impl ForeignTokens {
         self.0.sources.iter().map(|source| &*source.rules.name)
     }
 
+    /// The token that a caller presents, if it was found good before and still is. Whether what is presented could be a
+    /// token at all need not be known: what was found good is one.
+    ///
+    /// `None` says nothing about the token: [`verify`](Self::verify) does.
+    #[must_use]
+    pub fn recall(&self, presented: &[u8]) -> Option<Arc<AccessToken>> {
+        let (inner, now) = (&*self.0, self.0.clock.now());
+        let fingerprint = inner.remembered.fingerprint(presented, &inner.resource);
+        inner
+            .remembered
+            .get(&fingerprint, &inner.resource)
+            .filter(|remembered| now < remembered.expires_at && inner.still_holds(remembered, now))
+    }
+
     /// Verifies a token with what is known already.
     ///
     /// # Errors
@@ -193,7 +207,7 @@ impl ForeignTokens {
     pub fn verify(&self, token: &str) -> Result<Verified, TokenRefused> {
         let inner = &*self.0;
         let now = inner.clock.now();
-        let fingerprint = Fingerprint::of(token, &inner.resource);
+        let fingerprint = inner.remembered.fingerprint(token.as_bytes(), &inner.resource);
         if let Some(remembered) = inner.remembered.get(&fingerprint, &inner.resource) {
             if now >= remembered.expires_at {
                 inner.remembered.forget(&fingerprint);
@@ -244,7 +258,7 @@ impl ForeignTokens {
     ) -> Result<Arc<AccessToken>, ForeignError> {
         let inner = &*self.0;
         let source = &inner.sources[source];
-        let fingerprint = Fingerprint::of(token.expose(), &inner.resource);
+        let fingerprint = inner.remembered.fingerprint(token.expose().as_bytes(), &inner.resource);
         let verified = if let Some(introspection) = &source.rules.introspection {
             let endpoint = if let Some(endpoint) = &introspection.endpoint {
                 endpoint.clone()

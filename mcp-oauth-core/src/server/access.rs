@@ -34,15 +34,27 @@ use super::AuthorizationServer;
 use super::keys::{KeyRingError, Reading, Verdict};
 use tracing::field::Empty;
 
-use crate::access::remembered::Fingerprint;
 use crate::access::{AccessToken, Proof};
 use crate::clock::UnixTime;
 use crate::resource::ResourceUri;
+use crate::revocation::Issued;
 use crate::secret::Secret;
 use crate::store::StoreError;
 use crate::token::verify::{TokenRefused, TokenVerifier};
 
 impl AuthorizationServer {
+    /// The access token that a caller presents at `resource`, if it was found good before and still is, as far as this
+    /// process knows. Whether what is presented could be a token at all need not be known: what was found good is one.
+    ///
+    /// `None` says nothing about the token: [`verify_access_token`](Self::verify_access_token) does.
+    #[must_use]
+    pub fn recall_access_token(&self, presented: &[u8], resource: &ResourceUri) -> Option<Arc<AccessToken>> {
+        let fingerprint = self.0.remembered.fingerprint(presented, resource);
+        let remembered = self.0.remembered.get(&fingerprint, resource)?;
+        let relied_on = self.still_relied_on(&remembered, self.now());
+        (relied_on && self.has_ended(&remembered) == Some(false)).then_some(remembered)
+    }
+
     /// Verifies an access token that was presented at `resource`, from memory alone.
     ///
     /// # Errors
@@ -50,7 +62,7 @@ impl AuthorizationServer {
     /// Why the token is refused.
     pub fn verify_access_token(&self, token: &str, resource: &ResourceUri) -> Result<VerifiedToken, TokenRefused> {
         let now = self.now();
-        let fingerprint = Fingerprint::of(token, resource);
+        let fingerprint = self.0.remembered.fingerprint(token.as_bytes(), resource);
         let known = match self.0.remembered.get(&fingerprint, resource) {
             Some(remembered) => self.still_good(remembered, token, now).inspect_err(|_| {
                 self.0.remembered.forget(&fingerprint);
@@ -82,6 +94,16 @@ impl AuthorizationServer {
         })
     }
 
+    /// Whether a token that was found good before is known to be still good, as far as the time and the keys go.
+    fn still_relied_on(&self, remembered: &AccessToken, now: UnixTime) -> bool {
+        let signed_by_ours = match &remembered.proof {
+            Proof::OwnKey(kid) => self.0.keys.rely_on(kid, now),
+            #[cfg(feature = "remote-jwks")]
+            Proof::Keys(_) | Proof::Word(_) => false,
+        };
+        signed_by_ours && now < remembered.expires_at
+    }
+
     /// Whether a token that was found good before still is, as far as the time and the keys go.
     fn still_good(
         &self,
@@ -101,20 +123,11 @@ impl AuthorizationServer {
     }
 
     fn has_ended(&self, token: &AccessToken) -> Option<bool> {
-        match &token.grant {
-            Some(_) if self.is_marked(token) => Some(true),
-            Some(grant) => self.0.ended.contain(grant, &token.client_id, self.clock()),
-            // Every token of this server's own has one.
+        match issued(token) {
+            Some(issued) => self.0.ended.contain(&issued, self.clock()),
+            // Every token of this server's own has a grant.
             None => Some(true),
         }
-    }
-
-    /// Whether all that the token's person or client had been granted when it was issued is over, as far as this process
-    /// knows.
-    fn is_marked(&self, token: &AccessToken) -> bool {
-        // A token that says nothing of when it was issued was issued before any mark.
-        let issued_at = token.issued_at.unwrap_or(UnixTime::from_seconds(0));
-        self.0.ended.mark(&token.subject, &token.client_id, issued_at)
     }
 
     /// Reads from the store what this process did not know: the keys, and whether the token's grant or client has
@@ -136,7 +149,7 @@ impl AuthorizationServer {
                 let now = self.now();
                 let verify = |keys: &TokenVerifier| keys.verify(token.expose(), &resource, now);
                 let verified = Arc::new(self.verify_with_current_keys(why, verify).await??);
-                let fingerprint = Fingerprint::of(token.expose(), &resource);
+                let fingerprint = self.0.remembered.fingerprint(token.expose().as_bytes(), &resource);
                 self.0.remembered.remember(fingerprint, &verified);
                 verified
             }
@@ -145,14 +158,23 @@ impl AuthorizationServer {
             ended
         } else {
             self.0.ended.refresh(self.store(), self.clock()).await?;
-            let contained = |grant| self.0.ended.contained_at_last_reading(grant, &verified.client_id);
-            self.is_marked(&verified) || verified.grant.as_ref().is_none_or(contained)
+            issued(&verified).is_none_or(|issued| self.0.ended.contained_at_last_reading(&issued))
         };
         if ended {
             return Err(TokenRefused::Revoked.into());
         }
         Ok(verified)
     }
+}
+
+fn issued(token: &AccessToken) -> Option<Issued<'_>> {
+    Some(Issued {
+        grant: token.grant.as_ref()?,
+        client: &token.client_id,
+        subject: &token.subject,
+        // A token that says nothing of when it was issued was issued before anything ended.
+        at: token.issued_at.unwrap_or(UnixTime::from_seconds(0)),
+    })
 }
 
 /// What is known of a token from memory alone.

@@ -241,6 +241,16 @@ impl Keys {
         }
     }
 
+    /// Whether a key of this name is one of ours, as far as can be said without reading them.
+    pub(super) fn rely_on(&self, kid: &str, now: UnixTime) -> bool {
+        match self {
+            Self::Given(keys) => keys.verifier.knows(kid),
+            Self::Stored(keys) => keys
+                .known(now)
+                .is_some_and(|(known, fresh)| fresh && known.verifier.knows(kid)),
+        }
+    }
+
     pub(super) fn sign(&self, claims: &AccessTokenClaims, now: UnixTime) -> Result<Secret, KeyError> {
         self.sign_jwt(ACCESS_TOKEN_TYPE, claims, now)
     }

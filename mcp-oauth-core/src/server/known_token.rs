@@ -10,6 +10,7 @@ use crate::client::Client;
 use crate::error::OAuthError;
 use crate::grant::{Grant, GrantId, RefreshToken};
 use crate::parameters::Parameters;
+use crate::revocation::Issued;
 use crate::store::Loaded;
 use crate::token::claims::AccessTokenClaims;
 
@@ -72,8 +73,13 @@ impl AuthorizationServer {
         // The client that the token was issued to may be gone, with grants that are still there.
         self.0.ended.refresh(self.store(), self.clock()).await?;
         let (grant, client_id) = (claims.jti.grant(), &claims.client_id);
-        let marked = self.0.ended.mark(&claims.subject, client_id, claims.issued_at);
-        Ok(!marked && !self.0.ended.contained_at_last_reading(grant, client_id))
+        let issued = Issued {
+            grant,
+            client: client_id,
+            subject: &claims.subject,
+            at: claims.issued_at,
+        };
+        Ok(!self.0.ended.contained_at_last_reading(&issued))
     }
 
     /// What a token is. A hint about its kind is not needed: the kinds look different.

@@ -161,10 +161,10 @@ impl Verify {
             response.headers_mut().insert(identity::IDENTITY_TOKEN, token);
         }
         if self.forward_auth.passes_access_tokens() {
-            let bearer::Bearer::Token(token) = bearer::read(headers, &Uri::default()) else {
+            let bearer::Bearer::Presented(token) = bearer::read(headers, &Uri::default()) else {
                 return Err(Refusal::InvalidRequest);
             };
-            let mut value = HeaderValue::from_str(token).map_err(|_| Refusal::InvalidRequest)?;
+            let mut value = HeaderValue::from_bytes(token).map_err(|_| Refusal::InvalidRequest)?;
             value.set_sensitive(true);
             response.headers_mut().insert(identity::ACCESS_TOKEN, value);
         }
