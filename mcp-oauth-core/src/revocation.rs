@@ -15,7 +15,9 @@
 //! * when a process starts: it knows nothing, and reads the feed from its beginning before its first answer;
 //! * when the feed was cut, restored or moved: a position that is not in it any more means to begin at the beginning;
 //! * when somebody sets the clock: age is measured by [`Clock::elapsed`], which nobody sets, and what has ended is forgotten
-//!   only when it is over by both clocks.
+//!   only when it is over by both clocks;
+//! * when the machine sleeps, while what only counts may stand still: what was read is too old as well when the clock that
+//!   people set has gone on by more than a second since.
 //!
 //! Publish and subscribe, by which Redis could tell of an end sooner, is not used: it loses messages without a word, so it
 //! could not make the bound smaller, and it would cost each process another connection and each operator another right to
@@ -157,7 +159,8 @@ struct Reading {
 #[derive(Debug)]
 pub(crate) struct Revocations {
     known: Mutex<Known>,
-    /// Whether anything is known to have ended: every request asks, and where nothing has, none has to wait for another.
+    /// Whether a grant or a client is known to have ended (marks have their own): every request asks, and where none has, no
+    /// request has to wait for another.
     any: AtomicBool,
     last_reading: LastReading,
     marks: Marks,
@@ -193,25 +196,28 @@ impl Revocations {
 
     /// Whether the token's grant, its client, or all that its person had has ended, as far as this process knows; `None` if its
     /// knowledge is too old to say.
-    pub(crate) fn contain(&self, token: &Issued<'_>, clock: &dyn Clock) -> Option<bool> {
+    pub(crate) fn contain(&self, token: &Issued<'_>, now: UnixTime, clock: &dyn Clock) -> Option<bool> {
         // First when, and then what: a reading that ends in between knows of more, and must not vouch for what was looked up
         // before it.
-        let fresh = self.is_fresh(clock);
-        if self.contained_at_last_reading(token) {
+        let fresh = self.is_fresh(now, clock);
+        if self.is_known(token) {
             return Some(true);
         }
         fresh.then_some(false)
     }
 
-    fn is_fresh(&self, clock: &dyn Clock) -> bool {
+    fn is_fresh(&self, now: UnixTime, clock: &dyn Clock) -> bool {
         let elapsed = clock.elapsed();
-        // A clock that goes back all the same makes what was read later look older than it is, never fresher.
-        let age = self.last_reading.get().and_then(|began| elapsed.checked_sub(began));
-        age.is_some_and(|age| age < MAXIMUM_AGE)
+        self.last_reading.get().is_some_and(|began| {
+            // A clock that goes back all the same makes what was read later look older than it is, never fresher.
+            let age = elapsed.checked_sub(began.elapsed);
+            age.is_some_and(|age| age < MAXIMUM_AGE) && now.since(began.now) <= MAXIMUM_AGE
+        })
     }
 
-    /// The same as of the last time the feed was read, however long ago that was.
-    pub(crate) fn contained_at_last_reading(&self, token: &Issued<'_>) -> bool {
+    /// Whether the token's grant, its client, or all that its person had has ended, by what was read last, however long ago that
+    /// was, and by what was noted since.
+    pub(crate) fn is_known(&self, token: &Issued<'_>) -> bool {
         self.marks.concern(token.subject, token.client, token.at)
             || (self.any.load(Ordering::Acquire) && self.known().concerns(token.grant, token.client))
     }
@@ -254,7 +260,7 @@ impl Revocations {
                 known.sweep(present);
                 self.any.store(!known.is_empty(), Ordering::Release);
                 self.marks.sweep(present);
-                self.last_reading.set(present.elapsed);
+                self.last_reading.set(present);
                 return Ok(());
             }
         }

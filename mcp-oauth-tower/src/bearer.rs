@@ -13,7 +13,7 @@ pub(crate) enum Bearer<'a> {
     Absent,
     /// Something in the header, once, in place of a token. Whether it could be one [`token`] says.
     Presented(&'a [u8]),
-    /// More than one token, or something that is none.
+    /// More than one, nothing at all after the scheme, more than a token can be, or another in the query.
     Malformed,
 }
 
@@ -22,8 +22,7 @@ pub(crate) fn token(presented: &[u8]) -> Option<&str> {
     std::str::from_utf8(presented).ok().filter(|_| is_token(presented))
 }
 
-/// Written without branches, so that it is done for many bytes at once: tokens have
-/// hundreds.
+/// Written without branches, so that it is done for many bytes at once: tokens have hundreds.
 #[allow(clippy::needless_bitwise_bool, reason = "a lazy operator would be a branch")]
 fn is_token(text: &[u8]) -> bool {
     let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();

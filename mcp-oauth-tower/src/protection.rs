@@ -70,7 +70,7 @@ impl Protection {
         match bearer::read(headers, uri) {
             Bearer::Absent => Decision::Ready(Err(Refusal::Unauthenticated)),
             Bearer::Malformed => Decision::Ready(Err(Refusal::InvalidRequest)),
-            // Most of what is presented has been before, and then it is known to be a token without being read.
+            // Most of what is presented has been here before, and then it is known to be a token without being read.
             Bearer::Presented(presented) => {
                 if let Some(caller) = self.authenticator.recall(presented) {
                     return Decision::Ready(Ok(caller));

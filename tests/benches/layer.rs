@@ -6,7 +6,7 @@
 //! cargo bench -p mcp-oauth-tests --bench layer -- load      # over loopback, with wrk (Debian: apt-get install wrk)
 //! ```
 //!
-//! Each line says what is promised of it, and a promise that is not kept fails the run. Throughput is counted by the processor
+//! What is promised stands beside the figure, and a promise that is not kept fails the run. Throughput is counted by the processor
 //! time of server and client together, which is what limits a machine that both keep busy: two programs that take turns beside
 //! others get unequal shares of the clock. What the clock says is printed as well.
 //!

@@ -93,6 +93,7 @@ impl Issuer {
 #[derive(Clone)]
 struct Protected {
     clock: ManualClock,
+    resource: ProtectedResource,
     router: Router,
 }
 
@@ -115,7 +116,11 @@ impl Protected {
             .route("/mcp", any(describe))
             .layer(resource.layer().with_json_bodies())
             .merge(resource.router());
-        Self { clock, router }
+        Self {
+            clock,
+            resource,
+            router,
+        }
     }
 
     fn of(issuer: &Issuer) -> Self {

@@ -185,8 +185,8 @@ impl ForeignTokens {
         self.0.sources.iter().map(|source| &*source.rules.name)
     }
 
-    /// The token that a caller presents, if it was found good before and still is. Whether what is presented could be a
-    /// token at all need not be known: what was found good is one.
+    /// The signed token that a caller presents, if it was found good before and still is. Whether what is presented could be a
+    /// token at all need not be known: whatever an issuer's keys have signed is one.
     ///
     /// `None` says nothing about the token: [`verify`](Self::verify) does.
     #[must_use]
@@ -196,6 +196,7 @@ impl ForeignTokens {
         inner
             .remembered
             .get(&fingerprint, &inner.resource)
+            .filter(|remembered| matches!(remembered.proof, Proof::Keys(_)))
             .filter(|remembered| now < remembered.expires_at && inner.still_holds(remembered, now))
     }
 

@@ -4,8 +4,8 @@
 //! nobody can find a second token for. A collision-resistant one, such as SHA-256, would be one of which everybody may know
 //! everything. Here nobody else knows the key or ever sees a hash, so it takes no more than a universal one, which the tag of
 //! AES-GCM is: with a key of this process, one nonce and nothing encrypted it is GHASH, behind the same mask every time. Two
-//! different tokens of 16 KiB or less have the same tag for one key in 2^117, so a made-up token meets one of those that
-//! are remembered with a chance of less than 2^-103.
+//! different tokens of 16 KiB or less have the same tag for fewer than one key in 2^117, so a made-up token meets one of
+//! those that are remembered with a chance of less than 2^-103.
 
 use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
@@ -204,7 +204,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is changed in a token, wherever, and whatever is put before or behind it, makes another of it.
+        /// Whatever is changed in a token, wherever, and whatever is taken from it or put behind it, makes another of it.
         #[test]
         fn no_other_token_has_its_fingerprint(token in prop::collection::vec(any::<u8>(), 1..2000), at: prop::sample::Index, bit in 0u32..8) {
             let (remembered, resource) = (RememberedTokens::at_most(1), uri("https://a.example"));

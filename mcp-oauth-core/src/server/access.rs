@@ -51,8 +51,9 @@ impl AuthorizationServer {
     pub fn recall_access_token(&self, presented: &[u8], resource: &ResourceUri) -> Option<Arc<AccessToken>> {
         let fingerprint = self.0.remembered.fingerprint(presented, resource);
         let remembered = self.0.remembered.get(&fingerprint, resource)?;
-        let relied_on = self.still_relied_on(&remembered, self.now());
-        (relied_on && self.has_ended(&remembered) == Some(false)).then_some(remembered)
+        let now = self.now();
+        let relied_on = self.still_relied_on(&remembered, now);
+        (relied_on && self.has_ended(&remembered, now) == Some(false)).then_some(remembered)
     }
 
     /// Verifies an access token that was presented at `resource`, from memory alone.
@@ -81,7 +82,7 @@ impl AuthorizationServer {
             },
         };
         Ok(match known {
-            Verdict::Known(verified) => match self.has_ended(&verified) {
+            Verdict::Known(verified) => match self.has_ended(&verified, now) {
                 Some(true) => return Err(TokenRefused::Revoked),
                 Some(false) => VerifiedToken::Good(verified),
                 None => VerifiedToken::Unconfirmed(UnconfirmedToken(Unconfirmed::Grant(verified))),
@@ -122,9 +123,9 @@ impl AuthorizationServer {
         })
     }
 
-    fn has_ended(&self, token: &AccessToken) -> Option<bool> {
+    fn has_ended(&self, token: &AccessToken, now: UnixTime) -> Option<bool> {
         match issued(token) {
-            Some(issued) => self.0.ended.contain(&issued, self.clock()),
+            Some(issued) => self.0.ended.contain(&issued, now, self.clock()),
             // Every token of this server's own has a grant.
             None => Some(true),
         }
@@ -154,11 +155,11 @@ impl AuthorizationServer {
                 verified
             }
         };
-        let ended = if let Some(ended) = self.has_ended(&verified) {
+        let ended = if let Some(ended) = self.has_ended(&verified, self.now()) {
             ended
         } else {
             self.0.ended.refresh(self.store(), self.clock()).await?;
-            issued(&verified).is_none_or(|issued| self.0.ended.contained_at_last_reading(&issued))
+            issued(&verified).is_none_or(|issued| self.0.ended.is_known(&issued))
         };
         if ended {
             return Err(TokenRefused::Revoked.into());
@@ -172,7 +173,7 @@ fn issued(token: &AccessToken) -> Option<Issued<'_>> {
         grant: token.grant.as_ref()?,
         client: &token.client_id,
         subject: &token.subject,
-        // A token that says nothing of when it was issued was issued before anything ended.
+        // A token that says nothing of when it was issued was issued before any mark.
         at: token.issued_at.unwrap_or(UnixTime::from_seconds(0)),
     })
 }

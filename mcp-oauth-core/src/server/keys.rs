@@ -241,7 +241,7 @@ impl Keys {
         }
     }
 
-    /// Whether a key of this name is one of ours, as far as can be said without reading them.
+    /// Whether a key of this name is known to be one of ours; not where they have to be read first.
     pub(super) fn rely_on(&self, kid: &str, now: UnixTime) -> bool {
         match self {
             Self::Given(keys) => keys.verifier.knows(kid),

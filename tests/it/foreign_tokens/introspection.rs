@@ -52,6 +52,20 @@ async fn an_opaque_token_is_asked_about_by_a_client_that_proves_itself() {
     }
 }
 
+/// What its issuer calls good, by whatever way it came, is still looked at when it comes in a header.
+#[tokio::test]
+async fn what_cannot_stand_in_a_header_is_refused_there_however_good_it_was_elsewhere() {
+    let issuer = Issuer::new().await;
+    let protected = Protected::new(vec![asked(&issuer)]);
+    let answer = active(&issuer, &protected, &json!({}));
+    says(&issuer, ResponseTemplate::new(200).set_body_json(answer)).await;
+    for odd in ["a,b", "a b", "caf\u{e9}"] {
+        let caller = protected.resource.authenticator().authenticate(odd).await.unwrap();
+        assert_eq!(caller.subject(), "248289761001");
+        assert_eq!(protected.call(odd).await.status, 400, "{odd}");
+    }
+}
+
 /// V-55.
 #[tokio::test]
 async fn only_a_token_that_is_said_to_be_active_and_for_this_resource_is_good() {
