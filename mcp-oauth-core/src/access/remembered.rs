@@ -52,7 +52,7 @@ impl Fingerprints {
         let tag = self
             .key
             .seal_in_place_separate_tag(nonce, Aad::from(token), &mut [])
-            .expect("a header is shorter than 2^61 bytes");
+            .expect("no memory holds the 2^61 bytes that would be too many");
         let mut written = [0; 16];
         written.copy_from_slice(tag.as_ref());
         Fingerprint {
